@@ -1,0 +1,1 @@
+"""Composed image retrieval as a living graph of Dagster assets."""

@@ -1,0 +1,1 @@
+"""Backbones, preprocessing, the Combiner, and how models are saved. Knows no Dagster."""

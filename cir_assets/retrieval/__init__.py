@@ -1,0 +1,1 @@
+"""Ranking, metrics, confidence intervals. Arrays in, arrays out."""

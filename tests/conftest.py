@@ -1,0 +1,35 @@
+"""Fixtures every room's tests may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared test material beside the project; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no folder {SHARED.name}/ beside the project: it holds real annotations and parity data")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def parity(shared: Path) -> Path:
+    """What the reference implementation outputs on given inputs."""
+    folder = shared / "parity"
+    if not folder.is_dir():
+        pytest.skip("shared/parity is absent: it holds the reference implementation's outputs")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data(shared: Path) -> Path:
+    """Real annotation files and pictures."""
+    folder = shared / "data"
+    if not folder.is_dir():
+        pytest.skip("shared/data is absent: it holds real annotation files and pictures")
+    return folder
