@@ -1,0 +1,48 @@
+# Two commands: `make demo` runs the main job, `make test` the tests. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME := $(CURDIR)/storage
+
+.PHONY: demo test ui tiny-clip format clean
+
+## demo: the whole graph on the embedded data set, ending in the evaluation table and the report's path
+demo: $(VENV)/.installed
+	$(BIN)/cir-assets demo
+
+## test: lint, types and the whole suite
+test: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+## ui: Dagster's web UI on http://localhost:3000, with the daemon that follows changes
+ui: $(VENV)/.installed
+	$(BIN)/dagster dev
+
+## tiny-clip: make the embedded backbone's weights again (CPU or GPU)
+tiny-clip: $(VENV)/.installed
+	$(BIN)/python -m cir_assets.training.tiny_clip --out cir_assets/models/tiny_clip
+
+## format: let ruff put the code in order
+format: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## clean: forget everything that was made; storage/dagster.yaml stays
+clean:
+	find storage -mindepth 1 -not -name dagster.yaml -delete
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=…") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@

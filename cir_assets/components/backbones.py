@@ -1,0 +1,47 @@
+"""The backbones every data set may name, from one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, Field
+
+from cir_assets.components.dataset import Name
+from cir_assets.models.settings import BackboneSettings
+
+
+class BackbonesSpec(BaseModel):
+    """What ``attributes`` of the backbones' ``defs.yaml`` may say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbones: dict[Name, BackboneSettings] = Field(
+        min_length=1, description="CLIP-like dual encoders by name: where their weights come from."
+    )
+
+
+class Backbones(dg.Component):
+    """The backbones: weights on disk, pinned by hash."""
+
+    def __init__(self, backbones: Mapping[str, BackboneSettings]) -> None:
+        self.backbones = backbones
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """The model the YAML file's ``attributes`` are checked against."""
+        return BackbonesSpec
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Backbones:
+        """The component of the folder being loaded."""
+        assert isinstance(attributes, BackbonesSpec)
+        return cls(attributes.backbones)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """One root asset a backbone."""
+        from cir_assets.assets.backbone import backbone_asset
+
+        return dg.Definitions(
+            assets=[backbone_asset(name, settings) for name, settings in self.backbones.items()]
+        )

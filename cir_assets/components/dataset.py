@@ -1,0 +1,89 @@
+"""One YAML file, one data set with its pipelines."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from cir_assets.components.loading import checked_name
+from cir_assets.datasets.sources import Source
+from cir_assets.training.settings import Recipe
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+"""Names of data sets, backbones and recipes: they become asset keys, groups and file names."""
+
+ProtocolName = Literal["fashioniq", "fashioniq_val_split", "cirr"]
+
+
+class Schedule(BaseModel):
+    """When a data set's roots are refreshed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron: str = Field(description="Five-field cron expression, for example '0 3 * * 1' for Mondays at three.")
+    timezone: str = Field(default="UTC", description="IANA time zone the expression is read in.")
+
+
+class DatasetSpec(BaseModel):
+    """What ``attributes`` of a data set's ``defs.yaml`` may say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Source = Field(description="The kind of data set and where it lies.")
+    description: str = Field(default="", description="One sentence about the data set, shown in the UI.")
+    protocols: list[ProtocolName] = Field(
+        default=["fashioniq"],
+        min_length=1,
+        description="Evaluation protocols; the first one's headline on val chooses the best epoch.",
+    )
+    backbones: list[Name] = Field(
+        min_length=1, description="Backbones by name, each defined in cir_assets/defs/backbones/defs.yaml."
+    )
+    recipes: dict[Name, Recipe] = Field(
+        default_factory=lambda: {"paper": Recipe()},
+        min_length=1,
+        description="Hyper-parameters by name of recipe; an empty mapping value means the paper's.",
+    )
+    schedule: Schedule | None = Field(
+        default=None, description="When the roots are refreshed; none: only when a person asks."
+    )
+    owners: list[str] = Field(
+        default=["team:retrieval"], description="Owners shown in the UI: e-mail addresses or team:<name>."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where models run; auto takes CUDA where there is a device."
+    )
+    encoding_batch_size: int = Field(default=256, ge=1, le=8192, description="Pictures encoded at once.")
+    decoding_workers: int = Field(
+        default=2, ge=0, le=128, description="Processes that decode pictures ahead; 0 decodes in the step."
+    )
+    pixel_limit: int = Field(
+        default=100_000_000, ge=1, description="Pictures of more pixels are refused before they are decoded."
+    )
+
+
+class Dataset(dg.Component):
+    """A data set with its backbones, recipes, protocols and schedule, from one ``defs.yaml``."""
+
+    def __init__(self, name: str, spec: DatasetSpec) -> None:
+        self.name = name
+        self.spec = spec
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """The model the YAML file's ``attributes`` are checked against."""
+        return DatasetSpec
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Dataset:
+        """The component of the folder being loaded; the folder's name is the data set's name."""
+        assert isinstance(attributes, DatasetSpec)
+        return cls(checked_name(context.path.name, context.path), attributes)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Assets, checks, job and schedule of this data set."""
+        from cir_assets.components.graph import dataset_definitions
+
+        return dataset_definitions(self.name, self.spec)

@@ -1,0 +1,66 @@
+"""Where things are kept: one resource that knows every path below the storage folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+
+def default_storage_folder() -> str:
+    """``DAGSTER_HOME`` where it is set (the committed ``.env`` does), else ``storage`` in the working folder."""
+    return os.environ.get("DAGSTER_HOME") or str(Path.cwd() / "storage")
+
+
+class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The storage folder; DESIGN of the layout in docs/storage.md. Every method returns an absolute path."""
+
+    folder: str = Field(
+        default_factory=default_storage_folder,
+        description="Folder everything is written below; absolute or relative to the working folder.",
+    )
+
+    @property
+    def root(self) -> Path:
+        """The storage folder itself."""
+        return Path(self.folder).expanduser().resolve()
+
+    @property
+    def ledger(self) -> Path:
+        """What was made from what: one JSON file a step."""
+        return self.root / "ledger"
+
+    @property
+    def evaluation(self) -> Path:
+        """The published database people query."""
+        return self.root / "evaluation.duckdb"
+
+    def backbone(self, backbone: str) -> Path:
+        """A backbone's weights, tokenizer and configuration."""
+        return self.root / "backbones" / backbone
+
+    def raw(self, dataset: str) -> Path:
+        """A data set's files as fetched or rendered."""
+        return self.root / "raw" / dataset
+
+    def tables(self, dataset: str) -> Path:
+        """A data set's tables: images, galleries, triplets and data issues, as Parquet files."""
+        return self.root / "tables" / dataset
+
+    def features(self, dataset: str, backbone: str) -> Path:
+        """The feature cache of one data set under one backbone."""
+        return self.root / "features" / dataset / f"{backbone}.duckdb"
+
+    def models(self, dataset: str, backbone: str, recipe: str, step: str) -> Path:
+        """All versions of one trained model."""
+        return self.root / "models" / dataset / backbone / recipe / step
+
+    def report(self, dataset: str, backbone: str, recipe: str) -> Path:
+        """One pipeline's report and contact sheet."""
+        return self.root / "reports" / dataset / backbone / recipe
+
+    def results(self, dataset: str, backbone: str, recipe: str) -> Path:
+        """What one pipeline's evaluation and training wrote."""
+        return self.root / "results" / dataset / backbone / f"{recipe}.duckdb"

@@ -1,0 +1,402 @@
+"""Ranks of the target, and the best candidates, by blocked matrix products.
+
+One rule orders every gallery, on every machine: the candidate with the greater score is ahead, and of
+two candidates with equal scores the one that stands earlier in the gallery. Exact ties are real (several
+ids share one picture), and a float32 matrix product does not even give equal rows equal scores: the
+result depends on the block shape, the number of threads and the processor. So the product is only a sieve.
+It settles every pair whose scores differ by more than its rounding error can explain; the few pairs
+left are scored again by :func:`exact_scores`, whose result depends on the two vectors alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Positions = npt.NDArray[np.int64]
+"""Positions in a gallery, or rows of a feature matrix: int64, -1 where there is none."""
+
+BLOCK_SCORES = 1 << 21
+"""Scores held at once (8 MiB of float32): large enough for an efficient product, small enough for cache."""
+
+PAIR_VALUES = 1 << 18
+"""Products held at once while single pairs are scored (2 MiB of float64)."""
+
+SPARE_CANDIDATES = 8
+"""How many more than ``k`` candidates the sieve hands to exact scoring."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What one pass over a gallery tells about Q queries.
+
+    Attributes:
+        target_rank: int64 (Q,), how many candidates are ahead of the target; -1 where no target is known.
+        target_score: float32 (Q,), the target's score; NaN where no target is known.
+        positions: int64 (Q, k), the best candidates, best first; -1 beyond the end of a small gallery.
+        scores: float32 (Q, k), their scores; NaN where the position is -1.
+    """
+
+    target_rank: Positions
+    target_score: npt.NDArray[np.float32]
+    positions: Positions
+    scores: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _ScoreBlock:
+    """float32 scores (b, G) of the queries ``rows``, and their largest possible error (b,) in float64."""
+
+    rows: slice
+    scores: Tensor
+    margin: Tensor
+
+
+def unit_length(features: Tensor) -> Tensor:
+    """Scale each row to L2 norm 1.
+
+    Args:
+        features: (N, D), any float type.
+
+    Returns:
+        float32 (N, D).
+
+    Raises:
+        ValueError: a row is zero or not finite, so that it has no direction.
+    """
+    features = features.float()
+    norms = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    without = (~(torch.isfinite(norms) & (norms > 0))).flatten().nonzero().flatten()
+    if without.numel():
+        raise ValueError(
+            f"{without.numel()} of {len(features)} features are zero or not finite (first: row "
+            f"{int(without[0])}), so they have no direction to compare; encode these rows again"
+        )
+    return features / norms
+
+
+def exact_scores(queries: Tensor, gallery: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+    """Inner products of single (query, candidate) pairs that depend on the two vectors alone.
+
+    Products of float32 numbers are exact in float64; they are added by folding the row in halves, so the
+    order of the additions is fixed by D, whatever the block, device or number of threads. Equal
+    candidates get equal scores.
+
+    Args:
+        queries: float32 (Q, D).
+        gallery: float32 (G, D).
+        rows: int64 (P,), the query of each pair.
+        positions: int64 (P,), the candidate of each pair.
+
+    Returns:
+        float64 (P,), on the device of the queries.
+    """
+    dimension = queries.shape[1]
+    step = max(1, PAIR_VALUES // max(dimension, 1))
+    found = torch.empty(len(rows), dtype=torch.float64, device=queries.device)
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        products = queries[rows[part]].double().mul_(gallery[positions[part]])
+        width = dimension
+        while width > 1:
+            half = (width + 1) // 2
+            products[:, : width - half] += products[:, half:width]
+            width = half
+        found[part] = products[:, 0] if dimension else 0.0
+    return found
+
+
+def target_ranks(
+    queries: Tensor,
+    gallery: Tensor,
+    target: Positions,
+    excluded: Positions | None = None,
+    *,
+    block: int | None = None,
+) -> Positions:
+    """Count, for each query, the candidates ahead of its target.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length, on the same device.
+        target: int64 (Q,), the target's position in the gallery.
+        excluded: int64 (Q,), a position to leave out of the ranking, or -1.
+        block: how many queries are scored at once; chosen by the size of the gallery if None. It
+            changes the memory used, never the result.
+
+    Returns:
+        int64 (Q,), 0-based ranks after the exclusion.
+
+    Raises:
+        ValueError: shapes do not fit, a position is outside the gallery, a target is excluded from its
+            own ranking, or a score cannot be finite.
+    """
+    return search(queries, gallery, target, excluded, k=0, block=block).target_rank
+
+
+def target_scores(queries: Tensor, gallery: Tensor, target: Positions) -> npt.NDArray[np.float32]:
+    """Score of each query's target.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length, on the same device.
+        target: int64 (Q,), the target's position in the gallery.
+
+    Returns:
+        float32 (Q,), the cosine for unit vectors.
+
+    Raises:
+        ValueError: shapes do not fit, or a position is outside the gallery.
+    """
+    queries, gallery = _checked_features(queries, gallery)
+    wanted = _checked_positions("target", target, len(queries), len(gallery), least=0).to(queries.device)
+    rows = torch.arange(len(queries), device=queries.device)
+    found: npt.NDArray[np.float32] = exact_scores(queries, gallery, rows, wanted).float().cpu().numpy()
+    return found
+
+
+def top_k(
+    queries: Tensor,
+    gallery: Tensor,
+    k: int,
+    excluded: Positions | None = None,
+    *,
+    block: int | None = None,
+) -> tuple[Positions, npt.NDArray[np.float32]]:
+    """Find the k best candidates of each query, best first, in the same order that ranks are counted in.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length, on the same device.
+        k: how many; a smaller gallery gives fewer.
+        excluded: int64 (Q,), a position to leave out, or -1.
+        block: how many queries are scored at once; chosen by the size of the gallery if None.
+
+    Returns:
+        positions int64 (Q, min(k, G)) and scores float32 of the same shape; where the exclusion leaves
+        too few candidates the row ends with position -1 and score NaN.
+
+    Raises:
+        ValueError: shapes do not fit, a position is outside the gallery, or a score cannot be finite.
+    """
+    found = search(queries, gallery, None, excluded, k=k, block=block)
+    return found.positions, found.scores
+
+
+def search(
+    queries: Tensor,
+    gallery: Tensor,
+    target: Positions | None,
+    excluded: Positions | None = None,
+    *,
+    k: int = 50,
+    block: int | None = None,
+) -> Ranking:
+    """Rank the target and find the best candidates in one pass over the gallery.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length, on the same device.
+        target: int64 (Q,), the target's position in the gallery, -1 where none is known; or None.
+        excluded: int64 (Q,), a position to leave out of the ranking, or -1; or None.
+        k: how many of the best candidates to return (0: none).
+        block: how many queries are scored at once; chosen by the size of the gallery if None.
+
+    Raises:
+        ValueError: shapes do not fit, a position is outside the gallery, a target is excluded from its
+            own ranking, or a score cannot be finite.
+    """
+    queries, gallery = _checked_features(queries, gallery)
+    count, size = len(queries), len(gallery)
+    if k < 0 or (block is not None and block < 1):
+        raise ValueError(f"k must not be negative and block must be positive, got k={k}, block={block}")
+    none = np.full(count, -1, dtype=np.int64)
+    wanted = _checked_positions("target", none if target is None else target, count, size)
+    left_out = _checked_positions("excluded", none if excluded is None else excluded, count, size)
+    if bool(((wanted == left_out) & (wanted >= 0)).any()):
+        raise ValueError("a target is excluded from its own ranking: drop triplets whose reference is the target")
+    wanted, left_out = wanted.to(queries.device), left_out.to(queries.device)
+
+    ranks = torch.full((count,), -1, dtype=torch.int64, device=queries.device)
+    target_score = torch.full((count,), torch.nan, dtype=torch.float64, device=queries.device)
+    known = (wanted >= 0).nonzero().flatten()
+    target_score[known] = exact_scores(queries, gallery, known, wanted[known])
+    width = min(k, size)
+    positions = torch.full((count, width), -1, dtype=torch.int64, device=queries.device)
+    scores = torch.full((count, width), torch.nan, dtype=torch.float32, device=queries.device)
+    for part in _score_blocks(queries, gallery, left_out, block):
+        here = part.rows
+        if known.numel():
+            ahead = _count_ahead(part, queries[here], gallery, wanted[here], target_score[here])
+            ranks[here] = torch.where(wanted[here] >= 0, ahead, -1)
+        if width:
+            positions[here], scores[here] = _best(part, queries[here], gallery, width)
+    return Ranking(
+        target_rank=ranks.cpu().numpy(),
+        target_score=target_score.float().cpu().numpy(),
+        positions=positions.cpu().numpy(),
+        scores=scores.cpu().numpy(),
+    )
+
+
+def subset_ranks(
+    queries: Tensor, gallery: Tensor, members: Positions, target: Positions, reference: Positions
+) -> Positions:
+    """Rank the target among the other members of its image set (CIRR's subset recalls).
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length, on the same device.
+        members: int64 (Q, M), positions of the set's members, padded with -1; the reference may be among
+            them and is left out.
+        target: int64 (Q,), the target's position, one of the members.
+        reference: int64 (Q,), the reference's position in the gallery, or -1.
+
+    Returns:
+        int64 (Q,), 0-based; 0 to 4 for CIRR's sets of six.
+
+    Raises:
+        ValueError: shapes do not fit, a position is outside the gallery, or a target is not a member of its set.
+    """
+    order, _ = subset_order(queries, gallery, members, reference)
+    found = order == np.asarray(target, dtype=np.int64)[:, None]
+    if len(order) and not (found.any(axis=1) & (np.asarray(target) >= 0)).all():
+        row = int(np.flatnonzero(~(found.any(axis=1) & (np.asarray(target) >= 0)))[0])
+        raise ValueError(f"the target of query {row} is not among the other members of its image set")
+    return found.argmax(axis=1).astype(np.int64) if len(order) else np.zeros(0, dtype=np.int64)
+
+
+def subset_order(
+    queries: Tensor, gallery: Tensor, members: Positions, reference: Positions
+) -> tuple[Positions, npt.NDArray[np.float32]]:
+    """Order the members of each query's image set, best first, without the reference.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length, on the same device.
+        members: int64 (Q, M), positions, distinct in a row, padded with -1.
+        reference: int64 (Q,), position to leave out, or -1.
+
+    Returns:
+        positions int64 (Q, M), padded with -1 at the end, and scores float32 (Q, M), NaN there.
+
+    Raises:
+        ValueError: shapes do not fit, or a position is outside the gallery.
+    """
+    queries, gallery = _checked_features(queries, gallery)
+    count, size = len(queries), len(gallery)
+    members = np.asarray(members, dtype=np.int64)
+    if members.ndim != 2:
+        raise ValueError(f"members must be (queries, set size), got shape {members.shape}")
+    held = _checked_positions("members", members.reshape(-1), count * members.shape[1], size)
+    candidates = held.reshape(members.shape).to(queries.device)
+    left_out = _checked_positions("reference", reference, count, size).to(queries.device)
+    candidates = torch.where(candidates == left_out[:, None], -1, candidates)
+    ordered, scores = _order_exactly(queries, gallery, candidates)
+    return ordered.cpu().numpy(), scores.float().cpu().numpy()
+
+
+def _score_blocks(
+    queries: Tensor, gallery: Tensor, left_out: Tensor, block: int | None
+) -> Iterator[_ScoreBlock]:
+    """Yield the scores of ``block`` queries at a time; a candidate left out scores -inf."""
+    step = block or min(1024, max(64, BLOCK_SCORES // max(len(gallery), 1)))
+    # |float32 product - true product| <= D u |q| |g|, whatever the order of the additions (Higham, Accuracy
+    # and Stability of Numerical Algorithms, 3.1). A few more u cover rounding the bound itself to float32,
+    # the constant covers products too small for float32.
+    roundoff = (queries.shape[1] + 8) * 1.01 * _unit_roundoff()
+    longest = torch.linalg.vector_norm(gallery, dim=1, dtype=torch.float64).amax() if len(gallery) else 0.0
+    margins = torch.linalg.vector_norm(queries, dim=1, dtype=torch.float64) * longest * roundoff + 1e-30
+    with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
+        for start in range(0, len(queries), step):
+            rows = slice(start, min(start + step, len(queries)))
+            scores = queries[rows] @ gallery.T
+            without = (left_out[rows] >= 0).nonzero().flatten()
+            scores[without, left_out[rows][without]] = -torch.inf
+            yield _ScoreBlock(rows, scores, margins[rows])
+
+
+def _count_ahead(
+    part: _ScoreBlock, queries: Tensor, gallery: Tensor, wanted: Tensor, target_score: Tensor
+) -> Tensor:
+    """Count the candidates ahead of the target, int64 (b,); meaningless where no target is known (NaN score)."""
+    low = (target_score - part.margin).float()[:, None]
+    high = (target_score + part.margin).float()[:, None]
+    ahead = (part.scores > high).sum(dim=1, dtype=torch.int32).long()
+    near = ((part.scores >= low) & (part.scores <= high)).nonzero()
+    rows, positions = near[:, 0], near[:, 1]
+    others = positions != wanted[rows]
+    rows, positions = rows[others], positions[others]
+    scores = exact_scores(queries, gallery, rows, positions)
+    equal = (scores == target_score[rows]) & (positions < wanted[rows])
+    better = rows[(scores > target_score[rows]) | equal]
+    return ahead.index_add_(0, better, torch.ones_like(better))
+
+
+def _best(part: _ScoreBlock, queries: Tensor, gallery: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Find the ``width`` best candidates: positions int64 (b, width) and scores float32, both in order."""
+    size = len(gallery)
+    values, candidates = part.scores.topk(min(width + SPARE_CANDIDATES, size), dim=1, sorted=True)
+    candidates = torch.where(torch.isneginf(values), -1, candidates)
+    ordered, scores = _order_exactly(queries, gallery, candidates)
+    ordered, scores = ordered[:, :width], scores[:, :width]
+    if values.shape[1] < size:
+        # A candidate the sieve left behind could still belong to the best if its score is as near as this.
+        floor = values[:, width - 1] - 2 * part.margin
+        for row in (values[:, -1] >= floor).nonzero().flatten().tolist():
+            every = (part.scores[row] >= floor[row]).nonzero().T
+            full, exact = _order_exactly(queries[row : row + 1], gallery, every)
+            ordered[row], scores[row] = full[0, :width], exact[0, :width]
+    return ordered, scores.float()
+
+
+def _order_exactly(queries: Tensor, gallery: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Order the candidates (b, c) of each query, -1 for none: the same shape in order, and float64 scores."""
+    # Ascending positions first: a stable sort by score then leaves equal scores in the gallery's order.
+    by_position = candidates.sort(dim=1).values
+    present = by_position >= 0
+    rows = torch.arange(len(queries), device=queries.device)[:, None].expand_as(by_position)
+    scores = torch.full(by_position.shape, -torch.inf, dtype=torch.float64, device=queries.device)
+    scores[present] = exact_scores(queries, gallery, rows[present], by_position[present])
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    ordered = by_position.gather(1, order)
+    return ordered, torch.where(ordered >= 0, scores, torch.nan)
+
+
+def _unit_roundoff() -> float:
+    """Relative rounding error of one operation in a matrix product under torch's present precision setting."""
+    return {"highest": 2.0**-24, "high": 2.0**-11}.get(torch.get_float32_matmul_precision(), 2.0**-8)
+
+
+def _checked_features(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both as float32 without a gradient, or say why they cannot be compared."""
+    if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"queries {tuple(queries.shape)} and gallery {tuple(gallery.shape)} must be two matrices with "
+            "the same number of columns: features of one backbone"
+        )
+    queries, gallery = queries.detach().float(), gallery.detach().float()
+    for name, features in (("query", queries), ("gallery", gallery)):
+        # One sum sees every NaN and infinity without a second matrix of flags.
+        if not bool(torch.isfinite(features.double().square().sum())):
+            bad = int((~torch.isfinite(features)).any(dim=1).nonzero()[0])
+            raise ValueError(f"row {bad} of the {name} features is not finite; encode or train it again")
+    return queries, gallery
+
+
+def _checked_positions(name: str, positions: Positions, count: int, size: int, least: int = -1) -> Tensor:
+    """Return the positions as int64 (count,), or say which is outside the gallery."""
+    found = torch.as_tensor(np.asarray(positions, dtype=np.int64))
+    if found.shape != (count,):
+        raise ValueError(f"{name} must hold one position for each of {count} entries, got shape {tuple(found.shape)}")
+    if count and not (least <= int(found.min()) and int(found.max()) < size):
+        raise ValueError(
+            f"{name} holds positions from {int(found.min())} to {int(found.max())}; "
+            f"the gallery's are {least} to {size - 1}"
+        )
+    return found
