@@ -1,0 +1,90 @@
+"""The ledger: what each step made, from which inputs, so that the same work is never done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+DIGEST_LENGTH = 16
+"""Hexadecimal digits kept of a SHA-256: 64 bits, ample for the versions of one project."""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One result: the fingerprint of what it was made from, the version of its content, and what it said."""
+
+    fingerprint: str
+    data_version: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+class Ledger:
+    """One folder a step below ``root``: an entry a fingerprint, and which entry is the latest.
+
+    Files are written beside and renamed, so a reader never sees half an entry.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def record(self, step: str, entry: LedgerEntry) -> None:
+        """Write an entry and make it the step's latest."""
+        folder = self.root / step
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(entry), indent=2, sort_keys=True, ensure_ascii=False)
+        for name in (entry.fingerprint, "latest"):
+            beside = folder / f".{name}.{os.getpid()}"
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(folder / f"{name}.json")
+
+    def look_up(self, step: str, fingerprint: str) -> LedgerEntry | None:
+        """The result made from exactly these inputs, whenever that was; None where there is none."""
+        return _read(self.root / step / f"{fingerprint}.json")
+
+    def latest(self, step: str) -> LedgerEntry | None:
+        """The step's newest result; None where it was never made."""
+        return _read(self.root / step / "latest.json")
+
+
+def _read(file: Path) -> LedgerEntry | None:
+    try:
+        return LedgerEntry(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def digest(value: Any) -> str:
+    """Digest of a JSON value; mappings count without their order.
+
+    Raises:
+        TypeError: for a value that is not JSON.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def digest_array(array: np.ndarray) -> str:
+    """Digest of an array's dtype, shape and bytes (C order)."""
+    content = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    content.update(np.ascontiguousarray(array).data)
+    return content.hexdigest()[:DIGEST_LENGTH]
+
+
+def digest_file(file: Path) -> str:
+    """Digest of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:DIGEST_LENGTH]
+
+
+def digest_frame(frame: pl.DataFrame) -> str:
+    """Digest of a frame's column names, types and rows in order, the same whatever its chunks are."""
+    content = hashlib.sha256(repr(list(frame.schema.items())).encode())
+    content.update(frame.write_ndjson().encode())
+    return content.hexdigest()[:DIGEST_LENGTH]
