@@ -1,0 +1,71 @@
+"""The Combiner: merges an image feature and a text feature into the feature of the picture meant."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Combiner(nn.Module):
+    """The network of paper section 3.3 (reference file ``combiner.py``), its parameters named alike.
+
+    With D the feature dimension, P the projection's and H the hidden layers' width: both inputs are
+    projected to P, concatenated (text first), and feed two branches; one gives a residual in D, the other
+    the scalar lambda in 0..1 that weighs the text feature against the image feature.
+    """
+
+    def __init__(
+        self, feature_dimension: int, projection_dimension: int, hidden_dimension: int, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.text_projection_layer = nn.Linear(feature_dimension, projection_dimension)
+        self.image_projection_layer = nn.Linear(feature_dimension, projection_dimension)
+        self.combiner_layer = nn.Linear(2 * projection_dimension, hidden_dimension)
+        self.output_layer = nn.Linear(hidden_dimension, feature_dimension)
+        self.dynamic_scalar = nn.Sequential(
+            nn.Linear(2 * projection_dimension, hidden_dimension),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dimension, 1),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def feature_dimension(self) -> int:
+        """D, the dimension of the features it takes and gives."""
+        return self.text_projection_layer.in_features
+
+    @property
+    def projection_dimension(self) -> int:
+        """P, the width of each projection."""
+        return self.text_projection_layer.out_features
+
+    @property
+    def hidden_dimension(self) -> int:
+        """H, the width of the hidden layers."""
+        return self.output_layer.in_features
+
+    def forward(self, image: Tensor, text: Tensor) -> Tensor:
+        """Combined features (B, D) of unit length from raw image and text features (B, D)."""
+        return self.combine(image, text)[0]
+
+    def combine(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Combined features (B, D) of unit length, and lambda (B, 1), the weight of the text.
+
+        Raises:
+            ValueError: when the features are not of this Combiner's dimension.
+        """
+        if image.shape[-1] != self.feature_dimension or text.shape[-1] != self.feature_dimension:
+            raise ValueError(
+                f"this Combiner merges features of dimension {self.feature_dimension}, but was given image "
+                f"features of {image.shape[-1]} and text features of {text.shape[-1]}: it was trained for "
+                "another backbone; name that backbone, or train a Combiner for this one"
+            )
+        projected_text = self.dropout(functional.relu(self.text_projection_layer(text)))
+        projected_image = self.dropout(functional.relu(self.image_projection_layer(image)))
+        both = torch.cat((projected_text, projected_image), dim=-1)
+        residual = self.output_layer(self.dropout(functional.relu(self.combiner_layer(both))))
+        text_weight = torch.sigmoid(self.dynamic_scalar(both))
+        mixed = residual + text_weight * text + (1 - text_weight) * image
+        return functional.normalize(mixed, dim=-1), text_weight

@@ -1,0 +1,169 @@
+"""Pictures decoded ahead in other processes, so that the encoder never waits; no torch in here."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cir_assets.models.preprocessing import prepare_picture
+from cir_assets.models.settings import Padding
+
+CHUNK = 32
+"""Pictures a worker decodes at a time: small enough to keep every worker busy within one batch."""
+
+
+class UnreadablePicture(ValueError):
+    """A picture that cannot be decoded; the message is the reason, without the path."""
+
+
+@dataclass(frozen=True)
+class DecodedBatch:
+    """Pixels ready for the encoder.
+
+    ``rows`` int64 (b,) says which of the asked-for pictures they are, ``pixels`` is uint8 (b, r, r, 3), and
+    ``failures`` holds (row, reason) of pictures of this stretch that do not decode.
+    """
+
+    rows: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    failures: list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a worker needs to know to make pixels of a file."""
+
+    resolution: int
+    padding: Padding
+    target_ratio: float
+    pixel_limit: int
+
+
+def open_picture(path: Path, pixel_limit: int) -> Image.Image:
+    """A fully decoded picture in the file's own mode.
+
+    Raises:
+        UnreadablePicture: when the file is missing, no picture, truncated, or of more pixels than allowed
+            (told from its header, before anything is decoded).
+    """
+    # Our own limit decides, from the header; Pillow's would warn at another number.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            if width * height > pixel_limit:
+                raise UnreadablePicture(
+                    f"{width} x {height} are {width * height:,} pixels, more than the limit of {pixel_limit:,}"
+                )
+            if min(width, height) < 2:
+                raise UnreadablePicture(f"{width} x {height} pixels are too few to show anything")
+            picture.load()
+            return picture.copy() if picture.format == "GIF" else picture
+    except UnreadablePicture:
+        raise
+    except FileNotFoundError as error:
+        raise UnreadablePicture("there is no such file") from error
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
+        raise UnreadablePicture(f"{type(error).__name__}: {error}".replace(str(path), "the file")) from error
+
+
+def decode(
+    paths: Sequence[Path], how: Preprocessing
+) -> tuple[list[int], NDArray[np.uint8], list[tuple[int, str]]]:
+    """Decode and prepare pictures: rows that worked, their pixels, and (row, reason) of those that did not."""
+    pixels = np.empty((len(paths), how.resolution, how.resolution, 3), dtype=np.uint8)
+    rows: list[int] = []
+    failures: list[tuple[int, str]] = []
+    for row, path in enumerate(paths):
+        try:
+            picture = open_picture(path, how.pixel_limit)
+            pixels[len(rows)] = prepare_picture(picture, how.resolution, how.padding, how.target_ratio)
+        except UnreadablePicture as error:
+            failures.append((row, str(error)))
+        except (OSError, ValueError, MemoryError) as error:
+            failures.append((row, f"{type(error).__name__}: {error}"))
+        else:
+            rows.append(row)
+    return rows, pixels[: len(rows)], failures
+
+
+def decoded_batches(
+    paths: Sequence[Path],
+    *,
+    resolution: int,
+    padding: Padding = "targetpad",
+    target_ratio: float = 1.25,
+    batch_size: int = 256,
+    workers: int = 2,
+    pixel_limit: int = 100_000_000,
+) -> Iterator[DecodedBatch]:
+    """Batches of prepared pictures in the order of ``paths``, decoded ahead by ``workers`` processes.
+
+    At most two batches and one chunk a worker are in memory, whatever the number of pictures. With
+    ``workers=0`` decoding happens here. Pictures that fail are told in the batch of their stretch.
+    """
+    how = Preprocessing(resolution, padding, target_ratio, pixel_limit)
+    if workers == 0:
+        for start in range(0, len(paths), batch_size):
+            rows, pixels, failures = decode(paths[start : start + batch_size], how)
+            yield _batch([(start, rows, pixels, failures)])
+        return
+    ahead = 2 * batch_size // CHUNK + workers
+    starts = iter(range(0, len(paths), CHUNK))
+    with _light_main(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pending: deque[tuple[int, Future[tuple[list[int], NDArray[np.uint8], list[tuple[int, str]]]]]] = (
+            deque()
+        )
+        gathered: list[tuple[int, list[int], NDArray[np.uint8], list[tuple[int, str]]]] = []
+        decoded = 0
+        try:
+            while True:
+                while len(pending) < ahead and (start := next(starts, None)) is not None:
+                    pending.append((start, pool.submit(decode, paths[start : start + CHUNK], how)))
+                if not pending:
+                    break
+                start, future = pending.popleft()
+                rows, pixels, failures = future.result()
+                gathered.append((start, rows, pixels, failures))
+                decoded += len(rows) + len(failures)
+                if decoded >= batch_size:
+                    yield _batch(gathered)
+                    gathered, decoded = [], 0
+            if gathered:
+                yield _batch(gathered)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _batch(parts: Sequence[tuple[int, list[int], NDArray[np.uint8], list[tuple[int, str]]]]) -> DecodedBatch:
+    return DecodedBatch(
+        rows=np.concatenate([np.asarray(rows, dtype=np.int64) + start for start, rows, _, _ in parts]),
+        pixels=parts[0][2] if len(parts) == 1 else np.concatenate([pixels for _, _, pixels, _ in parts]),
+        failures=[(start + row, reason) for start, _, _, failures in parts for row, reason in failures],
+    )
+
+
+@contextmanager
+def _light_main() -> Iterator[None]:
+    """Hide the main module's origin while workers start, so that they do not import it again.
+
+    A spawned worker re-imports the main module, which for a Dagster process is all of Dagster.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)

@@ -1,0 +1,68 @@
+"""From a picture to the encoder's pixels: pad, resize, crop, convert, in the reference's order (METHOD, image pre-processing)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cir_assets.models.settings import Padding
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def prepare_picture(
+    picture: Image.Image, resolution: int, padding: Padding, target_ratio: float = 1.25
+) -> NDArray[np.uint8]:
+    """A picture as the encoder's pixels, uint8 (resolution, resolution, 3), RGB.
+
+    Padding, resizing and cropping come before the conversion to RGB, as in the reference
+    (``data_utils.py``): a palette picture is padded with its entry 0 and resized by nearest neighbour, and
+    alpha is dropped rather than composited. EXIF orientation is left alone, as in the reference.
+    """
+    padded = pad(picture, padding, target_ratio)
+    width, height = padded.size
+    if width <= height:
+        size = (resolution, int(resolution * height / width))
+    else:
+        size = (int(resolution * width / height), resolution)
+    resized = padded if size == padded.size else padded.resize(size, Image.Resampling.BICUBIC)
+    # Python's round is half to even, as the reference's crop is.
+    left = round((size[0] - resolution) / 2.0)
+    top = round((size[1] - resolution) / 2.0)
+    cropped = resized.crop((left, top, left + resolution, top + resolution))
+    return np.asarray(cropped.convert("RGB"), dtype=np.uint8)
+
+
+def pad(picture: Image.Image, padding: Padding, target_ratio: float = 1.25) -> Image.Image:
+    """Pad with zero bytes: to a square, to the target ratio, or not at all (``clip``)."""
+    width, height = picture.size
+    longer, shorter = max(width, height), min(width, height)
+    if padding == "clip" or (padding == "targetpad" and longer / shorter < target_ratio):
+        return picture
+    side = longer if padding == "squarepad" else longer / target_ratio
+    horizontal = max(int((side - width) / 2), 0)
+    vertical = max(int((side - height) / 2), 0)
+    if not horizontal and not vertical:
+        return picture
+    padded = Image.new(picture.mode, (width + 2 * horizontal, height + 2 * vertical), 0)
+    if picture.mode == "P":
+        palette = picture.getpalette()
+        if palette is not None:
+            padded.putpalette(palette)
+    padded.paste(picture, (horizontal, vertical))
+    return padded
+
+
+def normalise(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 (b, r, r, 3) to CLIP's normalised float32 (b, 3, r, r)."""
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    shifted = (scaled - np.array(CLIP_MEAN, np.float32)) / np.array(CLIP_STD, np.float32)
+    return np.ascontiguousarray(shifted.transpose(0, 3, 1, 2))
+
+
+def preprocessing_name(resolution: int, padding: Padding, target_ratio: float) -> str:
+    """What the feature cache calls a preprocessing: ``targetpad1.25@64``, ``squarepad@224``."""
+    ratio = f"{target_ratio:g}" if padding == "targetpad" else ""
+    return f"{padding}{ratio}@{resolution}"

@@ -1,0 +1,136 @@
+"""How trained models lie on disk: safetensors and config.json, loadable without this project's training code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from cir_assets.models.backbone import Backbone
+from cir_assets.models.combiner import Combiner
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+class ModelMismatch(ValueError):
+    """A saved model that does not fit what it is to be used with; the message names both sides."""
+
+
+def save_text_encoder(folder: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
+    """Write the text encoder's weights, its configuration and its tokenizer into an existing folder.
+
+    ``model.safetensors`` holds ``text_model.*`` and ``text_projection.*`` under transformers' names: it loads
+    into ``CLIPTextModelWithProjection``.
+    """
+    save_file(backbone.text_state_dict(), folder / WEIGHTS)
+    backbone.tokenizer.save_pretrained(folder)
+    text_config = backbone.model.config.text_config.to_dict()
+    text_config |= {
+        "architectures": ["CLIPTextModelWithProjection"],
+        "model_type": "clip_text_model",
+        "projection_dim": backbone.feature_dimension,
+        "cir_assets": {**about, "backbone": backbone.weights_digest},
+    }
+    _write_json(folder / CONFIG, text_config)
+
+
+def load_text_encoder(folder: Path, backbone: Backbone) -> None:
+    """Put a saved text encoder into its backbone.
+
+    Raises:
+        ModelMismatch: when it was tuned from another backbone.
+    """
+    try:
+        backbone.load_text_state_dict(_weights(folder))
+    except ValueError as error:
+        raise ModelMismatch(f"{folder}: {error}") from error
+
+
+def save_combiner(folder: Path, combiner: Combiner, about: Mapping[str, Any]) -> None:
+    """Write a Combiner's weights and widths into an existing folder."""
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in combiner.state_dict().items()},
+        folder / WEIGHTS,
+    )
+    _write_json(
+        folder / CONFIG,
+        {
+            "model_type": "combiner",
+            "feature_dimension": combiner.feature_dimension,
+            "projection_dimension": combiner.projection_dimension,
+            "hidden_dimension": combiner.hidden_dimension,
+            "cir_assets": dict(about),
+        },
+    )
+
+
+def load_combiner(folder: Path, feature_dimension: int | None = None) -> Combiner:
+    """A saved Combiner in eval mode; its widths are read off the weights.
+
+    Raises:
+        ModelMismatch: when ``feature_dimension`` is given and it merges features of another.
+    """
+    combiner = combiner_from_state(_weights(folder))
+    if feature_dimension is not None and combiner.feature_dimension != feature_dimension:
+        raise ModelMismatch(
+            f"{folder} holds a Combiner for features of dimension {combiner.feature_dimension}, but the backbone "
+            f"gives {feature_dimension}; train a Combiner for this backbone, or name the backbone it belongs to"
+        )
+    return combiner
+
+
+def combiner_from_state(state: Mapping[str, torch.Tensor]) -> Combiner:
+    """A Combiner in eval mode from parameters under the published names, widths inferred.
+
+    Raises:
+        ModelMismatch: when a parameter is absent or of an impossible shape.
+    """
+    try:
+        projection, feature = state["text_projection_layer.weight"].shape
+        hidden = state["combiner_layer.weight"].shape[0]
+        combiner = Combiner(feature, projection, hidden)
+        combiner.load_state_dict(dict(state))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelMismatch(
+            f"these are not a Combiner's parameters ({error}); expected text_projection_layer, "
+            "image_projection_layer, combiner_layer, output_layer, dynamic_scalar.0 and dynamic_scalar.3"
+        ) from error
+    return combiner.eval()
+
+
+def import_published_combiner(checkpoint: Path) -> tuple[Combiner, int]:
+    """A Combiner and its epoch from a reference checkpoint ``{"epoch": int, "Combiner": state_dict}``.
+
+    Nothing in the file is executed: it is read as plain tensors only.
+
+    Raises:
+        ModelMismatch: when the file is something else.
+    """
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state, epoch = content["Combiner"], int(content["epoch"])
+    except Exception as error:
+        raise ModelMismatch(
+            f"{checkpoint} is not a published Combiner checkpoint, a file of plain tensors with the keys 'epoch' "
+            f"and 'Combiner' ({type(error).__name__}: {error})"
+        ) from error
+    return combiner_from_state({name: value.float() for name, value in state.items()}), epoch
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(folder / WEIGHTS)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise ModelMismatch(
+            f"{folder} holds no readable {WEIGHTS} ({error}); materialize the model again"
+        ) from error
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
