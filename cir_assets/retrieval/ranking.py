@@ -77,7 +77,8 @@ def unit_length(features: Tensor) -> Tensor:
             f"{without.numel()} of {len(features)} features are zero or not finite (first: row "
             f"{int(without[0])}), so they have no direction to compare; encode these rows again"
         )
-    return features / norms
+    scaled: Tensor = features / norms
+    return scaled
 
 
 def exact_scores(queries: Tensor, gallery: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
@@ -219,7 +220,9 @@ def search(
     wanted = _checked_positions("target", none if target is None else target, count, size)
     left_out = _checked_positions("excluded", none if excluded is None else excluded, count, size)
     if bool(((wanted == left_out) & (wanted >= 0)).any()):
-        raise ValueError("a target is excluded from its own ranking: drop triplets whose reference is the target")
+        raise ValueError(
+            "a target is excluded from its own ranking: drop triplets that name one picture twice"
+        )
     wanted, left_out = wanted.to(queries.device), left_out.to(queries.device)
 
     ranks = torch.full((count,), -1, dtype=torch.int64, device=queries.device)
@@ -261,7 +264,7 @@ def subset_ranks(
         int64 (Q,), 0-based; 0 to 4 for CIRR's sets of six.
 
     Raises:
-        ValueError: shapes do not fit, a position is outside the gallery, or a target is not a member of its set.
+        ValueError: shapes do not fit, a position is outside the gallery, or a target is not in its set.
     """
     order, _ = subset_order(queries, gallery, members, reference)
     found = order == np.asarray(target, dtype=np.int64)[:, None]
@@ -310,8 +313,8 @@ def _score_blocks(
     # and Stability of Numerical Algorithms, 3.1). A few more u cover rounding the bound itself to float32,
     # the constant covers products too small for float32.
     roundoff = (queries.shape[1] + 8) * 1.01 * _unit_roundoff()
-    longest = torch.linalg.vector_norm(gallery, dim=1, dtype=torch.float64).amax() if len(gallery) else 0.0
-    margins = torch.linalg.vector_norm(queries, dim=1, dtype=torch.float64) * longest * roundoff + 1e-30
+    longest = torch.linalg.vector_norm(gallery, dim=1).amax().double() if len(gallery) else 0.0
+    margins = torch.linalg.vector_norm(queries, dim=1).double() * longest * roundoff + 1e-30
     with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
         for start in range(0, len(queries), step):
             rows = slice(start, min(start + step, len(queries)))
@@ -324,7 +327,7 @@ def _score_blocks(
 def _count_ahead(
     part: _ScoreBlock, queries: Tensor, gallery: Tensor, wanted: Tensor, target_score: Tensor
 ) -> Tensor:
-    """Count the candidates ahead of the target, int64 (b,); meaningless where no target is known (NaN score)."""
+    """Count the candidates ahead of the target: int64 (b,), without meaning where no target is known."""
     low = (target_score - part.margin).float()[:, None]
     high = (target_score + part.margin).float()[:, None]
     ahead = (part.scores > high).sum(dim=1, dtype=torch.int32).long()
@@ -369,7 +372,7 @@ def _order_exactly(queries: Tensor, gallery: Tensor, candidates: Tensor) -> tupl
 
 
 def _unit_roundoff() -> float:
-    """Relative rounding error of one operation in a matrix product under torch's present precision setting."""
+    """Relative rounding error of one operation in a matrix product under torch's precision setting."""
     return {"highest": 2.0**-24, "high": 2.0**-11}.get(torch.get_float32_matmul_precision(), 2.0**-8)
 
 
@@ -382,10 +385,12 @@ def _checked_features(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]
         )
     queries, gallery = queries.detach().float(), gallery.detach().float()
     for name, features in (("query", queries), ("gallery", gallery)):
-        # One sum sees every NaN and infinity without a second matrix of flags.
-        if not bool(torch.isfinite(features.double().square().sum())):
-            bad = int((~torch.isfinite(features)).any(dim=1).nonzero()[0])
-            raise ValueError(f"row {bad} of the {name} features is not finite; encode or train it again")
+        # The norms show every NaN and infinity without a second matrix of flags.
+        broken = (~torch.isfinite(torch.linalg.vector_norm(features, dim=1))).nonzero().flatten()
+        if broken.numel():
+            raise ValueError(
+                f"row {int(broken[0])} of the {name} features is not finite; encode or train it again"
+            )
     return queries, gallery
 
 
@@ -393,7 +398,9 @@ def _checked_positions(name: str, positions: Positions, count: int, size: int, l
     """Return the positions as int64 (count,), or say which is outside the gallery."""
     found = torch.as_tensor(np.asarray(positions, dtype=np.int64))
     if found.shape != (count,):
-        raise ValueError(f"{name} must hold one position for each of {count} entries, got shape {tuple(found.shape)}")
+        raise ValueError(
+            f"{name} must hold one position for each of {count} entries, got shape {tuple(found.shape)}"
+        )
     if count and not (least <= int(found.min()) and int(found.max()) < size):
         raise ValueError(
             f"{name} holds positions from {int(found.min())} to {int(found.max())}; "

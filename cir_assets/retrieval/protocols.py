@@ -1,0 +1,333 @@
+"""Evaluation protocols: which gallery a query is ranked in, what is removed from it, what is counted.
+
+A protocol turns the tables of a data set into :class:`QueryGroup` objects: arrays of positions that
+ranking needs and nothing else. Two protocols of one data set give figures that must never be mixed, so
+every figure carries its protocol's name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cir_assets.retrieval.ranking import Positions
+
+RECALL = "recall"
+SUBSET_RECALL = "subset_recall"
+AVERAGE_PRECISION = "mean_average_precision"
+HEADLINE = "headline"
+
+MetricKey = tuple[str, int]
+"""A metric's name and its cut-off k."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a data set is evaluated.
+
+    Attributes:
+        name: as it stands in every row of results.
+        description: one line for people.
+        metrics: what is measured, in order.
+        headline: the metrics whose plain mean sums a model up and picks the best epoch.
+        reference_removed: whether the reference picture is taken out of each ranking.
+        whole_split: whether the gallery is every picture of the split's list, or references and targets only.
+    """
+
+    name: str
+    description: str
+    metrics: tuple[MetricKey, ...]
+    headline: tuple[MetricKey, ...]
+    reference_removed: bool
+    whole_split: bool = True
+
+    @property
+    def subset(self) -> bool:
+        """Whether the target is also ranked within its image set."""
+        return any(metric == SUBSET_RECALL for metric, _ in self.metrics)
+
+    @property
+    def several_targets(self) -> bool:
+        """Whether a query may have more than one true target."""
+        return any(metric == AVERAGE_PRECISION for metric, _ in self.metrics)
+
+    @property
+    def depth(self) -> int:
+        """The largest cut-off over the whole gallery."""
+        return max(k for metric, k in self.metrics if metric != SUBSET_RECALL)
+
+
+_FASHIONIQ: tuple[MetricKey, ...] = ((RECALL, 10), (RECALL, 50))
+_CIRR_RECALLS: tuple[MetricKey, ...] = tuple((RECALL, k) for k in (1, 5, 10, 50))
+_CIRR_SUBSET: tuple[MetricKey, ...] = tuple((SUBSET_RECALL, k) for k in (1, 2, 3))
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "fashioniq",
+            "a gallery a category: every picture of the split's list (the 'original split'), reference kept",
+            metrics=_FASHIONIQ,
+            headline=_FASHIONIQ,
+            reference_removed=False,
+        ),
+        Protocol(
+            "fashioniq_val_split",
+            "a gallery a category: references and targets alone (the 'VAL split'), reference kept",
+            metrics=_FASHIONIQ,
+            headline=_FASHIONIQ,
+            reference_removed=False,
+            whole_split=False,
+        ),
+        Protocol(
+            "cirr",
+            "every picture of the split, reference removed; and the other members of its image set",
+            metrics=_CIRR_RECALLS + _CIRR_SUBSET,
+            headline=((RECALL, 5), (SUBSET_RECALL, 1)),
+            reference_removed=True,
+        ),
+        Protocol(
+            "circo",
+            "every picture of the split, reference kept; several true targets, recall counts the first",
+            metrics=(
+                *((AVERAGE_PRECISION, k) for k in (5, 10, 25, 50)),
+                *((RECALL, k) for k in (5, 10, 25, 50)),
+            ),
+            # CIRCO names no single figure; its own evaluation breaks down mAP@10, so that is ours.
+            headline=((AVERAGE_PRECISION, 10),),
+            reference_removed=False,
+        ),
+    )
+}
+"""Every protocol by name. Sources: FashionIQ and CIRR as the public CLIP4Cir code evaluates them
+(github.com/ABaldrati/CLIP4Cir), CIRCO as its own evaluation.py does (github.com/miccunifi/CIRCO)."""
+
+
+@dataclass(frozen=True)
+class QueryGroup:
+    """The queries that share one gallery; N feature rows, G gallery pictures, Q queries.
+
+    Attributes:
+        category: the gallery's category, "all" where a data set has none.
+        gallery: int64 (G,), rows of the feature matrix in the gallery's order, which also breaks ties.
+        reference: int64 (Q,), rows of the feature matrix.
+        target: int64 (Q,), positions in ``gallery``; -1 where a test split keeps its targets to itself.
+        excluded: int64 (Q,), positions in ``gallery`` that the ranking leaves out, or -1.
+        members: int64 (Q, M), positions in ``gallery`` of the image set, padded with -1; None without sets.
+        captions: Q captions as they are read at evaluation.
+        query_ids: Q ids of the triplets.
+        further_targets: int64 (Q, T), positions of further true targets, padded with -1; or None.
+        left_out: what could not take part, as reason -> how many. Queries: reference_without_feature,
+            no_target, target_without_feature, target_outside_gallery, reference_is_target, no_image_set,
+            target_outside_image_set. Pictures: gallery_picture_without_feature (not in the gallery),
+            image_set_member_without_feature and further_target_without_feature (their query is kept).
+    """
+
+    category: str
+    gallery: Positions
+    reference: Positions
+    target: Positions
+    excluded: Positions
+    members: Positions | None
+    captions: list[str]
+    query_ids: list[str]
+    further_targets: Positions | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many queries there are."""
+        return len(self.query_ids)
+
+
+def protocol_named(protocol: Protocol | str) -> Protocol:
+    """Look a protocol up by name; a protocol is returned as it is.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[protocol]
+
+
+def missing_for(
+    protocol: Protocol | str, split: str, galleries: pl.DataFrame, triplets: pl.DataFrame
+) -> str | None:
+    """Say what a data set lacks for a protocol, or None if it can be evaluated by it.
+
+    Args:
+        protocol: a protocol or its name.
+        split: "train", "val" or "test".
+        galleries: columns split, category, position, image.
+        triplets: columns as in :func:`query_groups`.
+    """
+    protocol = protocol_named(protocol)
+    if galleries.filter(pl.col("split") == split).is_empty():
+        return f"split {split!r} has no gallery"
+    rows = triplets.filter(pl.col("split") == split)
+    if rows.is_empty():
+        return f"split {split!r} has no triplets"
+    if rows["target"].null_count() == len(rows):
+        return f"split {split!r} has no public targets"
+    if protocol.subset and rows["set_members"].null_count() == len(rows):
+        return f"split {split!r} has no image sets, which {protocol.name} ranks the target in"
+    if protocol.several_targets and not rows["further_targets"].list.len().fill_null(0).any():
+        return f"split {split!r} has one target a query; {protocol.name} is for several"
+    return None
+
+
+def query_groups(
+    protocol: Protocol | str,
+    split: str,
+    feature_images: Sequence[str],
+    galleries: pl.DataFrame,
+    triplets: pl.DataFrame,
+    *,
+    with_targets: bool = True,
+) -> list[QueryGroup]:
+    """Lay out the queries of one split for ranking, one group a category.
+
+    Pictures without a feature cannot be ranked. Triplets that need one are left out and counted in
+    ``QueryGroup.left_out``, as are gallery pictures.
+
+    Args:
+        protocol: a protocol or its name.
+        split: "train", "val" or "test".
+        feature_images: image id of each row of the feature matrix.
+        galleries: split, category, position, image.
+        triplets: triplet_id, split, category, reference, target (nullable), captions, further_targets,
+            set_members (nullable), in the order of the annotation file.
+        with_targets: False keeps triplets whose target is not public (target -1), as a submission needs.
+
+    Returns:
+        Groups in the order in which the categories stand in ``galleries``; categories without a triplet
+        are left out. A group whose triplets all fell stays, empty, so that its counts are seen.
+
+    Raises:
+        ValueError: the protocol cannot be applied to the split, or no query is left.
+    """
+    protocol = protocol_named(protocol)
+    lacking = missing_for(protocol, split, galleries, triplets)
+    if lacking and (with_targets or not lacking.endswith("no public targets")):
+        raise ValueError(f"protocol {protocol.name!r} cannot be applied: {lacking}")
+    row_of = {image: row for row, image in enumerate(feature_images)}
+    galleries = galleries.filter(pl.col("split") == split).sort("position", maintain_order=True)
+    triplets = triplets.filter(pl.col("split") == split)
+    groups = []
+    for category in galleries["category"].unique(maintain_order=True):
+        queries = triplets.filter(pl.col("category") == category)
+        if queries.is_empty():
+            continue
+        images = galleries.filter(pl.col("category") == category)["image"].to_list()
+        groups.append(_query_group(protocol, category, images, queries, row_of, with_targets))
+    if not any(len(group) for group in groups):
+        reasons: Counter[str] = Counter()
+        for group in groups:
+            reasons.update(group.left_out)
+        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items())) or "no gallery"
+        raise ValueError(
+            f"no query of split {split!r} is left under protocol {protocol.name!r} ({listed}); "
+            "see the data set's issues for missing pictures"
+        )
+    return groups
+
+
+def _query_group(
+    protocol: Protocol,
+    category: str,
+    images: Sequence[str],
+    queries: pl.DataFrame,
+    row_of: Mapping[str, int],
+    with_targets: bool,
+) -> QueryGroup:
+    """Lay out one category: its gallery, then its triplets in order."""
+    # Imported late only so that this module does not need the parsers' room to be loaded.
+    from cir_assets.datasets.captions import evaluation_caption
+
+    if not protocol.whole_split:
+        used = set(queries["reference"]) | set(queries["target"].drop_nulls())
+        images = [image for image in images if image in used]
+    left_out: Counter[str] = Counter()
+    present = [image for image in images if image in row_of]
+    left_out["gallery_picture_without_feature"] = len(images) - len(present)
+    position_of = {image: position for position, image in enumerate(present)}
+    kept: list[dict[str, Any]] = []
+    references: list[int] = []
+    targets: list[int] = []
+    excluded: list[int] = []
+    members: list[list[int]] = []
+    further: list[list[int]] = []
+    for triplet in queries.iter_rows(named=True):
+        reference, target, together = triplet["reference"], triplet["target"], triplet["set_members"]
+        reason = _unrankable(protocol, reference, target, together, row_of, position_of, with_targets)
+        if reason:
+            left_out[reason] += 1
+            continue
+        kept.append(triplet)
+        references.append(row_of[reference])
+        targets.append(-1 if target is None else position_of[target])
+        excluded.append(position_of.get(reference, -1) if protocol.reference_removed else -1)
+        if protocol.subset:
+            found = [position_of[image] for image in together if image in position_of]
+            left_out["image_set_member_without_feature"] += len(together) - len(found)
+            members.append(found)
+        if protocol.several_targets:
+            others = dict.fromkeys(image for image in triplet["further_targets"] or [] if image != target)
+            found = [position_of[image] for image in others if image in position_of]
+            left_out["further_target_without_feature"] += len(others) - len(found)
+            further.append(found)
+    return QueryGroup(
+        category=category,
+        gallery=np.array([row_of[image] for image in present], dtype=np.int64),
+        reference=np.array(references, dtype=np.int64),
+        target=np.array(targets, dtype=np.int64),
+        excluded=np.array(excluded, dtype=np.int64),
+        members=_padded(members) if protocol.subset else None,
+        captions=[evaluation_caption(triplet["captions"]) for triplet in kept],
+        query_ids=[str(triplet["triplet_id"]) for triplet in kept],
+        further_targets=_padded(further) if protocol.several_targets else None,
+        left_out={reason: count for reason, count in sorted(left_out.items()) if count},
+    )
+
+
+def _unrankable(
+    protocol: Protocol,
+    reference: str,
+    target: str | None,
+    image_set: Sequence[str] | None,
+    row_of: Mapping[str, int],
+    position_of: Mapping[str, int],
+    with_targets: bool,
+) -> str | None:
+    """Say why a triplet cannot be ranked, or None."""
+    if reference not in row_of:
+        return "reference_without_feature"
+    if protocol.subset and not image_set:
+        return "no_image_set"
+    if target is None:
+        return "no_target" if with_targets else None
+    if target not in row_of:
+        return "target_without_feature"
+    if target not in position_of:
+        return "target_outside_gallery"
+    if protocol.reference_removed and target == reference:
+        return "reference_is_target"
+    if protocol.subset and target not in (image_set or ()):
+        return "target_outside_image_set"
+    return None
+
+
+def _padded(lists: Iterable[Sequence[int]]) -> Positions:
+    """Stack lists of positions as int64 (Q, longest), padded with -1."""
+    rows = list(lists)
+    stacked = np.full((len(rows), max((len(row) for row in rows), default=0)), -1, dtype=np.int64)
+    for index, row in enumerate(rows):
+        stacked[index, : len(row)] = row
+    return stacked
