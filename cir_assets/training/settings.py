@@ -28,7 +28,9 @@ class TextEncoderSettings(_Settings):
     )
     epochs: int = Field(default=100, ge=1, le=100_000, description="Passes over the train split.")
     logit_scale: float = Field(
-        default=100.0, gt=0, description="Cosine similarities are multiplied by this before the cross-entropy."
+        default=100.0,
+        gt=0,
+        description="Cosine similarities are multiplied by this before the cross-entropy.",
     )
     mixed_precision: bool = Field(
         default=True, description="Half precision with gradient scaling on CUDA; float32 on the CPU always."
@@ -51,11 +53,16 @@ class CombinerSettings(_Settings):
         default=4, ge=1, le=64, description="Width of each projection, in multiples of the feature dimension."
     )
     hidden_multiple: int = Field(
-        default=8, ge=1, le=128, description="Width of the hidden layers, in multiples of the feature dimension."
+        default=8,
+        ge=1,
+        le=128,
+        description="Width of the hidden layers, in multiples of the feature dimension.",
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="Dropout after every hidden activation.")
     logit_scale: float = Field(
-        default=100.0, gt=0, description="Cosine similarities are multiplied by this before the cross-entropy."
+        default=100.0,
+        gt=0,
+        description="Cosine similarities are multiplied by this before the cross-entropy.",
     )
     mixed_precision: bool = Field(
         default=True, description="Half precision around the Combiner on CUDA; float32 on the CPU always."
