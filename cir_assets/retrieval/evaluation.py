@@ -1,0 +1,304 @@
+"""Everything an evaluation records, in one pass over the galleries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from cir_assets.retrieval.bootstrap import RESAMPLES, Difference, confidence_intervals, paired_difference
+from cir_assets.retrieval.metrics import (
+    MEAN_CATEGORY,
+    Values,
+    category_means,
+    headline_values,
+    metric_name,
+    per_query_values,
+)
+from cir_assets.retrieval.protocols import HEADLINE, MetricKey, Protocol, QueryGroup, protocol_named
+from cir_assets.retrieval.ranking import Ranking, search, subset_ranks
+
+RETRIEVED_DEPTH = 50
+"""How many of the best candidates are kept for each query."""
+
+UNIT_LENGTH_TOLERANCE = 1e-3
+"""How far a norm may be from 1: features normalised in float16 stay within it, raw ones do not."""
+
+RANKINGS_SCHEMA = pl.Schema(
+    {
+        "query_id": pl.String,
+        "category": pl.String,
+        "reference_row": pl.Int64,
+        "caption": pl.String,
+        "target_row": pl.Int64,
+        "target_rank": pl.Int32,
+        "target_score": pl.Float32,
+        "subset_rank": pl.Int32,
+    }
+)
+"""One row a query. The *_row columns are rows of the feature matrix; ranks are 0-based, after the exclusion;
+target_score is the cosine; subset_rank is null where the protocol has no subset."""
+
+RETRIEVED_SCHEMA = pl.Schema(
+    {
+        "query_id": pl.String,
+        "category": pl.String,
+        "rank": pl.Int32,
+        "image_row": pl.Int64,
+        "score": pl.Float32,
+    }
+)
+"""One row a query and rank (0-based, best first), ``RETRIEVED_DEPTH`` of them or a whole smaller gallery."""
+
+METRICS_SCHEMA = pl.Schema(
+    {
+        "category": pl.String,
+        "metric": pl.String,
+        "k": pl.Int32,
+        "value": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+    }
+)
+"""One row a category and metric, in percent. Category "mean" is the plain mean over categories; the headline,
+which is of the mean alone, has k 0."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model's results on one split under one protocol.
+
+    Attributes:
+        protocol: its definition.
+        rankings: frame as ``RANKINGS_SCHEMA``, Q rows in the order of the groups.
+        retrieved: frame as ``RETRIEVED_SCHEMA``.
+        metrics: frame as ``METRICS_SCHEMA``.
+        headline: percent.
+        gallery_sizes: category -> pictures actually ranked.
+        left_out: what could not take part, as reason -> how many, over all groups.
+        values: float64 (Q, M), what each query contributes to each of the protocol's metrics.
+    """
+
+    protocol: Protocol
+    rankings: pl.DataFrame
+    retrieved: pl.DataFrame
+    metrics: pl.DataFrame
+    headline: float
+    gallery_sizes: Mapping[str, int]
+    left_out: Mapping[str, int]
+    values: Values
+
+    @property
+    def queries(self) -> int:
+        """How many queries were ranked."""
+        return self.rankings.height
+
+    @property
+    def gallery_size(self) -> int:
+        """Pictures in all galleries together."""
+        return sum(self.gallery_sizes.values())
+
+    def figures(self, category: str = MEAN_CATEGORY) -> dict[str, float]:
+        """Return a category's figures in percent, as ``{"recall@10": ...}``; "headline" too for the mean."""
+        rows = self.metrics.filter(pl.col("category") == category)
+        return {metric_name((row["metric"], row["k"])): row["value"] for row in rows.iter_rows(named=True)}
+
+
+def evaluate(
+    protocol: Protocol | str,
+    groups: Sequence[QueryGroup],
+    queries: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    features: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Evaluation:
+    """Rank every query's target, keep the best candidates, and sum up with 95 % bootstrap intervals.
+
+    Args:
+        protocol: a protocol or its name, the one the groups were made for.
+        groups: the queries.
+        queries: float32 (Q, D), unit length, in the order of the groups' captions.
+        features: float32 (N, D), unit length; galleries are rows of it.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the number of queries does not fit, features are not of unit length or not finite, or
+            there are no queries.
+    """
+    protocol = protocol_named(protocol)
+    queries, features = torch.as_tensor(queries), torch.as_tensor(features)
+    sizes = [len(group) for group in groups]
+    if sum(sizes) != len(queries) or not len(queries):
+        raise ValueError(f"the groups hold {sum(sizes)} queries, got {len(queries)} query features")
+    _require_unit_length("query", queries)
+    values, rankings, retrieved, categories = [], [], [], []
+    left_out: Counter[str] = Counter()
+    for group, part in zip(groups, torch.split(queries, sizes), strict=True):
+        left_out.update(group.left_out)
+        if not len(group):
+            continue
+        if (group.target < 0).any():
+            raise ValueError(
+                f"category {group.category!r} has queries without a target, which cannot be evaluated"
+            )
+        gallery = features[torch.from_numpy(group.gallery).to(features.device)]
+        _require_unit_length("gallery", gallery)
+        part = part.to(gallery.device)
+        found = search(part, gallery, group.target, group.excluded, k=max(RETRIEVED_DEPTH, protocol.depth))
+        subset = None
+        if group.members is not None:
+            subset = subset_ranks(part, gallery, group.members, group.target, group.excluded)
+        values.append(
+            per_query_values(
+                protocol, found.target_rank, subset, found.positions, group.target, group.further_targets
+            )
+        )
+        rankings.append(_ranking_frame(group, found, subset))
+        retrieved.append(_retrieved_frame(group, found))
+        categories += [group.category] * len(group)
+    stacked = np.concatenate(values)
+    metrics = metric_frame(protocol, stacked, categories, resamples=resamples, seed=seed)
+    return Evaluation(
+        protocol=protocol,
+        rankings=pl.concat(rankings),
+        retrieved=pl.concat(retrieved),
+        metrics=metrics,
+        headline=metrics.filter(pl.col("metric") == HEADLINE)["value"].item(),
+        gallery_sizes={group.category: len(group.gallery) for group in groups if len(group)},
+        left_out=dict(sorted(left_out.items())),
+        values=stacked,
+    )
+
+
+def metric_frame(
+    protocol: Protocol | str,
+    values: Values,
+    categories: Sequence[str],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Sum up what each query contributes.
+
+    Args:
+        protocol: a protocol or its name.
+        values: float64 (Q, M), each 0 to 1.
+        categories: Q names.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Frame as ``METRICS_SCHEMA``: each category, then the mean over categories, then the headline.
+
+    Raises:
+        ValueError: there are no queries.
+    """
+    protocol = protocol_named(protocol)
+    # The headline is a mean of columns, so as a column of its own it is resampled together with them.
+    columns = np.column_stack([values, headline_values(protocol, values)])
+    means = category_means(columns, categories)
+    ends = confidence_intervals(columns, categories, resamples=resamples, seed=seed)
+    rows = []
+    for category, figures in means.items():
+        keys: tuple[MetricKey, ...] = protocol.metrics
+        if category == MEAN_CATEGORY:
+            keys = (*keys, (HEADLINE, 0))
+        for column, (metric, k) in enumerate(keys):
+            low, high = ends[category][column]
+            rows.append((category, metric, k, figures[column], low, high))
+    return pl.DataFrame(rows, schema=METRICS_SCHEMA, orient="row")
+
+
+def compare(
+    first: Evaluation,
+    second: Evaluation,
+    metric: MetricKey | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """How much the first model is above the second on the same queries, with a paired 95 % interval.
+
+    Args:
+        first: one evaluation.
+        second: another of the same protocol and queries.
+        metric: one of the protocol's metrics, as ("recall", 10); the headline if None.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the two are of different protocols or queries, or the protocol has no such metric.
+    """
+    if first.protocol != second.protocol:
+        raise ValueError(
+            f"evaluations of {first.protocol.name} and {second.protocol.name} cannot be compared"
+        )
+    same = first.rankings.select("query_id", "category").equals(
+        second.rankings.select("query_id", "category")
+    )
+    if not same or first.gallery_sizes != second.gallery_sizes:
+        raise ValueError("evaluations of different queries or galleries cannot be compared")
+    if metric is None:
+        pair = [headline_values(first.protocol, evaluation.values) for evaluation in (first, second)]
+    elif metric in first.protocol.metrics:
+        column = first.protocol.metrics.index(metric)
+        pair = [evaluation.values[:, column] for evaluation in (first, second)]
+    else:
+        known = ", ".join(map(metric_name, first.protocol.metrics))
+        raise ValueError(f"protocol {first.protocol.name!r} has no {metric_name(metric)}; it has {known}")
+    categories = first.rankings["category"].to_list()
+    return paired_difference(pair[0], pair[1], categories, resamples=resamples, seed=seed)
+
+
+def _ranking_frame(
+    group: QueryGroup, found: Ranking, subset: np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None
+) -> pl.DataFrame:
+    """Lay out one row a query as ``RANKINGS_SCHEMA``."""
+    return pl.DataFrame(
+        {
+            "query_id": group.query_ids,
+            "category": [group.category] * len(group),
+            "reference_row": group.reference,
+            "caption": group.captions,
+            "target_row": group.gallery[group.target],
+            "target_rank": found.target_rank,
+            "target_score": found.target_score,
+            "subset_rank": [None] * len(group) if subset is None else subset,
+        }
+    ).cast(RANKINGS_SCHEMA)
+
+
+def _retrieved_frame(group: QueryGroup, found: Ranking) -> pl.DataFrame:
+    """Lay out one row a query and rank as ``RETRIEVED_SCHEMA``."""
+    positions, scores = found.positions[:, :RETRIEVED_DEPTH], found.scores[:, :RETRIEVED_DEPTH]
+    depth = positions.shape[1]
+    present = positions.reshape(-1) >= 0
+    query = np.repeat(np.arange(len(group)), depth)[present]
+    return pl.DataFrame(
+        {
+            "query_id": pl.Series(group.query_ids).gather(query),
+            "category": pl.Series([group.category]).gather(np.zeros(len(query), dtype=np.int64)),
+            "rank": np.tile(np.arange(depth), len(group))[present],
+            "image_row": group.gallery[positions.reshape(-1)[present]],
+            "score": scores.reshape(-1)[present],
+        }
+    ).cast(RETRIEVED_SCHEMA)
+
+
+def _require_unit_length(name: str, features: Tensor) -> None:
+    """Refuse features that are not of unit length: their ranking would be wrong without a sign of it."""
+    norms = torch.linalg.vector_norm(features.float(), dim=1)
+    wrong = (~((norms - 1).abs() <= UNIT_LENGTH_TOLERANCE)).nonzero().flatten()
+    if wrong.numel():
+        row = int(wrong[0])
+        raise ValueError(
+            f"{wrong.numel()} of {len(features)} {name} features are not of unit length (first: row {row}, "
+            f"norm {float(norms[row]):.4g}); divide each by its norm before evaluating"
+        )
