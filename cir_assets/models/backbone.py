@@ -70,14 +70,17 @@ class Backbone:
         """Longest token sequence the text encoder takes, both special tokens counted."""
         return int(self.model.config.text_config.max_position_embeddings)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_images(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         """Raw image features, float32 (b, D), of uint8 pixels (b, r, r, 3)."""
+        with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+            return self.image_features_with_gradient(pixels).float()
+
+    def image_features_with_gradient(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
+        """Raw image features (b, D) of uint8 pixels (b, r, r, 3), for training the image encoder."""
         batch = torch.as_tensor(pixels).to(self.device, non_blocking=True)
         normalised = batch.permute(0, 3, 1, 2).to(torch.float32) * self._scale - self._shift
-        with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-            features = self.model.get_image_features(pixel_values=normalised).pooler_output
-        return features.float()
+        return self.model.get_image_features(pixel_values=normalised).pooler_output  # type: ignore[no-any-return]
 
     def tokenise(self, captions: Sequence[str]) -> list[list[int]]:
         """Token ids of each caption with both special tokens, cut at the context length, end token kept."""

@@ -305,7 +305,7 @@ def _draw_outlines(
     line = _shade(colour, 66) if sum(colour) > 170 else (84, 84, 92)
     for outline in (*parts.sleeves, parts.body):
         brush.line(place([*outline, outline[0]]), fill=line, width=2)
-    left, right, *below = parts.opening
+    left, right, *below = [(x, max(y, parts.top)) for x, y in parts.opening]
     brush.line(place([right, *below, left]), fill=line, width=3)
     for flap in parts.collar:
         brush.polygon(place(flap), fill=_shade(colour, 112), outline=line)
