@@ -178,7 +178,7 @@ def missing_for(
         return f"split {split!r} has no public targets"
     if protocol.subset and rows["set_members"].null_count() == len(rows):
         return f"split {split!r} has no image sets, which {protocol.name} ranks the target in"
-    if protocol.several_targets and not rows["further_targets"].list.len().fill_null(0).any():
+    if protocol.several_targets and not rows["further_targets"].list.len().fill_null(0).sum():
         return f"split {split!r} has one target a query; {protocol.name} is for several"
     return None
 
