@@ -1,0 +1,197 @@
+"""Image features by content: encoded once, kept in DuckDB, read back as one matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cir_assets.store.database import opened
+
+FLUSH_ROWS = 2_048
+"""Rows kept in memory before they are committed: a killed run loses at most these."""
+
+READ_ROWS = 16_384
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS image_features (
+    image_key VARCHAR NOT NULL, preprocessing VARCHAR NOT NULL, backbone VARCHAR NOT NULL,
+    feature FLOAT[{dimension}] NOT NULL);
+COMMENT ON TABLE image_features IS 'Raw image features; one row a picture content, preprocessing and backbone.';
+COMMENT ON COLUMN image_features.image_key IS 'SHA-256 of the picture''s bytes.';
+COMMENT ON COLUMN image_features.preprocessing IS 'Padding and resolution, such as targetpad1.25@224.';
+COMMENT ON COLUMN image_features.backbone IS 'Digest of the backbone''s weights.';
+COMMENT ON COLUMN image_features.feature IS 'Raw feature, not normalised.';
+CREATE TABLE IF NOT EXISTS unreadable (image_key VARCHAR, preprocessing VARCHAR, reason VARCHAR);
+COMMENT ON TABLE unreadable IS 'Pictures that did not decode, so that they are not tried again.';
+"""
+
+
+class FeatureCache:
+    """The features of one data set under one backbone, in one DuckDB file with one writer.
+
+    Rows are keyed by picture content, preprocessing and backbone weights, so a changed picture, padding or
+    backbone adds rows and never mistakes old ones for new. The column's dimension is fixed; a backbone of
+    another dimension under the same name starts the file anew, and what it held is kept beside as
+    ``<name>.<dimension>.duckdb``.
+    """
+
+    def __init__(self, path: Path, *, wait_seconds: float = 30.0) -> None:
+        self.path = path
+        self._wait = wait_seconds
+
+    def missing(self, image_keys: Sequence[str], preprocessing: str, backbone: str) -> list[str]:
+        """Those of the keys that are neither encoded nor known as unreadable, in the order given, once each."""
+        distinct = list(dict.fromkeys(image_keys))
+        if not self.path.is_file():
+            return distinct
+        with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+            connection.register("wanted", pa.table({"image_key": distinct, "place": range(len(distinct))}))
+            rows = connection.execute(
+                """SELECT image_key FROM wanted
+                WHERE image_key NOT IN (SELECT image_key FROM image_features WHERE preprocessing = $1 AND backbone = $2)
+                AND image_key NOT IN (SELECT image_key FROM unreadable WHERE preprocessing = $1) ORDER BY place""",
+                [preprocessing, backbone],
+            ).fetchall()
+        return [key for (key,) in rows]
+
+    def unreadable(self, image_keys: Sequence[str], preprocessing: str) -> dict[str, str]:
+        """Those of the keys whose pictures do not decode, with the reason."""
+        if not self.path.is_file():
+            return {}
+        with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+            connection.register("wanted", pa.table({"image_key": list(dict.fromkeys(image_keys))}))
+            return dict(
+                connection.execute(
+                    "SELECT image_key, any_value(reason) FROM unreadable SEMI JOIN wanted USING (image_key) "
+                    "WHERE preprocessing = $1 GROUP BY ALL ORDER BY ALL",
+                    [preprocessing],
+                ).fetchall()
+            )
+
+    def dimension(self) -> int | None:
+        """The dimension the file holds; None where there is no file."""
+        if not self.path.is_file():
+            return None
+        with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+            return _dimension(connection)
+
+    @contextmanager
+    def writing(self, preprocessing: str, backbone: str, dimension: int) -> Iterator[FeatureRows]:
+        """Rows to be added, committed every ``FLUSH_ROWS`` and at the end; what is committed outlives a kill."""
+        held = self.dimension()
+        if held is not None and held != dimension:
+            self.path.replace(self.path.with_suffix(f".{held}.duckdb"))
+        with opened(self.path, wait_seconds=self._wait) as connection:
+            connection.execute(SCHEMA.format(dimension=dimension))
+            rows = FeatureRows(connection, preprocessing, backbone, dimension)
+            try:
+                yield rows
+            finally:
+                rows.flush()
+
+    def matrix(self, image_keys: Sequence[str], preprocessing: str, backbone: str) -> NDArray[np.float32]:
+        """Features in the order of the keys, float32 (n, D), writable and contiguous; keys may repeat.
+
+        Raises:
+            KeyError: when one is not in the cache, with the count and the first.
+        """
+        with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+            dimension = _dimension(connection)
+            connection.register(
+                "wanted", pa.table({"image_key": list(image_keys), "place": range(len(image_keys))})
+            )
+            reader = connection.sql(
+                """SELECT place, feature FROM wanted JOIN image_features USING (image_key)
+                WHERE preprocessing = $1 AND backbone = $2""",
+                params=[preprocessing, backbone],
+            ).to_arrow_reader(READ_ROWS)
+            features = np.empty((len(image_keys), dimension), dtype=np.float32)
+            filled = np.zeros(len(image_keys), dtype=bool)
+            # Placed by number rather than sorted by the database: no second copy, and no sort.
+            for batch in reader:
+                places = batch.column("place").to_numpy()
+                features[places] = batch.column("feature").flatten().to_numpy().reshape(-1, dimension)
+                filled[places] = True
+        if not filled.all():
+            first = image_keys[int(np.flatnonzero(~filled)[0])]
+            raise KeyError(
+                f"{int((~filled).sum())} of {len(filled)} pictures have no feature in {self.path} for "
+                f"{preprocessing} and backbone {backbone} (first: {first}); materialize image_features"
+            )
+        return features
+
+
+class FeatureRows:
+    """Rows on their way into the cache."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, preprocessing: str, backbone: str, dimension: int
+    ) -> None:
+        self._connection = connection
+        self._preprocessing = preprocessing
+        self._backbone = backbone
+        self._dimension = dimension
+        self._keys: list[str] = []
+        self._features: list[NDArray[np.float32]] = []
+        self._unreadable: list[tuple[str, str]] = []
+
+    def add(self, image_keys: Sequence[str], features: NDArray[np.float32]) -> None:
+        """Add features, float32 (n, D), of as many keys.
+
+        Raises:
+            ValueError: when the shapes do not fit the keys or the cache's dimension.
+        """
+        if features.shape != (len(image_keys), self._dimension):
+            raise ValueError(
+                f"features of shape {features.shape} for {len(image_keys)} pictures and dimension {self._dimension}"
+            )
+        self._keys += image_keys
+        self._features.append(features)
+        if len(self._keys) >= FLUSH_ROWS:
+            self.flush()
+
+    def unreadable(self, image_key: str, reason: str) -> None:
+        """Remember a picture that does not decode."""
+        self._unreadable.append((image_key, reason))
+
+    def flush(self) -> None:
+        """Commit what was added so far."""
+        if self._keys:
+            stacked = np.ascontiguousarray(np.concatenate(self._features), dtype=np.float32)
+            self._connection.register(
+                "fresh",
+                pa.table(
+                    {
+                        "image_key": self._keys,
+                        "feature": pa.FixedSizeListArray.from_arrays(
+                            pa.array(stacked.ravel()), self._dimension
+                        ),
+                    }
+                ),
+            )
+            self._connection.execute(
+                """INSERT INTO image_features SELECT image_key, $1, $2, feature FROM fresh
+                WHERE image_key NOT IN (SELECT image_key FROM image_features WHERE preprocessing = $1 AND backbone = $2)""",
+                [self._preprocessing, self._backbone],
+            )
+            self._connection.unregister("fresh")
+        if self._unreadable:
+            self._connection.executemany(
+                "INSERT INTO unreadable VALUES ($1, $2, $3)",
+                [(key, self._preprocessing, reason) for key, reason in self._unreadable],
+            )
+        self._keys, self._features, self._unreadable = [], [], []
+
+
+def _dimension(connection: duckdb.DuckDBPyConnection) -> int:
+    [(kind,)] = connection.execute(
+        "SELECT data_type FROM information_schema.columns "
+        "WHERE table_catalog = 'stored' AND table_name = 'image_features' AND column_name = 'feature'"
+    ).fetchall()
+    return int(kind.removeprefix("FLOAT[").removesuffix("]"))

@@ -1,0 +1,182 @@
+"""The database people query: every pipeline's results in one file, published whole, never written in place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from cir_assets.store.published import published_results
+from cir_assets.store.results import TABLES, create_tables, replaced
+
+DATASET_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
+    "images": (
+        "One row a picture that opens.",
+        {
+            "dataset": ("VARCHAR", "data set"),
+            "image": ("VARCHAR", "the picture's id in its data set"),
+            "path": ("VARCHAR", "where it lies below the data set's picture folder"),
+            "image_key": ("VARCHAR", "SHA-256 of the file's bytes; equal pictures have equal keys"),
+            "format": ("VARCHAR", "file format as found in the header"),
+            "mode": ("VARCHAR", "colour mode"),
+            "width": ("INTEGER", "pixels"),
+            "height": ("INTEGER", "pixels"),
+            "bytes": ("BIGINT", "size of the file"),
+        },
+    ),
+    "galleries": (
+        "One row a split, category and picture searched in.",
+        {
+            "dataset": ("VARCHAR", "data set"),
+            "split": ("VARCHAR", "train, val or test"),
+            "category": ("VARCHAR", "'all' where a data set has none"),
+            "position": ("INTEGER", "order of the file, from 0; of equal scores the earlier is ranked first"),
+            "image": ("VARCHAR", "see images.image"),
+        },
+    ),
+    "triplets": (
+        "One row a triplet: reference, relative captions, target.",
+        {
+            "dataset": ("VARCHAR", "data set"),
+            "triplet_id": ("VARCHAR", "unique in its data set"),
+            "split": ("VARCHAR", "train, val or test"),
+            "category": ("VARCHAR", "'all' where a data set has none"),
+            "reference": ("VARCHAR", "the picture shown"),
+            "target": ("VARCHAR", "the picture meant; null where it is kept secret"),
+            "captions": ("VARCHAR[]", "relative captions as written"),
+            "further_targets": ("VARCHAR[]", "other pictures that are right too"),
+            "set_id": ("VARCHAR", "the set of look-alikes; null where there are none"),
+            "set_members": ("VARCHAR[]", "the pictures of that set"),
+        },
+    ),
+    "data_issues": (
+        "One row a thing that is wrong with the data, and what was done about it.",
+        {
+            "dataset": ("VARCHAR", "data set"),
+            "kind": ("VARCHAR", "missing_picture, unreadable_picture, undecodable_picture, empty_caption, …"),
+            "subject": ("VARCHAR", "the picture or triplet"),
+            "detail": ("VARCHAR", "what is wrong with it"),
+        },
+    ),
+}
+
+PUBLISHED = {
+    "published_results": (
+        "Figures others published, with their source.",
+        {
+            "system": ("VARCHAR", "method and backbone"),
+            "venue": ("VARCHAR", "where it was published"),
+            "dataset": ("VARCHAR", "data set"),
+            "split": ("VARCHAR", "split"),
+            "protocol": ("VARCHAR", "protocol"),
+            "category": ("VARCHAR", "a category, or 'mean'"),
+            "metric": ("VARCHAR", "recall, subset_recall or headline"),
+            "k": ("INTEGER", "cut-off; 0 for the headline"),
+            "value": ("DOUBLE", "percent"),
+            "source": ("VARCHAR", "the publication"),
+        },
+    )
+}
+
+VIEWS = {
+    "leaderboard": (
+        "The newest evaluation of each pipeline, method, split and protocol, one wide row, headline first.",
+        """
+        WITH newest AS (
+            SELECT * FROM evaluations QUALIFY row_number() OVER (
+                PARTITION BY dataset, backbone, recipe, method, split, protocol
+                ORDER BY created_at DESC, evaluation_id) = 1),
+        figures AS (SELECT * FROM metrics WHERE category = 'mean')
+        SELECT dataset, backbone, recipe, split, protocol, method,
+            max(value) FILTER (metric = 'headline') AS headline,
+            max(ci_low) FILTER (metric = 'headline') AS headline_low,
+            max(ci_high) FILTER (metric = 'headline') AS headline_high,
+            max(value) FILTER (metric = 'recall' AND k = 1) AS recall_at_1,
+            max(value) FILTER (metric = 'recall' AND k = 5) AS recall_at_5,
+            max(value) FILTER (metric = 'recall' AND k = 10) AS recall_at_10,
+            max(ci_low) FILTER (metric = 'recall' AND k = 10) AS recall_at_10_low,
+            max(ci_high) FILTER (metric = 'recall' AND k = 10) AS recall_at_10_high,
+            max(value) FILTER (metric = 'recall' AND k = 50) AS recall_at_50,
+            max(ci_low) FILTER (metric = 'recall' AND k = 50) AS recall_at_50_low,
+            max(ci_high) FILTER (metric = 'recall' AND k = 50) AS recall_at_50_high,
+            max(value) FILTER (metric = 'subset_recall' AND k = 1) AS subset_recall_at_1,
+            max(value) FILTER (metric = 'subset_recall' AND k = 2) AS subset_recall_at_2,
+            max(value) FILTER (metric = 'subset_recall' AND k = 3) AS subset_recall_at_3,
+            any_value(queries) AS queries, any_value(gallery_size) AS gallery_size,
+            any_value(created_at) AS created_at, evaluation_id
+        FROM newest LEFT JOIN figures USING (evaluation_id)
+        GROUP BY ALL ORDER BY dataset, split, protocol, headline DESC
+        """,
+    ),
+    "against_published": (
+        "Our newest figures beside published ones, only where data set, split, protocol, category, metric and k agree.",
+        """
+        SELECT p.dataset, p.split, p.protocol, p.category, p.metric, p.k,
+            l.backbone, l.recipe, l.method, m.value AS ours, m.ci_low, m.ci_high,
+            p.system, p.venue, p.value AS published, round(m.value - p.value, 2) AS difference, p.source
+        FROM leaderboard AS l JOIN metrics AS m USING (evaluation_id)
+        JOIN published_results AS p ON (p.dataset, p.split, p.protocol, p.category, p.metric, p.k)
+            = (l.dataset, l.split, l.protocol, m.category, m.metric, m.k)
+        ORDER BY ALL
+        """,
+    ),
+}
+
+
+def publish(results: Sequence[Path], tables: Mapping[str, Path], destination: Path) -> None:
+    """Merge every pipeline's results and every data set's tables into one database, replaced whole.
+
+    People may hold the destination open in any client meanwhile: they keep reading the copy they opened.
+
+    Args:
+        results: the pipelines' results files.
+        tables: data set -> folder of its Parquet tables (images, galleries, triplets, data_issues/*).
+        destination: ``storage/evaluation.duckdb``.
+    """
+    with replaced(destination, keep=False) as connection:
+        create_tables(connection, {**TABLES, **DATASET_TABLES, **PUBLISHED})
+        for part in sorted(results):
+            connection.execute(f"ATTACH '{_escaped(part)}' AS part (READ_ONLY)")
+            for table, (_, columns) in TABLES.items():
+                listed = ", ".join(f'"{name}"' for name in columns)
+                connection.execute(f"INSERT INTO {table} SELECT {listed} FROM part.{table}")
+            connection.execute("DETACH part")
+        for dataset, folder in sorted(tables.items()):
+            for table, (_, columns) in DATASET_TABLES.items():
+                files = sorted(folder.glob(f"{table}.parquet")) or sorted(folder.glob(f"{table}/*.parquet"))
+                listed = ", ".join(f'"{name}"' for name in columns if name != "dataset")
+                for file in files:
+                    connection.execute(
+                        f"INSERT INTO {table} SELECT $1, {listed} FROM read_parquet($2)", [dataset, str(file)]
+                    )
+        _insert_published(connection, published_results())
+        for view, (meaning, query) in VIEWS.items():
+            connection.execute(f"CREATE VIEW {view} AS {query}")
+            connection.execute(f"COMMENT ON VIEW {view} IS '{meaning}'")
+
+
+def content_digest(results: Sequence[Path], tables: Mapping[str, Path]) -> str:
+    """Version of what would be published: the digest of every part's bytes, by name."""
+    content = hashlib.sha256()
+    parts = [
+        *sorted(results),
+        *(file for folder in sorted(tables.values()) for file in sorted(folder.rglob("*.parquet"))),
+    ]
+    for part in parts:
+        content.update(str(part.name).encode())
+        with part.open("rb") as stream:
+            content.update(hashlib.file_digest(stream, "sha256").digest())
+    return content.hexdigest()[:16]
+
+
+def _insert_published(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
+    connection.register("published_frame", frame.to_arrow())
+    connection.execute("INSERT INTO published_results SELECT * FROM published_frame")
+    connection.unregister("published_frame")
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("'", "''")
