@@ -1,11 +1,10 @@
-"""Stage 2: the Combiner, trained on cached image features and text features computed once (paper section 3.3)."""
+"""Stage 2: the Combiner, trained on cached image features and once-computed text features (section 3.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,8 +12,8 @@ from torch.nn import functional
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
 from cir_assets.progress import ProgressFactory, terminal_progress
-from cir_assets.training.losses import contrastive_loss
 from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_epochs
+from cir_assets.training.losses import contrastive_loss
 from cir_assets.training.settings import CombinerSettings
 from cir_assets.training.triplets import TrainingTriplets, epoch_batches
 
@@ -36,7 +35,7 @@ def train_combiner(
         backbone: frozen; tuned by stage 1 or as it came.
         features: float32 (N, D), raw image features on the backbone's device.
         triplets: the train split.
-        validation: scored after every epoch; its headline chooses the epoch.
+        validation: scored after every epoch; ``settings.selection`` of it chooses the epoch.
         settings: the hyper-parameters.
         checkpoints: folder of this training's checkpoint; one that is there is resumed.
         progress: where it is told how far the training is.
@@ -64,15 +63,8 @@ def train_combiner(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    variants = list(dict.fromkeys(caption for captions in triplets.captions for caption in captions))
-    row_of = {caption: row for row, caption in enumerate(variants)}
-    text = backbone.text_features(variants)
-    # first[i] + v is the place of triplet i's variant v in ``places``, which holds rows of ``text``.
-    counts = np.array([len(captions) for captions in triplets.captions])
-    first = np.concatenate(([0], np.cumsum(counts)[:-1]))
-    places = torch.tensor(
-        [row_of[caption] for captions in triplets.captions for caption in captions], device=device
-    )
+    variants = triplets.distinct_captions()
+    text = backbone.text_features(variants.captions)
     reference = torch.from_numpy(triplets.reference).to(device)
     target = torch.from_numpy(triplets.target).to(device)
     unit_features = functional.normalize(features, dim=1)
@@ -81,18 +73,18 @@ def train_combiner(
         combiner.train()
         for batch in epoch_batches(triplets, settings.batch_size, settings.seed, epoch):
             rows = torch.from_numpy(batch.triplets).to(device)
-            drawn = torch.from_numpy(first[batch.triplets] + batch.variants).to(device)
+            drawn = torch.from_numpy(variants.rows(batch)).to(device)
             with torch.autocast(device.type, enabled=mixed):
-                queries = combiner(features[reference[rows]], text[places[drawn]])
+                queries = combiner(features[reference[rows]], text[drawn])
             yield contrastive_loss(queries.float(), unit_features[target[rows]], settings.logit_scale)
 
     validated_image = features[validation.reference.to(device)]
     validated_text = backbone.text_features(validation.captions)
 
     @torch.no_grad()
-    def headline() -> float:
+    def select() -> float:
         combiner.eval()
-        return validation.score(combiner(validated_image, validated_text))["headline"]
+        return validation.score(combiner(validated_image, validated_text))[settings.selection]
 
     def load_weights(weights: dict[str, Tensor]) -> None:
         combiner.load_state_dict(weights)
@@ -105,7 +97,7 @@ def train_combiner(
             optimiser=optimiser,
             scaler=torch.amp.GradScaler(device.type, enabled=mixed),
             losses=losses,
-            headline=headline,
+            select=select,
         ),
         epochs=settings.epochs,
         seed=settings.seed,

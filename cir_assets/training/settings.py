@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
+Selection = Literal["headline", "arithmetic_mean", "harmonic_mean", "geometric_mean"]
+"""A figure of the protocol on val, in percent: its headline, or a mean of all its recalls."""
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +37,10 @@ class TextEncoderSettings(_Settings):
     )
     mixed_precision: bool = Field(
         default=True, description="Half precision with gradient scaling on CUDA; float32 on the CPU always."
+    )
+    selection: Selection = Field(
+        default="headline",
+        description="The figure on val whose best epoch is kept; the paper's is the headline.",
     )
     seed: int = Field(default=0, ge=0, description="Decides order and caption variants of every epoch.")
 
@@ -66,6 +73,10 @@ class CombinerSettings(_Settings):
     )
     mixed_precision: bool = Field(
         default=True, description="Half precision around the Combiner on CUDA; float32 on the CPU always."
+    )
+    selection: Selection = Field(
+        default="headline",
+        description="The figure on val whose best epoch is kept; the paper's is the headline.",
     )
     seed: int = Field(default=0, ge=0, description="Decides initial weights, order, dropout and variants.")
 

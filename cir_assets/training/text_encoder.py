@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.progress import ProgressFactory, terminal_progress
-from cir_assets.training.losses import contrastive_loss
 from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_epochs
+from cir_assets.training.losses import contrastive_loss, summed_query
 from cir_assets.training.settings import TextEncoderSettings
 from cir_assets.training.triplets import TrainingTriplets, epoch_batches
 
@@ -32,7 +32,7 @@ def train_text_encoder(
         backbone: its image encoder is never run; its text encoder is trained in eval mode.
         features: float32 (N, D), raw image features on the backbone's device.
         triplets: the train split.
-        validation: scored after every epoch; its headline chooses the epoch.
+        validation: scored after every epoch; ``settings.selection`` of it chooses the epoch.
         settings: the hyper-parameters.
         checkpoints: folder of this training's checkpoint; one that is there is resumed.
         progress: where it is told how far the training is.
@@ -55,7 +55,8 @@ def train_text_encoder(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    tokens = [backbone.tokenise(variants) for variants in triplets.captions]
+    variants = triplets.distinct_captions()
+    tokens = backbone.tokenise(variants.captions)
     reference = torch.from_numpy(triplets.reference).to(features.device)
     target = torch.from_numpy(triplets.target).to(features.device)
     unit_features = functional.normalize(features, dim=1)
@@ -63,19 +64,17 @@ def train_text_encoder(
     def losses(epoch: int) -> Iterator[Tensor]:
         for batch in epoch_batches(triplets, settings.batch_size, settings.seed, epoch):
             rows = torch.from_numpy(batch.triplets).to(features.device)
-            drawn = [
-                tokens[row][variant] for row, variant in zip(batch.triplets, batch.variants, strict=True)
-            ]
+            drawn = [tokens[row] for row in variants.rows(batch).tolist()]
             with torch.autocast(backbone.device.type, enabled=mixed):
                 text = backbone.encode_texts(drawn)
-            queries = functional.normalize(features[reference[rows]] + text.float(), dim=1)
+            queries = summed_query(features[reference[rows]], text)
             yield contrastive_loss(queries, unit_features[target[rows]], settings.logit_scale)
 
     validated_reference = features[validation.reference.to(features.device)]
 
-    def headline() -> float:
+    def select() -> float:
         text = backbone.text_features(validation.captions)
-        return validation.score(functional.normalize(validated_reference + text, dim=1))["headline"]
+        return validation.score(summed_query(validated_reference, text))[settings.selection]
 
     try:
         return run_epochs(
@@ -86,7 +85,7 @@ def train_text_encoder(
                 optimiser=optimiser,
                 scaler=torch.amp.GradScaler(backbone.device.type, enabled=mixed),
                 losses=losses,
-                headline=headline,
+                select=select,
             ),
             epochs=settings.epochs,
             seed=settings.seed,

@@ -1,6 +1,7 @@
 """Pre-training of ``tiny_clip``, the embedded backbone, on rendered clothes and their full descriptions.
 
-Run it with ``make tiny-clip`` or ``python -m cir_assets.training.tiny_clip --out <folder>``.
+Pictures and descriptions come from a name-space of random numbers of their own, so no picture of any wardrobe
+is among them. Run it with ``make tiny-clip`` or ``python -m cir_assets.training.tiny_clip --out <folder>``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,15 +30,25 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
-from cir_assets.datasets.wardrobe.generation import pretraining_pair
+from cir_assets.datasets.wardrobe.drawing import render
+from cir_assets.datasets.wardrobe.garments import shows
+from cir_assets.datasets.wardrobe.generation import plan_wardrobe, pretraining_pair
 from cir_assets.datasets.wardrobe.language import vocabulary_corpus
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.preprocessing import prepare_picture
 from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.training.loop import TrainingDiverged
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 RESOLUTION = 64
 CHUNK = 256
+
+
+PROBED = ("colour", "accent", "pattern", "sleeves", "neckline", "length", "fit", "belt", "pockets", "print")
+"""Attributes whose linear readability from image features is measured."""
+
+PROBE_PENALTY = 1e-2
+"""Of the ridge regression that reads attributes from image features of unit variance."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +66,13 @@ class PretrainingSettings:
     seed: int = 1
     vocabulary: int = 640
     held_out: int = 1_000
+    """Pairs never trained on, among which it is measured."""
+    probed: int = 3_000
+    """Pictures of a wardrobe of its own from which attributes are read; two thirds fit, one third measure."""
 
 
 def tiny_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of the wardrobe's language, lower case, with CLIP's two special tokens.
+    """Train a byte-level BPE tokenizer of the wardrobe's language: lower case, CLIP's two special tokens.
 
     Being byte-level it takes any text: an unknown word becomes more pieces, never an unknown token.
     """
@@ -74,13 +91,16 @@ def tiny_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(START, start), (END, end)]
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=END, model_max_length=77
     )
 
 
 def tiny_model(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
-    """An untrained CLIPModel of 1.3 M parameters: 4-layer ViT of width 160, 3-layer text tower of width 128."""
+    """Build the untrained CLIPModel, about 1.8 M parameters, features of dimension 128.
+
+    A ViT of 4 layers of width 160 on 64 tokens of 8 x 8 pixels, and a text tower of 3 layers of width 128.
+    """
     special = {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -114,64 +134,131 @@ def tiny_model(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
 def pretraining_pairs(
     seed: int, first: int, count: int, progress: ProgressFactory, workers: int | None = None
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Pixels uint8 (count, 64, 64, 3) and descriptions of a stretch of pre-training pairs."""
+    """Render a stretch of pre-training pairs: pixels uint8 (count, 64, 64, 3) and as many descriptions.
+
+    Args:
+        seed: of the endless row of pairs.
+        first: the first pair's place in it.
+        count: how many pairs.
+        progress: where it is told how far the rendering is.
+        workers: processes; None takes one a core, and 1 renders in this process.
+    """
     pixels = np.empty((count, RESOLUTION, RESOLUTION, 3), dtype=np.uint8)
     descriptions: list[str] = []
     starts = range(first, first + count, CHUNK)
     ends = [min(start + CHUNK, first + count) for start in starts]
-    with (
-        progress("render pairs", count, "pairs") as shown,
-        ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool,
-    ):
-        for part, said in pool.map(_render_pairs, [seed] * len(starts), starts, ends):
+    stretches = ([seed] * len(starts), starts, ends)
+    workers = min(workers or os.cpu_count() or 1, len(starts))
+    with ExitStack() as stack:
+        shown = stack.enter_context(progress("render pairs", count, "pairs"))
+        if workers > 1:
+            pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+            rendered = stack.enter_context(pool).map(_render_pairs, *stretches)
+        else:
+            rendered = map(_render_pairs, *stretches)
+        for part, said in rendered:
             pixels[len(descriptions) : len(descriptions) + len(said)] = part
             descriptions += said
             shown.advance(len(said))
     return pixels, descriptions
 
 
-def pretrain(settings: PretrainingSettings, device: str, progress: ProgressFactory) -> tuple[Backbone, dict[str, float]]:
-    """Train the embedded backbone from nothing; also its retrieval figures on held-out pairs, in percent."""
+def pretrain(
+    settings: PretrainingSettings,
+    device: str,
+    checkpoint: Path,
+    progress: ProgressFactory = terminal_progress,
+) -> Backbone:
+    """Train the embedded backbone from nothing with a symmetric contrastive loss.
+
+    The state of every epoch is written to ``checkpoint``, beside first; a training of the same settings that
+    was broken off goes on after its last whole epoch and ends with the same weights.
+
+    Args:
+        settings: the hyper-parameters; they fix the result on one kind of device and number of threads.
+        device: cpu or cuda.
+        checkpoint: file of the state, left for the caller to remove.
+        progress: where it is told how far the work is.
+
+    Raises:
+        TrainingDiverged: when the loss is not finite.
+    """
     torch.manual_seed(settings.seed)
     tokenizer = tiny_tokenizer(settings.vocabulary, settings.seed)
     backbone = Backbone(tiny_model(tokenizer), tokenizer, "untrained", device)
     model = backbone.model.requires_grad_(True)
     pixels, descriptions = pretraining_pairs(settings.seed, 0, settings.pairs, progress)
     tokens = backbone.tokenise(descriptions)
-    steps = settings.epochs * (settings.pairs // settings.batch_size)
+    steps_an_epoch = settings.pairs // settings.batch_size
+    steps = settings.epochs * steps_an_epoch
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(
-        [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+        groups,
         lr=settings.learning_rate,
         betas=(0.9, 0.98),
         weight_decay=settings.weight_decay,
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.warm_up))
+    state = _read_checkpoint(checkpoint, settings)
+    if state:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+    done = int(state.get("epochs", 0))
     with progress("pre-train tiny_clip", steps, "steps") as shown:
-        for rows in _batches(settings):
+        shown.advance(done * steps_an_epoch)
+        for epoch, rows in _batches(settings, done):
             image = backbone.image_features_with_gradient(pixels[rows])
             text = backbone.encode_texts([tokens[row] for row in rows])
             loss = _symmetric_loss(image, text, model.logit_scale.exp())
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(max=math.log(100))
-            shown.advance(1, f"loss {loss.item():.4f}")
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"pre-training: the loss is {value}; set a lower learning rate")
+            shown.advance(1, f"loss {value:.4f}")
+            if schedule.last_epoch % steps_an_epoch == 0:
+                states = {
+                    "settings": asdict(settings),
+                    "epochs": epoch + 1,
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                }
+                beside = checkpoint.with_suffix(".new")
+                torch.save(states, beside)
+                beside.replace(checkpoint)
     model.requires_grad_(False)
+    return backbone
+
+
+def measured(
+    backbone: Backbone, settings: PretrainingSettings, progress: ProgressFactory = terminal_progress
+) -> dict[str, float]:
+    """Measure a pre-trained backbone on what it was not trained on; everything in percent.
+
+    Retrieval among ``settings.held_out`` pairs in both directions, and how often a linear reading of the
+    image feature gives each attribute, on pictures of a wardrobe of its own.
+    """
     held_out = pretraining_pairs(settings.seed, settings.pairs, settings.held_out, progress)
-    return backbone, held_out_figures(backbone, *held_out)
-
-
-def held_out_figures(backbone: Backbone, pixels: NDArray[np.uint8], descriptions: Sequence[str]) -> dict[str, float]:
-    """Text to image and image to text recalls among the held-out pairs, in percent."""
-    image = functional.normalize(
-        torch.cat([backbone.encode_images(part) for part in np.array_split(pixels, max(1, len(pixels) // 256))]), dim=1
+    return held_out_figures(backbone, *held_out) | attribute_accuracies(
+        backbone, settings.probed, settings.seed
     )
+
+
+def held_out_figures(
+    backbone: Backbone, pixels: NDArray[np.uint8], descriptions: Sequence[str]
+) -> dict[str, float]:
+    """Recalls at 1 and 10 among pairs, text to image and image to text, in percent."""
+    image = functional.normalize(_image_features(backbone, pixels), dim=1)
     text = functional.normalize(backbone.text_features(descriptions), dim=1)
     scores = text @ image.T
     own = scores.diagonal()
@@ -183,17 +270,64 @@ def held_out_figures(backbone: Backbone, pixels: NDArray[np.uint8], descriptions
     }
 
 
+def attribute_accuracies(backbone: Backbone, pictures: int, seed: int) -> dict[str, float]:
+    """Read every attribute from image features by ridge regression; percent right on the last third.
+
+    An accent that nothing is drawn in is left out of its figure, as nobody could see it.
+    """
+    wardrobe = plan_wardrobe(max(pictures, 3 * len(PROBED)), seed).pictures[:pictures]
+    order = np.random.default_rng(seed).permutation(len(wardrobe))
+    shown = [wardrobe[place] for place in order]
+    pixels = np.stack(
+        [
+            prepare_picture(
+                render(picture.garment, Random(f"probe/{seed}/{picture.image}")), RESOLUTION, "targetpad"
+            )
+            for picture in shown
+        ]
+    )
+    features = _image_features(backbone, pixels).double().cpu().numpy()
+    features = (features - features.mean(0)) / (features.std(0) + 1e-9)
+    features = np.concatenate([features, np.ones((len(features), 1))], axis=1)
+    accuracies = {}
+    for attribute in PROBED:
+        seen = np.array([shows(picture.garment, attribute) for picture in shown])
+        values = np.array([str(getattr(picture.garment, attribute)) for picture in shown])[seen]
+        inputs = features[seen]
+        names, labels = np.unique(values, return_inverse=True)
+        fitted = 2 * len(inputs) // 3
+        gram = inputs[:fitted].T @ inputs[:fitted] / fitted + PROBE_PENALTY * np.eye(inputs.shape[1])
+        readings = np.linalg.solve(gram, inputs[:fitted].T @ np.eye(len(names))[labels[:fitted]])
+        right = (inputs[fitted:] @ readings).argmax(1) == labels[fitted:]
+        accuracies[f"{attribute}_accuracy"] = round(100 * float(right.mean()), 1)
+    return accuracies
+
+
+def _image_features(backbone: Backbone, pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.cat(
+        [backbone.encode_images(pixels[start : start + CHUNK]) for start in range(0, len(pixels), CHUNK)]
+    )
+
+
+def _read_checkpoint(checkpoint: Path, settings: PretrainingSettings) -> dict[str, Any]:
+    """Read the state of a training with these settings; empty if there is none."""
+    if not checkpoint.is_file():
+        return {}
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return state if state["settings"] == asdict(settings) else {}
+
+
 def _render_pairs(seed: int, start: int, end: int) -> tuple[NDArray[np.uint8], list[str]]:
     pairs = [pretraining_pair(seed, index) for index in range(start, end)]
     prepared = [prepare_picture(Image.fromarray(picture), RESOLUTION, "targetpad") for picture, _ in pairs]
     return np.stack(prepared), [description for _, description in pairs]
 
 
-def _batches(settings: PretrainingSettings) -> Iterator[NDArray[np.int64]]:
-    for epoch in range(settings.epochs):
+def _batches(settings: PretrainingSettings, done: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    for epoch in range(done, settings.epochs):
         order = np.random.default_rng([settings.seed, epoch]).permutation(settings.pairs)
         for start in range(0, settings.pairs - settings.batch_size + 1, settings.batch_size):
-            yield order[start : start + settings.batch_size]
+            yield epoch, order[start : start + settings.batch_size]
 
 
 def _rate(step: int, steps: int, warm_up: float) -> float:
@@ -210,7 +344,10 @@ def _symmetric_loss(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
 
 
 def save(backbone: Backbone, folder: Path) -> None:
-    """Write weights (float32 safetensors), configuration and tokenizer, beside first; a model card is kept."""
+    """Write weights (float32 safetensors), configuration and tokenizer, beside first.
+
+    A model card that is there already (README.md) is kept.
+    """
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     backbone.model.save_pretrained(beside)
@@ -224,17 +361,25 @@ def save(backbone: Backbone, folder: Path) -> None:
 def main() -> None:
     """Make the embedded backbone again and print how good it is."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder the model is written to")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder the model is written to; its README.md is kept"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--pairs", type=int, default=PretrainingSettings.pairs)
     parser.add_argument("--epochs", type=int, default=PretrainingSettings.epochs)
     given = parser.parse_args()
     started = time.perf_counter()
     settings = PretrainingSettings(pairs=given.pairs, epochs=given.epochs)
-    backbone, figures = pretrain(settings, given.device, terminal_progress)
-    save(backbone, given.out)
+    out: Path = given.out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = out.with_name(f".{out.name}.checkpoint")
+    backbone = pretrain(settings, given.device, checkpoint, terminal_progress)
+    save(backbone, out)
+    checkpoint.unlink(missing_ok=True)
     parameters = sum(p.numel() for p in backbone.model.parameters())
-    print(json.dumps({"parameters": parameters, "minutes": round((time.perf_counter() - started) / 60, 1), **figures}))
+    minutes = round((time.perf_counter() - started) / 60, 1)
+    figures = measured(backbone, settings)
+    print(json.dumps({"parameters": parameters, "minutes": minutes, **figures}, indent=2))
 
 
 if __name__ == "__main__":

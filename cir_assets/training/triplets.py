@@ -25,16 +25,29 @@ class TrainingTriplets:
         """How many triplets there are."""
         return len(self.reference)
 
+    def distinct_captions(self) -> CaptionVariants:
+        """List every caption variant once, and say where each triplet's variants are among them."""
+        row_of: dict[str, int] = {}
+        for captions in self.captions:
+            for caption in captions:
+                row_of.setdefault(caption, len(row_of))
+        counts = np.array([len(captions) for captions in self.captions], dtype=np.int64)
+        return CaptionVariants(
+            captions=list(row_of),
+            first=np.cumsum(counts) - counts,
+            row=np.array([row_of[c] for captions in self.captions for c in captions], dtype=np.int64),
+        )
+
     def checked(self, batch_size: int) -> TrainingTriplets:
-        """These triplets, if at least one whole batch can be made of them.
+        """Return these triplets if at least one whole batch can be made of them.
 
         Raises:
             ValueError: naming both numbers, as the last incomplete batch is dropped.
         """
         if len(self) < batch_size:
             raise ValueError(
-                f"batch_size {batch_size} is more than the {len(self)} triplets of the train split, and an "
-                f"incomplete batch is dropped: nothing would be trained; set batch_size to {len(self)} or less"
+                f"batch_size {batch_size} is more than the {len(self)} triplets of the train split, and "
+                f"an incomplete batch is dropped: nothing would be trained; set it to at most {len(self)}"
             )
         return self
 
@@ -47,8 +60,25 @@ class Batch:
     variants: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class CaptionVariants:
+    """All caption variants of a train split, each distinct one once.
+
+    ``row[first[i] + v]`` is the place of triplet i's variant v in ``captions``; both are int64.
+    """
+
+    captions: list[str]
+    first: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    def rows(self, batch: Batch) -> NDArray[np.int64]:
+        """Look up the places in ``captions`` of the variants drawn for a batch, int64 (B,)."""
+        places: NDArray[np.int64] = self.row[self.first[batch.triplets] + batch.variants]
+        return places
+
+
 def epoch_batches(triplets: TrainingTriplets, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
-    """The shuffled batches of one epoch, the last incomplete one dropped.
+    """Yield the shuffled batches of one epoch, the last incomplete one dropped.
 
     Order and caption variants depend on ``(seed, epoch)`` alone, so a resumed training sees what an
     unbroken one sees.
