@@ -1,20 +1,35 @@
-"""Relative captions as models read them: FashionIQ's two captions joined, CIRR's one as it stands (METHOD, captions)."""
+"""Relative captions as models read them: FashionIQ's two joined, CIRR's one as it stands (METHOD, captions).
+
+Captions that say nothing are kept, as the reference implementation keeps them and published figures count
+them; ``caption_issues`` reports them. ``without_placeholders`` leaves them out where a user asks for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from cir_assets.datasets.tables import issue
+
+LONG_CAPTION = 1_000
+"""Characters above which a caption is reported: the text encoder cuts it at its context length."""
+
+PLACEHOLDERS = frozenset({"na", "n/a", "none"})
+"""What annotators wrote who had nothing to say; so is a caption of digits or punctuation alone."""
 
 
 def strip_caption(caption: str) -> str:
-    """A caption without the characters ``.?, `` at both ends (reference ``data_utils.py``)."""
+    """Return a caption without the characters ``.?, `` at both ends (reference ``data_utils.py``)."""
     return caption.strip(".?, ")
 
 
 def evaluation_caption(captions: Sequence[str]) -> str:
-    """What a query says in evaluation.
+    """Say what a query reads in evaluation.
 
     Of two captions a and b it is "{A} and {b}" in file order, A capitalised (which lower-cases its rest); one
-    caption is taken as it stands, without blanks at its ends.
+    caption is taken as it stands, without blanks at its ends. An empty one of two gives " and {b}", as in the
+    reference implementation.
 
     Raises:
         ValueError: for no caption, or for more than two, which no protocol joins.
@@ -27,7 +42,7 @@ def evaluation_caption(captions: Sequence[str]) -> str:
 
 
 def training_captions(captions: Sequence[str]) -> list[str]:
-    """The variants one is drawn from in training, with equal probability, anew each epoch.
+    """List the variants one is drawn from in training, with equal probability, anew each epoch.
 
     Of two captions a and b: "{A} and {b}", "{B} and {a}", "{A}", "{B}"; of one caption, that caption.
 
@@ -43,6 +58,53 @@ def training_captions(captions: Sequence[str]) -> list[str]:
         strip_caption(first).capitalize(),
         strip_caption(second).capitalize(),
     ]
+
+
+def variant_for_draw(draw: float) -> int:
+    """Tell which of the four ``training_captions`` the reference implementation takes for a draw in [0, 1).
+
+    Its comparisons are strict on both sides, so a draw of exactly .25, .5 or .75 takes the last one.
+    """
+    if draw < 0.25:
+        return 0
+    if 0.25 < draw < 0.5:
+        return 1
+    if 0.5 < draw < 0.75:
+        return 2
+    return 3
+
+
+def says_something(caption: str) -> bool:
+    """Tell whether a caption is more than blanks, punctuation, a number, or "n/a"."""
+    said = strip_caption(caption.strip()).casefold()
+    return said not in PLACEHOLDERS and any(character.isalpha() for character in said)
+
+
+def without_placeholders(captions: Sequence[str]) -> list[str]:
+    """Return the captions that say something; all of them where none does, as a triplet has at least one."""
+    return [caption for caption in captions if says_something(caption)] or list(captions)
+
+
+def caption_issues(triplets: pl.DataFrame) -> Iterator[dict[str, str]]:
+    """Rows of ``DATA_ISSUES``: captions that are empty, say nothing, or are very long. All of them are kept.
+
+    Kinds: ``empty_caption`` (nothing but blanks), ``placeholder_caption`` ("n/a", "2", "."),
+    ``long_caption`` (more than ``LONG_CAPTION`` characters). The subject is ``<split>/<triplet_id>``.
+    """
+    for split, triplet, captions in triplets.select("split", "triplet_id", "captions").iter_rows():
+        for number, caption in enumerate(captions, start=1):
+            which = f"caption {number} of {len(captions)}"
+            subject = f"{split}/{triplet}"
+            if not caption.strip():
+                yield issue("empty_caption", subject, f"{which} is empty; kept")
+            elif not says_something(caption):
+                yield issue("placeholder_caption", subject, f"{which} is {caption!r}; kept")
+            elif len(caption) > LONG_CAPTION:
+                yield issue(
+                    "long_caption",
+                    subject,
+                    f"{which} has {len(caption):,} characters; the text encoder cuts it at its context",
+                )
 
 
 def _joined(first: str, second: str) -> str:

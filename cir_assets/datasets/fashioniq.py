@@ -1,14 +1,18 @@
-"""FashionIQ's files in the common form; the wardrobe is written in the same layout and read by the same code."""
+"""FashionIQ's layout on disk, which the wardrobe shares: captions/, image_splits/ and images/."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from cir_assets.datasets.annotation_files import id_at, picture_id, read_json, read_list, read_object
+from cir_assets.datasets.captions import caption_issues, without_placeholders
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
     GALLERIES,
@@ -17,182 +21,259 @@ from cir_assets.datasets.tables import (
     TRIPLETS,
     Annotations,
     BrokenAnnotations,
-    caption_issues,
     frame,
     issue,
+    named_pictures,
+    overlap_issues,
 )
 
-ENDINGS = (".png", ".jpg", ".jpeg")
-NOT_CAPTIONS = frozenset({"na", "n/a", ""})
+CATEGORIES = ("dress", "shirt", "toptee")
+ENDINGS = (".jpg", ".jpeg", ".png")
+"""Of several files of one id the first of these endings is taken."""
+
+_SPLIT_FILE = re.compile(r"split\.([^.]+)\.([^.]+)\.json")
 
 
-def read_fashioniq(folder: Path, *, leave_out_leaked: bool = False) -> Annotations:
-    """Read ``captions/``, ``image_splits/`` and, where it is there, ``image_sets.json`` of a folder.
+@dataclass(frozen=True)
+class _SplitFile:
+    split: str
+    category: str
+    images: list[str]
+    triplets: list[dict[str, Any]]
 
-    Rules, each shown in ``data_issues``: an empty or "n/a" caption keeps its triplet; a picture in train of
-    one category and in val or test of another is reported, and with ``leave_out_leaked`` left out of train
-    together with the triplets that use it. Ids are text and may not hold a path.
+
+def read_fashioniq(
+    folder: Path,
+    *,
+    leave_out_leaked_train_pictures: bool = False,
+    leave_out_placeholder_captions: bool = False,
+) -> Annotations:
+    """Read a folder in FashionIQ's layout in the common form.
+
+    ``image_splits/split.<category>.<split>.json`` is the gallery, in file order; ``captions/cap.<category>.
+    <split>.json`` its triplets, which get the ids ``<category>-<split>-<row from 0>``; ``image_sets.json``,
+    which the wardrobe adds, names the look-alikes of each triplet. Categories and splits are those that have
+    a split file. A test file without targets (FashionIQ's own) gives triplets whose target is null.
+
+    Rules; what they meet is told in ``issues``:
+
+    - Captions that are empty or say nothing ("n/a", ".", "2") are kept, as in the published figures
+      (``empty_caption``, ``placeholder_caption``). With ``leave_out_placeholder_captions`` a train triplet
+      keeps only its other caption.
+    - A picture in train of one category and in val or test of another is reported as
+      ``cross_split_leakage``; one in val and in test as ``val_test_overlap``. With
+      ``leave_out_leaked_train_pictures`` the former leave the train galleries, and the train triplets that
+      use them fall (``leaked_train_triplet``).
+    - A triplet whose picture is not in its split list is dropped (``unknown_picture``); when all of a file
+      are, the files do not belong together and are refused.
+    - Pictures are looked for as ``images/<id>.jpg``, ``.jpeg`` or ``.png``; one that is not there stays in
+      ``pictures`` and is reported by the scan. Several ids may share one picture: each is ranked, and a tie
+      goes to the one earlier in the gallery.
 
     Raises:
         BrokenAnnotations: naming file, place, what was expected and how to mend it.
     """
-    galleries: list[dict[str, Any]] = []
-    triplets: list[dict[str, Any]] = []
-    sets = _image_sets(folder)
-    for category, split, file in _split_files(folder):
-        for position, image in enumerate(_ids(file)):
-            galleries.append({"split": split, "category": category, "position": position, "image": image})
-        captions = folder / "captions" / f"cap.{category}.{split}.json"
-        if captions.is_file():
-            triplets += _triplets(captions, category, split, sets.get((split, category), []))
-    gallery_frame = frame(GALLERIES, galleries)
-    triplet_frame = frame(TRIPLETS, triplets)
-    issues = caption_issues(triplet_frame) + _not_captions(triplet_frame)
-    leaked = _leaked(gallery_frame)
-    issues += [
-        issue("cross_split_leakage", image, "in train of one category and in val or test of another")
-        for image in leaked
-    ]
-    if leave_out_leaked:
-        in_train, uses = pl.col("split") == "train", pl.col("image").is_in(leaked)
-        gallery_frame = gallery_frame.filter(~(in_train & uses))
-        triplet_frame = triplet_frame.filter(
-            ~(in_train & (pl.col("reference").is_in(leaked) | pl.col("target").is_in(leaked)))
+    files = list(_read_files(folder))
+    issues: list[dict[str, str]] = []
+    for file in files:
+        issues += _drop_unknown(file, folder)
+    galleries = frame(
+        GALLERIES,
+        (
+            {"split": file.split, "category": file.category, "position": position, "image": image}
+            for file in files
+            for position, image in enumerate(file.images)
+        ),
+    )
+    triplets = frame(TRIPLETS, (triplet for file in files for triplet in file.triplets))
+    issues += caption_issues(triplets)
+    issues += overlap_issues(galleries)
+    if leave_out_leaked_train_pictures:
+        galleries, triplets, fallen = _without_leaked(galleries, triplets)
+        issues += fallen
+    if leave_out_placeholder_captions:
+        triplets = frame(
+            TRIPLETS,
+            (
+                {**row, "captions": without_placeholders(row["captions"])} if row["split"] == "train" else row
+                for row in triplets.iter_rows(named=True)
+            ),
         )
-    names = _named_pictures(gallery_frame, triplet_frame)
-    pictures, missing = _located(folder / "images", names)
+    root = folder / "images"
     return Annotations(
-        pictures=frame(PICTURES, pictures),
-        galleries=gallery_frame,
-        triplets=triplet_frame,
-        issues=frame(DATA_ISSUES, issues + missing),
-        picture_root=folder / "images",
+        pictures=frame(PICTURES, _located(root, named_pictures(galleries, triplets))),
+        galleries=galleries,
+        triplets=triplets,
+        issues=frame(DATA_ISSUES, issues),
+        picture_root=root,
     )
 
 
-def read_json(file: Path) -> Any:
-    """A JSON file's content.
-
-    Raises:
-        BrokenAnnotations: when it is absent or broken, naming line and column.
-    """
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BrokenAnnotations(f"{file} is not there; fetch the data set's annotations again") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        place = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise BrokenAnnotations(f"{file}{place} is no JSON ({error}); fetch that file again") from error
-
-
-def checked_id(value: Any, where: str) -> str:
-    """An id as text.
-
-    Raises:
-        BrokenAnnotations: when it is no text, is empty, or holds a path.
-    """
-    if not isinstance(value, str) or not value:
-        raise BrokenAnnotations(f"{where}: expected a picture's id as text, found {value!r}")
-    if "/" in value or "\\" in value or value in (".", "..") or "\0" in value:
-        raise BrokenAnnotations(f"{where}: {value!r} holds a path; an id is a file's name without ending")
-    return value
-
-
-def _split_files(folder: Path) -> Iterator[tuple[str, str, Path]]:
-    files = sorted((folder / "image_splits").glob("split.*.*.json"))
-    if not files:
-        raise BrokenAnnotations(f"{folder / 'image_splits'} holds no split.<category>.<split>.json")
-    named = [(file.name.split(".")[1], file.name.split(".")[2], file) for file in files]
-    yield from sorted(
-        (entry for entry in named if entry[1] in SPLITS), key=lambda e: (SPLITS.index(e[1]), e[0])
-    )
-
-
-def _ids(file: Path) -> list[str]:
-    content = read_json(file)
-    if not isinstance(content, list):
-        raise BrokenAnnotations(f"{file}: expected a list of ids, found {type(content).__name__}")
-    ids = [checked_id(value, f"{file}, entry {entry}") for entry, value in enumerate(content)]
-    if len(set(ids)) != len(ids):
-        twice = next(value for value in ids if ids.count(value) > 1)
-        raise BrokenAnnotations(f"{file}: {twice!r} stands in the list twice; remove one of them")
-    return ids
-
-
-def _triplets(file: Path, category: str, split: str, sets: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    content = read_json(file)
-    if not isinstance(content, list):
-        raise BrokenAnnotations(f"{file}: expected a list of triplets, found {type(content).__name__}")
-    if sets and len(sets) != len(content):
+def _read_files(folder: Path) -> Iterator[_SplitFile]:
+    found: list[tuple[int, str]] = []
+    for file in (folder / "image_splits").glob("split.*.json"):
+        name = _SPLIT_FILE.fullmatch(file.name)
+        if name is None or name[2] not in SPLITS:
+            raise BrokenAnnotations(
+                f"{file}: expected the name split.<category>.<{'|'.join(SPLITS)}>.json; rename or remove it"
+            )
+        found.append((SPLITS.index(name[2]), name[1]))
+    for file in (folder / "captions").glob("cap.*.json"):
+        if not (folder / "image_splits" / f"split{file.name.removeprefix('cap')}").is_file():
+            raise BrokenAnnotations(
+                f"{file} has no image_splits/split{file.name.removeprefix('cap')} beside it, the gallery its "
+                "queries are ranked in; put that file there too"
+            )
+    if not found:
         raise BrokenAnnotations(
-            f"{file} has {len(content)} triplets but image_sets.json {len(sets)} sets for it"
+            f"{folder / 'image_splits'} holds no split.<category>.<split>.json: {folder} is not in "
+            "FashionIQ's layout (captions/, image_splits/, images/)"
         )
-    for entry, row in enumerate(content):
+    sets = _image_sets(folder / "image_sets.json")
+    for number, category in sorted(found):
+        split = SPLITS[number]
+        images = _gallery(folder / "image_splits" / f"split.{category}.{split}.json")
+        captions = folder / "captions" / f"cap.{category}.{split}.json"
+        triplets: list[dict[str, Any]] = []
+        if captions.is_file():
+            triplets = list(_triplets(captions, category, split, sets.get(split, {}).get(category)))
+        yield _SplitFile(split, category, images, triplets)
+
+
+def _gallery(file: Path) -> list[str]:
+    content = read_json(file)
+    if not isinstance(content, list):
+        raise BrokenAnnotations(f"{file}: expected a list of picture ids, found {type(content).__name__}")
+    images = [picture_id(value, f"{file}, entry {entry}") for entry, value in enumerate(content)]
+    twice = [image for image, count in Counter(images).items() if count > 1]
+    if twice:
+        raise BrokenAnnotations(f"{file}: {twice[0]!r} stands in the list twice; remove one of them")
+    return images
+
+
+def _triplets(
+    file: Path, category: str, split: str, sets: list[dict[str, Any]] | None
+) -> Iterator[dict[str, Any]]:
+    rows = read_list(file)
+    if sets is not None and len(sets) != len(rows):
+        raise BrokenAnnotations(
+            f"{file} has {len(rows)} triplets, but image_sets.json has {len(sets)} sets; they must match"
+        )
+    for entry, row in enumerate(rows):
         where = f"{file}, entry {entry}"
-        captions = row.get("captions") if isinstance(row, dict) else None
-        if (
-            not isinstance(captions, list)
-            or len(captions) != 2
-            or not all(isinstance(c, str) for c in captions)
-        ):
-            raise BrokenAnnotations(f"{where}: expected 'captions' to be two texts, found {captions!r}")
-        image_set = sets[entry] if sets else {}
+        captions = row.get("captions")
+        if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+            raise BrokenAnnotations(
+                f"{where}: expected a list of two texts under 'captions', found {captions!r}"
+            )
+        if len(captions) != 2:
+            raise BrokenAnnotations(f"{where}: expected two captions, found {len(captions)}: {captions!r}")
+        if split != "test" and "target" not in row:
+            raise BrokenAnnotations(f"{where}: expected a picture's id under 'target'; only test has none")
         yield {
-            "triplet_id": f"{split}-{category}-{entry:05d}",
+            "triplet_id": f"{category}-{split}-{entry}",
             "split": split,
             "category": category,
-            "reference": checked_id(row.get("candidate"), f"{where}, 'candidate'"),
-            "target": checked_id(row["target"], f"{where}, 'target'") if "target" in row else None,
+            "reference": id_at(row, "candidate", where),
+            "target": id_at(row, "target", where) if "target" in row else None,
             "captions": captions,
             "further_targets": [],
-            "set_id": image_set.get("set_id"),
-            "set_members": image_set.get("members"),
+            "set_id": None if sets is None else sets[entry]["set_id"],
+            "set_members": None if sets is None else sets[entry]["members"],
         }
 
 
-def _image_sets(folder: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    file = folder / "image_sets.json"
+def _image_sets(file: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Split -> category -> one {"set_id", "members"} a triplet; nothing where there is no such file."""
     if not file.is_file():
         return {}
-    return {
-        (split, category): sets
-        for split, by_category in read_json(file).items()
-        for category, sets in by_category.items()
-    }
+    content = read_object(file)
+    for split, categories in content.items():
+        for category, sets in categories.items() if isinstance(categories, dict) else [("", None)]:
+            where = f"{file}, {split}, {category}"
+            if not isinstance(sets, list):
+                raise BrokenAnnotations(f"{where}: expected a list of sets, one a triplet")
+            for entry, image_set in enumerate(sets):
+                well = isinstance(image_set, dict) and isinstance(image_set.get("set_id"), str)
+                if not well or not isinstance(image_set.get("members"), list):
+                    raise BrokenAnnotations(
+                        f"{where}, entry {entry}: expected {{'set_id': text, 'members': [ids]}}, "
+                        f"found {image_set!r:.80}"
+                    )
+                for member in image_set["members"]:
+                    picture_id(member, f"{where}, entry {entry}, 'members'")
+    return content
 
 
-def _leaked(galleries: pl.DataFrame) -> list[str]:
-    train = galleries.filter(pl.col("split") == "train").select("image").unique()
-    evaluated = galleries.filter(pl.col("split") != "train").select("image").unique()
-    return sorted(train.join(evaluated, on="image", how="semi")["image"].to_list())
+def _drop_unknown(file: _SplitFile, folder: Path) -> Iterator[dict[str, str]]:
+    """Drop from ``file.triplets`` what names a picture outside the split's list; yield an issue for each."""
+    known = set(file.images)
+    kept: list[dict[str, Any]] = []
+    dropped: list[dict[str, str]] = []
+    for triplet in file.triplets:
+        named = [triplet["reference"], triplet["target"], *(triplet["set_members"] or [])]
+        unknown = sorted({image for image in named if image is not None and image not in known})
+        if unknown:
+            dropped.append(
+                issue(
+                    "unknown_picture",
+                    f"{triplet['split']}/{triplet['triplet_id']}",
+                    f"{', '.join(unknown)} not in split.{file.category}.{file.split}.json; triplet dropped",
+                )
+            )
+        else:
+            kept.append(triplet)
+    if dropped and not kept:
+        name = f"{file.category}.{file.split}.json"
+        raise BrokenAnnotations(
+            f"{folder}/captions/cap.{name}: none of its {len(dropped)} triplets has its pictures in "
+            f"image_splits/split.{name}; the two files do not belong together, fetch both again"
+        )
+    file.triplets[:] = kept
+    yield from dropped
 
 
-def _not_captions(triplets: pl.DataFrame) -> list[dict[str, str]]:
-    return [
-        issue("no_caption", triplet, f"{caption!r} says nothing; the triplet is kept")
-        for triplet, captions in triplets.select("triplet_id", "captions").iter_rows()
-        for caption in captions
-        if caption.strip().lower() in NOT_CAPTIONS - {""}
+def _without_leaked(
+    galleries: pl.DataFrame, triplets: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, list[dict[str, str]]]:
+    """Return the tables without evaluated pictures in train, and an issue for each triplet that falls."""
+    evaluated = galleries.filter(pl.col("split") != "train")["image"].unique().implode()
+    train = pl.col("split") == "train"
+    leaks = train & (pl.col("reference").is_in(evaluated) | pl.col("target").is_in(evaluated))
+    leaked = triplets.filter(leaks)
+    positions = pl.int_range(pl.len(), dtype=pl.Int32).over("split", "category")
+    fallen = [
+        issue(
+            "leaked_train_triplet", f"train/{triplet}", f"{reference} or {target} is in val or test; dropped"
+        )
+        for triplet, reference, target in leaked.select("triplet_id", "reference", "target").iter_rows()
     ]
+    return (
+        galleries.filter(~(train & pl.col("image").is_in(evaluated))).with_columns(position=positions),
+        triplets.join(
+            leaked.select("split", "triplet_id"),
+            on=["split", "triplet_id"],
+            how="anti",
+            maintain_order="left",
+        ),
+        fallen,
+    )
 
 
-def _named_pictures(galleries: pl.DataFrame, triplets: pl.DataFrame) -> list[str]:
-    columns = [galleries["image"], triplets["reference"], triplets["target"].drop_nulls()]
-    return pl.concat(columns).unique(maintain_order=True).to_list()
+def _located(root: Path, images: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield each picture's file name: one look at the folder, not one a picture.
 
-
-def _located(root: Path, images: list[str]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Each picture's file name, and an issue for each that has none; one look at the folder, not one a picture."""
+    A picture that is not there gets the name it should have, so that the scan tells it by that.
+    """
     files: dict[str, str] = {}
     if root.is_dir():
-        for name in sorted((entry.name for entry in root.iterdir()), reverse=True):
+        for name in sorted(entry.name for entry in root.iterdir()):
             stem, dot, ending = name.rpartition(".")
-            if dot and f".{ending.lower()}" in ENDINGS:
+            ending = f"{dot}{ending}".lower()
+            if ending not in ENDINGS:
+                continue
+            taken = files.get(stem)
+            if taken is None or ENDINGS.index(ending) < ENDINGS.index(f".{taken.rpartition('.')[2]}".lower()):
                 files[stem] = name
-    found = [{"image": image, "path": files[image]} for image in images if image in files]
-    missing = [
-        issue("missing_picture", image, f"no {image}.png, .jpg or .jpeg in {root.name}/")
-        for image in images
-        if image not in files
-    ]
-    return found, missing
+    for image in images:
+        yield {"image": image, "path": files.get(image, f"{image}{ENDINGS[0]}")}

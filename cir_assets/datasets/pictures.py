@@ -1,11 +1,11 @@
-"""Looking at every picture's header and bytes once: what there is, what does not open."""
+"""Looking at every picture's header and bytes once: what there is, what does not open, what falls with it."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,39 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from cir_assets.datasets.tables import DATA_ISSUES, IMAGES, frame, issue
+from cir_assets.datasets.tables import DATA_ISSUES, IMAGES, Annotations, frame, issue
 from cir_assets.progress import ProgressFactory, terminal_progress
 
 PIXEL_LIMIT = 100_000_000
+"""Pictures of more pixels are refused by their header: decoded they would take 300 MB each."""
+
 SMALLEST_SIDE = 2
-STAT_MEMORY = pl.Schema({**IMAGES, "modified_ns": pl.Int64})
-CHUNK = 256
+
+STAT_MEMORY = pl.Schema(
+    {
+        **{column: dtype for column, dtype in IMAGES.items() if column != "image"},
+        "modified_ns": pl.Int64(),
+        "problem": pl.String(),
+    }
+)
+"""What an earlier scan found, one row a file: ``modified_ns`` is its modification time in nanoseconds,
+``problem`` why its header does not read (format, mode, width and height are null then)."""
+
+MISSING = pl.Schema(
+    {
+        "image": pl.String,
+        "split": pl.String,
+        "category": pl.String,
+        "in_gallery": pl.Boolean,
+        "as_reference": pl.Int64,
+        "as_target": pl.Int64,
+        "triplets_lost": pl.Int64,
+    }
+)
+"""What is missing and what falls with it, one row a picture, split and category."""
+
+_CHUNK = 64
+_BLOCK = 1 << 20
 
 
 def scan_pictures(
@@ -32,6 +58,8 @@ def scan_pictures(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Hash every picture and read its header, without decoding it.
 
+    A truncated picture has a whole header: it passes here and is told where it is decoded.
+
     Args:
         pictures: columns of ``PICTURES``, in the order the result keeps.
         root: the folder paths are relative to.
@@ -41,78 +69,160 @@ def scan_pictures(
         progress: where it is told how far the scan is.
 
     Returns:
-        The frame of ``IMAGES`` (pictures that open), one of ``DATA_ISSUES`` (those that do not, with the
-        reason), and the memory for the next scan.
+        The frame of ``IMAGES`` (pictures that open), one of ``DATA_ISSUES`` (``missing_picture`` and
+        ``unreadable_picture``, with the reason), and the ``STAT_MEMORY`` for the next scan.
     """
-    known = {
-        (row["path"], row["bytes"], row["modified_ns"]): row
-        for row in (memory.iter_rows(named=True) if memory is not None else ())
-    }
+    known = _known(memory)
+    named = list(pictures.select("image", "path").iter_rows())
+    chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
     rows: list[dict[str, Any]] = []
     issues: list[dict[str, str]] = []
-    named = list(pictures.iter_rows())
-    chunks = [named[start : start + CHUNK] for start in range(0, len(named), CHUNK)]
+    remembered: dict[str, dict[str, Any]] = {}
+    # Our own limit decides, from the header; Pillow's would warn at another number.
+    Image.MAX_IMAGE_PIXELS = None
     with (
         progress("scan pictures", len(named), "pictures") as shown,
-        ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool,
+        ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool,
     ):
-        for chunk in pool.map(lambda part: list(_scan(part, root, pixel_limit, known)), chunks):
-            for outcome in chunk:
-                (rows if "image_key" in outcome else issues).append(outcome)
+        looks = pool.map(lambda chunk: [_look(root, path, known) for _, path in chunk], chunks)
+        for chunk, found in zip(chunks, looks, strict=True):
+            for (image, path), look in zip(chunk, found, strict=True):
+                if isinstance(look, str):
+                    issues.append(issue("missing_picture", image, look))
+                    continue
+                remembered[path] = look
+                problem = look["problem"] or _refusal(look["width"], look["height"], pixel_limit)
+                if problem:
+                    issues.append(issue("unreadable_picture", image, f"{path}: {problem}"))
+                else:
+                    rows.append(
+                        {column: look[column] for column in IMAGES if column != "image"} | {"image": image}
+                    )
             shown.advance(len(chunk))
-    remembered = frame(STAT_MEMORY, rows)
-    return remembered.drop("modified_ns"), frame(DATA_ISSUES, issues), remembered
+    return frame(IMAGES, rows), frame(DATA_ISSUES, issues), frame(STAT_MEMORY, remembered.values())
 
 
-def _scan(
-    pictures: list[tuple[str, str]],
-    root: Path,
-    pixel_limit: int,
-    known: dict[tuple[str, int, int], dict[str, Any]],
-) -> Iterator[dict[str, Any]]:
-    for image, path in pictures:
+def content_keys(paths: Sequence[str], root: Path, memory: pl.DataFrame | None = None) -> dict[str, str]:
+    """Map each path to a key that exact copies, and only they, have in common.
+
+    The key is the SHA-256 in hexadecimal. Exact copies have equal sizes, so a file whose size is its own is
+    told apart without reading it: its key is ``size-<bytes>``. Files that are not there are left out.
+    ``memory`` is a ``STAT_MEMORY``.
+    """
+    sizes: dict[int, list[str]] = {}
+    for path in paths:
         try:
-            stat = (root / path).stat()
+            sizes.setdefault((root / path).stat().st_size, []).append(path)
         except OSError:
-            yield issue("missing_picture", image, f"{path} is not there")
             continue
-        before = known.get((path, stat.st_size, stat.st_mtime_ns))
-        if before is not None and before["width"] * before["height"] <= pixel_limit:
-            yield {**before, "image": image}
-            continue
-        content = (root / path).read_bytes()
-        try:
-            kind, mode, width, height = _header(content)
-        except ValueError as error:
-            yield issue("unreadable_picture", image, f"{path}: {error}")
-            continue
-        if width * height > pixel_limit:
-            too_many = (
-                f"{width} x {height} are {width * height:,} pixels, more than the limit of {pixel_limit:,}"
-            )
-            yield issue("unreadable_picture", image, f"{path}: {too_many}")
-        elif min(width, height) < SMALLEST_SIDE:
-            yield issue("unreadable_picture", image, f"{path}: {width} x {height} pixels show nothing")
-        else:
-            yield {
-                "image": image,
-                "path": path,
-                "image_key": hashlib.sha256(content).hexdigest(),
-                "format": kind,
-                "mode": mode,
-                "width": width,
-                "height": height,
-                "bytes": stat.st_size,
-                "modified_ns": stat.st_mtime_ns,
-            }
+    keys = {same[0]: f"size-{size}" for size, same in sizes.items() if len(same) == 1}
+    known = _known(memory)
+
+    def key(path: str) -> str:
+        status = (root / path).stat()
+        before = known.get((path, status.st_size, status.st_mtime_ns))
+        return str(before["image_key"]) if before else _digest(root / path)
+
+    collide = [path for same in sizes.values() if len(same) > 1 for path in same]
+    with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
+        keys.update(zip(collide, pool.map(key, collide), strict=True))
+    return keys
 
 
-def _header(content: bytes) -> tuple[str, str, int, int]:
-    # The limit on pixels is ours to apply, from the header; Pillow's own would only warn.
-    Image.MAX_IMAGE_PIXELS = None
+def missing_pictures(annotations: Annotations, images: pl.DataFrame) -> pl.DataFrame:
+    """Tell what exactly is missing, and what falls with it: one row a missing picture, split and category.
+
+    Args:
+        annotations: what was named.
+        images: the pictures that are there, with a column ``image``.
+
+    Returns:
+        Columns of ``MISSING``: image, split, category, in_gallery (it was to be ranked), as_reference and
+        as_target (triplets that use it so), triplets_lost (those together, each once). Sorted by split,
+        category and image. A triplet with two missing pictures is counted at both.
+    """
+    there = images["image"].implode()
+    gone = ~pl.col("image").is_in(there)
+    place = ["image", "split", "category"]
+    ranked = annotations.galleries.filter(gone).select(*place, in_gallery=pl.lit(True))
+    uses = pl.concat(
+        annotations.triplets.select("triplet_id", "split", "category", image=role, role=pl.lit(role))
+        for role in ("reference", "target")
+    ).filter(pl.col("image").is_not_null() & gone)
+    used = uses.group_by(place).agg(
+        as_reference=(pl.col("role") == "reference").sum().cast(pl.Int64),
+        as_target=(pl.col("role") == "target").sum().cast(pl.Int64),
+        triplets_lost=pl.col("triplet_id").n_unique().cast(pl.Int64),
+    )
+    table = (
+        ranked.join(used, on=place, how="full", coalesce=True)
+        .with_columns(
+            pl.col("in_gallery").fill_null(False),
+            pl.col("as_reference", "as_target", "triplets_lost").fill_null(0),
+        )
+        .sort("split", "category", "image")
+        .select(list(MISSING))
+    )
+    return table.cast(MISSING)
+
+
+def _known(memory: pl.DataFrame | None) -> Mapping[tuple[str, int, int], dict[str, Any]]:
+    # A memory of another form was written by another version: everything is read again.
+    if memory is None or memory.schema != STAT_MEMORY:
+        return {}
+    return {(row["path"], row["bytes"], row["modified_ns"]): row for row in memory.iter_rows(named=True)}
+
+
+def _look(
+    root: Path, path: str, known: Mapping[tuple[str, int, int], dict[str, Any]]
+) -> dict[str, Any] | str:
+    """One row of ``STAT_MEMORY``, or why there is no such file."""
+    file = root / path
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            return picture.format or "?", picture.mode, *picture.size
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return f"{path} is no file"
+        before = known.get((path, status.st_size, status.st_mtime_ns))
+        if before is not None:
+            return before
+        look: dict[str, Any] = {
+            "path": path,
+            "image_key": _digest(file),
+            "bytes": status.st_size,
+            "modified_ns": status.st_mtime_ns,
+            "format": None,
+            "mode": None,
+            "width": None,
+            "height": None,
+            "problem": None,
+        }
+    except FileNotFoundError:
+        return f"{path} is not there"
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    try:
+        with Image.open(file) as picture:
+            look |= {"format": picture.format, "mode": picture.mode}
+            look["width"], look["height"] = picture.size
     except Exception as error:
-        # Pillow's format plug-ins raise many kinds of error on files that are no pictures.
-        raise ValueError(f"no picture that can be read ({type(error).__name__})") from error
+        # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
+        reason = "no picture" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        look["problem"] = "an empty file" if status.st_size == 0 else reason
+    return look
+
+
+def _refusal(width: int, height: int, pixel_limit: int) -> str | None:
+    if width * height > pixel_limit:
+        return f"{width} x {height} are {width * height:,} pixels, more than the limit of {pixel_limit:,}"
+    if min(width, height) < SMALLEST_SIDE:
+        return f"{width} x {height} pixels are too few to show anything"
+    return None
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file's bytes; blocks keep a huge file out of memory."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

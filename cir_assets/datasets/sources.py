@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cir_assets.datasets.tables import Annotations
 from cir_assets.progress import ProgressFactory, terminal_progress
@@ -24,12 +24,50 @@ class WardrobeSource(_Source):
 
 
 class FashionIQSource(_Source):
-    """FashionIQ in a local folder: captions/, image_splits/ and images/<ASIN>.jpg or .png."""
+    """FashionIQ in a local folder: captions/, image_splits/ and images/<ASIN>.jpg, .jpeg or .png."""
 
     kind: Literal["fashioniq"]
-    folder: str = Field(description="Folder that holds captions/, image_splits/ and images/.")
-    leave_out_leaked: bool = Field(
-        default=False, description="Leave out of train what is in another category's val or test."
+    folder: str = Field(description="Folder that holds captions/, image_splits/ and images/.", min_length=1)
+    leave_out_leaked_train_pictures: bool = Field(
+        default=False, description="Leave out of train what is in val or test of another category."
+    )
+    leave_out_placeholder_captions: bool = Field(
+        default=False,
+        description="Train without captions that are empty or say nothing ('n/a'); evaluation keeps them.",
+    )
+
+
+class CIRRSource(_Source):
+    """CIRR in a local folder: captions/, image_splits/ and NLVR2's pictures in img_raw/{train,dev,test1}/."""
+
+    kind: Literal["cirr"]
+    folder: str = Field(
+        description="Folder that holds captions/ and image_splits/, itself or in cirr/.", min_length=1
+    )
+    pictures: str | None = Field(
+        default=None,
+        description="Folder that holds train/, dev/ and test1/; none: img_raw/ in the folder, or the folder.",
+    )
+    train_captions: str | None = Field(
+        default=None,
+        description=(
+            "File of train triplets, CIRR's own or DQU-CIR's; none: captions/cap.rc2.train.json, "
+            "where it is there."
+        ),
+    )
+
+
+class CIRCOSource(_Source):
+    """CIRCO in a local folder: annotations/{val,test}.json and COCO's pictures in unlabeled2017/."""
+
+    kind: Literal["circo"]
+    folder: str = Field(description="Folder that holds annotations/.", min_length=1)
+    pictures: str | None = Field(
+        default=None,
+        description=(
+            "Folder of COCO 2017's unlabelled pictures; none: unlabeled2017/ or "
+            "COCO2017_unlabeled/unlabeled2017/ in the folder."
+        ),
     )
 
 
@@ -37,10 +75,12 @@ class CatalogueSource(_Source):
     """One's own pictures, with a table of triplets or without."""
 
     kind: Literal["catalogue"]
-    pictures: str = Field(description="Folder of pictures; they are named by their path below it.")
+    pictures: str = Field(
+        description="Folder of pictures; they are named by their path below it.", min_length=1
+    )
     triplets: str | None = Field(
         default=None,
-        description="CSV, JSONL or Parquet with reference, target, caption, and optionally more.",
+        description="CSV, TSV, JSONL or Parquet with reference, target, caption, and optionally more.",
     )
     val_share: float = Field(
         default=0.15, ge=0, lt=1, description="Share of val where the table has no split."
@@ -50,42 +90,75 @@ class CatalogueSource(_Source):
     )
     seed: int = Field(default=0, ge=0, description="Decides the splits where the table has none.")
 
+    @model_validator(mode="after")
+    def _leaves_train_something(self) -> Self:
+        if self.val_share + self.test_share >= 1:
+            raise ValueError(
+                f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on; "
+                "together they must be below 1"
+            )
+        return self
 
-Source = Annotated[WardrobeSource | FashionIQSource | CatalogueSource, Field(discriminator="kind")]
+
+Source = Annotated[
+    WardrobeSource | FashionIQSource | CIRRSource | CIRCOSource | CatalogueSource, Field(discriminator="kind")
+]
 
 
 def prepare(source: Source, folder: Path, progress: ProgressFactory = terminal_progress) -> None:
     """Make a data set's files ready: render them into ``folder``, or see that the local ones are there.
 
+    Local files are read where they are; nothing is copied. Paths of a source may begin with ``~`` and are
+    otherwise relative to the working folder.
+
+    Args:
+        source: what the YAML says.
+        folder: where rendered files go (``storage/raw/<dataset>``).
+        progress: where it is told how far it is.
+
     Raises:
-        FileNotFoundError: when a local folder or table is absent, naming it and what it must hold.
+        FileNotFoundError: a local folder or table is absent, or none of the pictures named is there: naming
+            it and what it must hold.
+        BrokenAnnotations: the annotations cannot be read.
     """
     if isinstance(source, WardrobeSource):
         from cir_assets.datasets.wardrobe.generation import render_wardrobe
 
         render_wardrobe(folder, source.size, source.seed, progress)
-    elif isinstance(source, FashionIQSource):
-        place = Path(source.folder).expanduser()
-        for name in ("captions", "image_splits", "images"):
-            if not (place / name).is_dir():
-                raise FileNotFoundError(
-                    f"source.folder {place} has no folder {name}/: it must hold captions/, image_splits/ and "
-                    "images/ of FashionIQ; put them there, or correct source.folder in the YAML"
-                )
+        return
+    if isinstance(source, CatalogueSource):
+        _require_folder(source.pictures, "source.pictures", "the pictures of the catalogue")
+        if source.triplets is not None and not _place(source.triplets).is_file():
+            raise FileNotFoundError(
+                f"source.triplets {_place(source.triplets)} is no file: name a CSV, TSV, JSONL or Parquet "
+                "table, or leave the key out for a catalogue without triplets"
+            )
     else:
-        pictures = Path(source.pictures).expanduser()
-        if not pictures.is_dir():
-            raise FileNotFoundError(
-                f"source.pictures {pictures} is no folder: name the folder that holds the pictures"
-            )
-        if source.triplets is not None and not Path(source.triplets).expanduser().is_file():
-            raise FileNotFoundError(
-                f"source.triplets {source.triplets} is no file: name a CSV, JSONL or Parquet table, or leave it out"
-            )
+        held = {
+            "fashioniq": "captions/, image_splits/ and images/",
+            "cirr": "captions/, image_splits/ and img_raw/",
+            "circo": "annotations/ and unlabeled2017/",
+        }
+        _require_folder(source.folder, "source.folder", held[source.kind])
+    annotations = read_annotations(source, folder)
+    root = annotations.picture_root
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not there: put the pictures of this data set into it")
+    if not any((root / path).is_file() for path in annotations.pictures["path"]):
+        first = annotations.pictures["path"].head(1).to_list()
+        raise FileNotFoundError(
+            f"{root} holds none of the {annotations.pictures.height:,} pictures of this data set"
+            + (f" (the first is {first[0]})" if first else "")
+            + "; put them there, or name the right folder in the YAML"
+        )
 
 
 def read_annotations(source: Source, folder: Path) -> Annotations:
-    """What a prepared data set's annotation files say, in the common form.
+    """Read what a prepared data set's annotation files say, in the common form.
+
+    Args:
+        source: what the YAML says.
+        folder: where ``prepare`` rendered files to; local data sets are read where they are.
 
     Raises:
         BrokenAnnotations: when a file cannot be read, naming it, the place and the mend.
@@ -93,9 +166,45 @@ def read_annotations(source: Source, folder: Path) -> Annotations:
     if isinstance(source, CatalogueSource):
         from cir_assets.datasets.catalogue import read_catalogue
 
-        return read_catalogue(source)
+        return read_catalogue(
+            _place(source.pictures),
+            None if source.triplets is None else _place(source.triplets),
+            val_share=source.val_share,
+            test_share=source.test_share,
+            seed=source.seed,
+        )
+    if isinstance(source, CIRRSource):
+        from cir_assets.datasets.cirr import read_cirr
+
+        return read_cirr(
+            _place(source.folder),
+            pictures=None if source.pictures is None else _place(source.pictures),
+            train_captions=None if source.train_captions is None else _place(source.train_captions),
+        )
+    if isinstance(source, CIRCOSource):
+        from cir_assets.datasets.circo import read_circo
+
+        return read_circo(
+            _place(source.folder), pictures=None if source.pictures is None else _place(source.pictures)
+        )
     from cir_assets.datasets.fashioniq import read_fashioniq
 
     if isinstance(source, WardrobeSource):
         return read_fashioniq(folder)
-    return read_fashioniq(Path(source.folder).expanduser(), leave_out_leaked=source.leave_out_leaked)
+    return read_fashioniq(
+        _place(source.folder),
+        leave_out_leaked_train_pictures=source.leave_out_leaked_train_pictures,
+        leave_out_placeholder_captions=source.leave_out_placeholder_captions,
+    )
+
+
+def _place(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _require_folder(text: str, key: str, holds: str) -> None:
+    place = _place(text)
+    if not place.is_dir():
+        raise FileNotFoundError(
+            f"{key} {place} is no folder: it must hold {holds}; put them there, or correct {key} in the YAML"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,17 @@ import polars as pl
 PICTURES = pl.Schema({"image": pl.String, "path": pl.String})
 """Pictures that annotations name, before any is opened; ``path`` is posix, relative to the picture root."""
 
-IMAGES = pl.Schema(
-    {
-        "image": pl.String,
-        "path": pl.String,
-        "image_key": pl.String,
-        "format": pl.String,
-        "mode": pl.String,
-        "width": pl.Int32,
-        "height": pl.Int32,
-        "bytes": pl.Int64,
-    }
-)
+_IMAGES: Mapping[str, pl.DataType] = {
+    "image": pl.String(),
+    "path": pl.String(),
+    "image_key": pl.String(),
+    "format": pl.String(),
+    "mode": pl.String(),
+    "width": pl.Int32(),
+    "height": pl.Int32(),
+    "bytes": pl.Int64(),
+}
+IMAGES = pl.Schema(_IMAGES)
 """Pictures whose header reads; ``image_key`` is the SHA-256 of the file's bytes in hexadecimal."""
 
 GALLERIES = pl.Schema({"split": pl.String, "category": pl.String, "position": pl.Int32, "image": pl.String})
@@ -42,30 +41,97 @@ TRIPLETS = pl.Schema(
         "set_members": pl.List(pl.String),
     }
 )
-"""Queries with their answers; ``target`` is null where a data set keeps it secret."""
+"""Queries with their answers; ``triplet_id`` is unique in its split, ``target`` null where it is secret."""
 
 DATA_ISSUES = pl.Schema({"kind": pl.String, "subject": pl.String, "detail": pl.String})
 """What is wrong with the data and what was done about it."""
 
 SPLITS = ("train", "val", "test")
 NO_CATEGORY = "all"
-LONG_CAPTION = 1_000
-"""Characters above which a caption is reported: it is cut at the text encoder's context length."""
+
+_NULLABLE = frozenset({"target", "set_id", "set_members"})
 
 
 class BrokenAnnotations(ValueError):
-    """Annotations that cannot be read; the message names the file and place, what was expected, and the mend."""
+    """Annotations that cannot be read; the message names file and place, what was expected, and the mend."""
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """What a data set's files say, before any picture is opened."""
+    """What a data set's files say, before any picture is opened.
+
+    Attributes:
+        pictures: ``PICTURES``, every picture named, each id once; its file may be missing.
+        galleries: ``GALLERIES``; a picture may stand in several.
+        triplets: ``TRIPLETS``; every picture they name is in ``pictures``.
+        issues: ``DATA_ISSUES`` found in the annotations alone (pictures come later, from their scan).
+        picture_root: the folder that ``pictures["path"]`` is relative to.
+
+    Raises:
+        ValueError: when a table does not hold what its schema and these rules say.
+    """
 
     pictures: pl.DataFrame
     galleries: pl.DataFrame
     triplets: pl.DataFrame
     issues: pl.DataFrame
     picture_root: Path
+
+    def __post_init__(self) -> None:
+        check_frame(self.pictures, PICTURES, "pictures")
+        check_frame(self.galleries, GALLERIES, "galleries")
+        check_frame(self.triplets, TRIPLETS, "triplets")
+        check_frame(self.issues, DATA_ISSUES, "issues")
+        for name, table, key in (
+            ("pictures", self.pictures, ["image"]),
+            ("galleries", self.galleries, ["split", "category", "image"]),
+            ("triplets", self.triplets, ["split", "triplet_id"]),
+        ):
+            twice = table.filter(pl.struct(key).is_duplicated())
+            if not twice.is_empty():
+                raise ValueError(
+                    f"{name}: {', '.join(key)} must name one row, {twice.select(key).row(0)} names several"
+                )
+        known = self.pictures["image"].implode()
+        for column, named in (
+            ("galleries.image", self.galleries["image"]),
+            ("triplets.reference", self.triplets["reference"]),
+            ("triplets.target", self.triplets["target"].drop_nulls()),
+            ("triplets.further_targets", self.triplets["further_targets"].explode(empty_as_null=False)),
+            ("triplets.set_members", self.triplets["set_members"].drop_nulls().explode(empty_as_null=False)),
+        ):
+            unknown = named.filter(~named.is_in(known))
+            if len(unknown):
+                raise ValueError(f"{column}: {unknown[0]!r} is not among the pictures")
+
+
+def check_frame(table: pl.DataFrame, schema: pl.Schema, name: str) -> pl.DataFrame:
+    """Return the frame if it is of this schema, has nulls only where they mean something, and known splits.
+
+    Raises:
+        ValueError: naming the table, the column, what was expected and what was found.
+    """
+    if table.schema != schema:
+        for column, dtype in schema.items():
+            found = table.schema.get(column)
+            if found != dtype:
+                raise ValueError(
+                    f"{name}: column {column} must be {dtype}, found {found or 'no such column'}"
+                )
+        raise ValueError(f"{name}: expected the columns {list(schema)}, found {table.columns}")
+    for column in schema:
+        if column not in _NULLABLE and table[column].null_count():
+            raise ValueError(f"{name}: column {column} has {table[column].null_count()} empty values")
+    if "split" in schema:
+        wrong = table.filter(~pl.col("split").is_in(SPLITS))["split"]
+        if len(wrong):
+            raise ValueError(f"{name}: split is {wrong[0]!r}, expected one of {', '.join(SPLITS)}")
+    return table
+
+
+def empty(schema: pl.Schema) -> pl.DataFrame:
+    """Make a frame of this schema without a row."""
+    return pl.DataFrame(schema=schema)
 
 
 def frame(schema: pl.Schema, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
@@ -78,19 +144,29 @@ def issue(kind: str, subject: str, detail: str) -> dict[str, str]:
     return {"kind": kind, "subject": subject, "detail": detail}
 
 
-def caption_issues(triplets: pl.DataFrame) -> list[dict[str, str]]:
-    """Empty captions and very long ones, which are kept and reported."""
-    issues: list[dict[str, str]] = []
-    for triplet, captions in triplets.select("triplet_id", "captions").iter_rows():
-        for caption in captions:
-            if not caption.strip():
-                issues.append(issue("empty_caption", triplet, "a caption is empty; the triplet is kept"))
-            elif len(caption) > LONG_CAPTION:
-                issues.append(
-                    issue(
-                        "long_caption",
-                        triplet,
-                        f"a caption has {len(caption):,} characters; it is cut at the text encoder's context",
-                    )
-                )
-    return issues
+def named_pictures(galleries: pl.DataFrame, triplets: pl.DataFrame) -> list[str]:
+    """Every picture the two tables name, each once, in the order in which they first do."""
+    columns = [
+        galleries["image"],
+        triplets["reference"],
+        triplets["target"].drop_nulls(),
+        triplets["further_targets"].explode(empty_as_null=False),
+        triplets["set_members"].drop_nulls().explode(empty_as_null=False),
+    ]
+    return pl.concat(columns).unique(maintain_order=True).to_list()
+
+
+def overlap_issues(galleries: pl.DataFrame) -> Iterator[dict[str, str]]:
+    """Yield an issue for each picture that stands in the galleries of more than one split.
+
+    Kinds: ``cross_split_leakage`` where train is one of them, else ``val_test_overlap``; the subject is the
+    picture, the detail names the places.
+    """
+    places = (
+        galleries.group_by("image", maintain_order=True)
+        .agg(pl.col("split"), place=pl.format("{} of {}", "split", "category"))
+        .filter(pl.col("split").list.n_unique() > 1)
+    )
+    for image, splits, where in places.iter_rows():
+        kind = "cross_split_leakage" if "train" in splits else "val_test_overlap"
+        yield issue(kind, image, f"in {', in '.join(where)}")

@@ -1,0 +1,132 @@
+"""CIRCO in a local folder: queries on COCO 2017's unlabelled pictures, with several true targets each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cir_assets.datasets.annotation_files import number_at, read_list, read_object, text_at
+from cir_assets.datasets.captions import caption_issues
+from cir_assets.datasets.tables import (
+    DATA_ISSUES,
+    GALLERIES,
+    NO_CATEGORY,
+    PICTURES,
+    TRIPLETS,
+    Annotations,
+    BrokenAnnotations,
+    frame,
+)
+
+INDEX = "image_info_unlabeled2017.json"
+"""COCO's own list of its unlabelled pictures; with it missing pictures are known."""
+
+
+def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
+    """Read CIRCO in the common form.
+
+    ``annotations/val.json`` and ``test.json`` hold the queries, whose ids count from 0 in each split. The
+    relative caption is read as it stands; ``shared_concept`` is not part of the query. ``target`` is
+    ``target_img_id`` and ``further_targets`` the rest of ``gt_img_ids``; test keeps both secret (null and
+    empty). Pictures go by their COCO number as text, without leading zeros, and lie in the folder of
+    pictures as twelve digits and .jpg.
+
+    The gallery of both splits is the whole collection by ascending number: what
+    ``image_info_unlabeled2017.json`` lists (in annotations/ or beside the folder of pictures, in the place
+    COCO's archive puts it), or without that file the pictures in the folder and those the queries name. It is
+    an evaluation set: there is no train.
+
+    Args:
+        folder: holds annotations/.
+        pictures: the folder of pictures; None: unlabeled2017/ or COCO2017_unlabeled/unlabeled2017/.
+
+    Raises:
+        BrokenAnnotations: naming file, entry, what was expected and how to mend it.
+    """
+    if pictures is None:
+        nested = folder / "COCO2017_unlabeled" / "unlabeled2017"
+        pictures = nested if nested.is_dir() else folder / "unlabeled2017"
+    files = {split: folder / "annotations" / f"{split}.json" for split in ("val", "test")}
+    found = {split: file for split, file in files.items() if file.is_file()}
+    if not found:
+        raise BrokenAnnotations(f"{folder / 'annotations'} holds neither val.json nor test.json of CIRCO")
+    triplets = [triplet for split, file in found.items() for triplet in _triplets(file, split)]
+    named = {
+        image
+        for triplet in triplets
+        for image in (triplet["reference"], triplet["target"], *triplet["further_targets"])
+        if image is not None
+    }
+    places = (folder / "annotations", pictures.parent / "annotations", pictures.parent)
+    index = next((place / INDEX for place in places if (place / INDEX).is_file()), None)
+    if index is not None:
+        listed = _listed(index)
+        if named - listed:
+            raise BrokenAnnotations(
+                f"{index} does not list picture {min(named - listed, key=int)}, which CIRCO names; it must "
+                "be COCO 2017's list of unlabelled pictures"
+            )
+    else:
+        listed = named | _in_folder(pictures)
+    gallery = sorted(listed, key=int)
+    table = frame(TRIPLETS, triplets)
+    return Annotations(
+        pictures=frame(PICTURES, ({"image": image, "path": f"{int(image):012d}.jpg"} for image in gallery)),
+        galleries=frame(
+            GALLERIES,
+            (
+                {"split": split, "category": NO_CATEGORY, "position": position, "image": image}
+                for split in found
+                for position, image in enumerate(gallery)
+            ),
+        ),
+        triplets=table,
+        issues=frame(DATA_ISSUES, caption_issues(table)),
+        picture_root=pictures,
+    )
+
+
+def _triplets(file: Path, split: str) -> Iterator[dict[str, Any]]:
+    ids: set[int] = set()
+    for entry, row in enumerate(read_list(file)):
+        where = f"{file}, entry {entry}"
+        query = number_at(row, "id", where)
+        if query in ids:
+            raise BrokenAnnotations(f"{where}: id {query} stands there twice; remove one of them")
+        ids.add(query)
+        target: str | None = None
+        further: list[str] = []
+        if split == "val" or "target_img_id" in row:
+            target = str(number_at(row, "target_img_id", where))
+            truths = row.get("gt_img_ids")
+            if not isinstance(truths, list) or not all(type(truth) is int and truth >= 0 for truth in truths):
+                raise BrokenAnnotations(
+                    f"{where}: expected a list of numbers under 'gt_img_ids', found {truths!r}"
+                )
+            further = [str(truth) for truth in truths if str(truth) != target]
+        yield {
+            "triplet_id": str(query),
+            "split": split,
+            "category": NO_CATEGORY,
+            "reference": str(number_at(row, "reference_img_id", where)),
+            "target": target,
+            "captions": [text_at(row, "relative_caption", where)],
+            "further_targets": further,
+            "set_id": None,
+            "set_members": None,
+        }
+
+
+def _listed(index: Path) -> set[str]:
+    images = read_object(index).get("images")
+    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
+        raise BrokenAnnotations(f"{index}: expected a list of objects under 'images'")
+    return {str(number_at(image, "id", f"{index}, images, entry {n}")) for n, image in enumerate(images)}
+
+
+def _in_folder(pictures: Path) -> set[str]:
+    if not pictures.is_dir():
+        return set()
+    stems = (entry.name.removesuffix(".jpg") for entry in pictures.iterdir() if entry.suffix == ".jpg")
+    return {str(int(stem)) for stem in stems if len(stem) == 12 and stem.isascii() and stem.isdecimal()}
