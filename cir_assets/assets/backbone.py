@@ -1,15 +1,13 @@
 """``backbones/<backbone>``: a backbone's weights on disk, pinned by hash."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg
 
 from cir_assets.assets.pipeline import backbone_key
-from cir_assets.assets.step import Check, Made, Step, logged_progress, materialize_result
+from cir_assets.assets.step import Made, Step, materialize_result
+from cir_assets.checks import Check
 from cir_assets.models.settings import BackboneSettings
-from cir_assets.progress import ProgressFactory
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
 
@@ -33,7 +31,10 @@ def backbone_asset(backbone: str, settings: BackboneSettings) -> dg.AssetsDefini
         code_version=step.code_version,
         check_specs=[
             dg.AssetCheckSpec(
-                "weights_complete", asset=step.key, blocking=True, description="Weights, tokenizer and config lie there."
+                "weights_complete",
+                asset=step.key,
+                blocking=True,
+                description="Weights, tokenizer and config lie there.",
             )
         ],
         description=(
@@ -42,21 +43,19 @@ def backbone_asset(backbone: str, settings: BackboneSettings) -> dg.AssetsDefini
         ),
     )
     def backbone_weights(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
-        made = install(storage, backbone, settings, logged_progress(context))
+        made = install(storage, backbone, settings)
         return materialize_result(step, made, reused=False, severity={})
 
     return backbone_weights
 
 
-def install(
-    storage: Storage, backbone: str, settings: BackboneSettings, progress: ProgressFactory
-) -> Made:
+def install(storage: Storage, backbone: str, settings: BackboneSettings) -> Made:
     """Bring a backbone's files to ``storage/backbones/<backbone>/`` and record their version."""
     from cir_assets.models.installation import install_backbone, weights_digest
 
     step = backbone_step(backbone, settings)
     folder = storage.backbone(backbone)
-    install_backbone(settings, folder, progress)
+    install_backbone(settings, folder)
     version = weights_digest(folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     made = Made(
@@ -79,7 +78,7 @@ def ensure_installed(
     step = backbone_step(backbone, settings)
     if Ledger(storage.ledger).latest(step.name) is not None and storage.backbone(backbone).is_dir():
         return
-    made = install(storage, backbone, settings, logged_progress(context))
+    made = install(storage, backbone, settings)
     context.instance.report_runless_asset_event(
         dg.AssetMaterialization(
             step.key,

@@ -1,13 +1,12 @@
 """``<dataset>/images``: which pictures there are, in which galleries, and which are broken."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import dagster as dg
 
 from cir_assets.assets.pipeline import DatasetGraph
+from cir_assets.assets.scanning import scanned
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
+from cir_assets.assets.tables import column_schema, write_table
+from cir_assets.automation import on_upstream_change
 from cir_assets.checks import pictures_readable, splits_disjoint
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest, digest_frame
@@ -17,7 +16,11 @@ GENERATION = 1
 
 def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
     """The table of pictures of one data set."""
-    step = Step(graph.key("images"), GENERATION, {"pixel_limit": graph.pixel_limit})
+    step = Step(
+        graph.key("images"),
+        GENERATION,
+        {"source": graph.source.model_dump(mode="json"), "pixel_limit": graph.pixel_limit},
+    )
 
     @dg.asset(
         key=step.key,
@@ -26,16 +29,16 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         kinds={"polars", "parquet"},
         owners=list(graph.owners),
         code_version=step.code_version,
-        automation_condition=on_change(),
+        automation_condition=on_upstream_change(),
         check_specs=[
             dg.AssetCheckSpec("pictures_readable", asset=step.key, description="Every named picture opens."),
             dg.AssetCheckSpec(
                 "splits_disjoint",
                 asset=step.key,
-                description="No picture, and no exact copy of one, is in the galleries of train and of val or test.",
+                description="No picture, and no exact copy of one, is in train and in val or test.",
             ),
         ],
-        metadata={"dagster/column_schema": table_schema("images")},
+        metadata={"dagster/column_schema": column_schema("images")},
         description=(
             "One row a picture that opens: its id, its path below the picture folder, the SHA-256 of its bytes "
             "(`image_key`), format, mode, width and height in pixels, bytes. Beside it `galleries`: one row a "
@@ -44,6 +47,45 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         ),
     )
     def images(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
-        ...
+        def make(_version: str) -> Made:
+            annotations, pictures, issues = scanned(storage, graph, logged_progress(context))
+            galleries = annotations.galleries.join(pictures.select("image"), on="image", how="semi")
+            folder = storage.tables(graph.dataset)
+            return Made(
+                data_version=digest(
+                    {
+                        "images": digest_frame(pictures),
+                        "galleries": digest_frame(galleries),
+                        "issues": digest_frame(issues),
+                    }
+                ),
+                metadata={
+                    "dagster/row_count": pictures.height,
+                    "gallery_rows": galleries.height,
+                    "issues": issues.height,
+                    "megabytes": round(float(pictures["bytes"].sum()) / 1e6, 1),
+                },
+                checks={
+                    "pictures_readable": pictures_readable(pictures, issues),
+                    "splits_disjoint": splits_disjoint(pictures, galleries),
+                },
+                files=[
+                    write_table(pictures, folder, "images"),
+                    write_table(galleries, folder, "galleries"),
+                    write_table(issues, folder, "data_issues/images"),
+                ],
+            )
+
+        return make_or_reuse(
+            context,
+            storage,
+            step,
+            content_versions(storage, graph.name("raw")),
+            make,
+            severity={
+                "pictures_readable": dg.AssetCheckSeverity.WARN,
+                "splits_disjoint": dg.AssetCheckSeverity.WARN,
+            },
+        )
 
     return images

@@ -1,13 +1,13 @@
 """``<dataset>/raw``: a data set's files, fetched or rendered, checked."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg
 
 from cir_assets.assets.pipeline import DatasetGraph
-from cir_assets.assets.step import Check, Made, Step, logged_progress, materialize_result
+from cir_assets.assets.scanning import scanned
+from cir_assets.assets.step import Made, Step, logged_progress, materialize_result
+from cir_assets.checks import Check
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry, digest, digest_frame
 
@@ -39,13 +39,11 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         ),
     )
     def raw(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
-        from cir_assets.assets.pictures import scanned_pictures
-        from cir_assets.datasets.sources import prepare, read_annotations
+        from cir_assets.datasets.sources import prepare
 
         progress = logged_progress(context)
         prepare(graph.source, storage.raw(graph.dataset), progress)
-        annotations = read_annotations(graph.source, storage.raw(graph.dataset))
-        images, issues = scanned_pictures(storage, graph, annotations, progress)
+        annotations, images, issues = scanned(storage, graph, progress)
         version = digest(
             {
                 "galleries": digest_frame(annotations.galleries),
@@ -64,7 +62,8 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
             },
             checks={
                 "pictures_present": Check(
-                    images.height > 0, f"{images.height:,} of {annotations.pictures.height:,} named pictures found"
+                    images.height > 0,
+                    f"{images.height:,} of {annotations.pictures.height:,} named pictures found",
                 )
             },
             files=[],

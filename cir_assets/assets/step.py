@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from cir_assets.checks import Check
 from cir_assets.progress import Progress, ProgressFactory
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry, digest
@@ -36,15 +37,6 @@ class Step:
     def code_version(self) -> str:
         """Digest of the code generation and the resolved configuration."""
         return digest({"generation": self.generation, "configuration": dict(self.configuration)})
-
-
-@dataclass(frozen=True)
-class Check:
-    """The outcome of one asset check: whether it passed, said in a sentence, with its figures."""
-
-    passed: bool
-    description: str
-    figures: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,14 +76,15 @@ def make_or_reuse(
     storage: Storage,
     step: Step,
     inputs: Mapping[str, str],
-    make: Callable[[], Made],
+    make: Callable[[str], Made],
     *,
     severity: Mapping[str, dg.AssetCheckSeverity] | None = None,
 ) -> dg.MaterializeResult:
     """Make the step's result, or take the one already made from the same inputs, configuration and code.
 
     Inside one run Dagster skips nothing; looking the step's fingerprint up in the ledger first is what
-    makes "materialize all" on an unchanged graph cost seconds. ``inputs`` are content versions by name.
+    makes "materialize all" on an unchanged graph cost seconds. ``inputs`` are content versions by name;
+    ``make`` is given the fingerprint, which names the version of what it makes.
     """
     ledger = Ledger(storage.ledger)
     fingerprint = digest({"code": step.code_version, "inputs": dict(inputs)})
@@ -102,7 +95,7 @@ def make_or_reuse(
         made = Made.from_entry(entry)
         ledger.record(step.name, entry)
     else:
-        made = make()
+        made = make(fingerprint)
         ledger.record(step.name, LedgerEntry(fingerprint, made.data_version, made.to_detail()))
     return materialize_result(step, made, reused=reused, severity=severity or {})
 

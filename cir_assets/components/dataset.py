@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from cir_assets.components.loading import checked_name
+from cir_assets.components.loading import InvalidDefinition, at, checked_name
 from cir_assets.datasets.sources import Source
 from cir_assets.training.settings import Recipe
+
+if TYPE_CHECKING:
+    from cir_assets.assets.pipeline import Pipeline
+    from cir_assets.models.settings import BackboneSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 """Names of data sets, backbones and recipes: they become asset keys, groups and file names."""
@@ -84,6 +89,21 @@ class Dataset(dg.Component):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, job and schedule of this data set."""
+        from cir_assets.components.backbones import Backbones
         from cir_assets.components.graph import dataset_definitions
 
-        return dataset_definitions(self.name, self.spec)
+        backbones = context.load_component("backbones", Backbones).backbones
+        for position, backbone in enumerate(self.spec.backbones):
+            if backbone not in backbones:
+                raise InvalidDefinition(
+                    f"{at(context, 'backbones', position)}: attributes.backbones names {backbone!r}, which "
+                    f"{context.defs_module_path / 'backbones' / 'defs.yaml'} does not define; it defines "
+                    f"{', '.join(backbones)}"
+                )
+        return dataset_definitions(self.name, self.spec, backbones)
+
+    def pipelines(self, backbones: Mapping[str, BackboneSettings]) -> list[Pipeline]:
+        """Every combination of backbone and recipe this data set asks for."""
+        from cir_assets.components.graph import pipelines_of
+
+        return pipelines_of(self.name, self.spec, backbones)

@@ -1,0 +1,90 @@
+"""``…/<recipe>/combiner`` and ``combiner_frozen_clip``: stage 2, the network that merges the two features."""
+
+import dagster as dg
+
+from cir_assets.assets.inputs import installed_backbone, load_inputs, model_folder
+from cir_assets.assets.pipeline import Pipeline
+from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
+from cir_assets.assets.trained import EPOCHS_SCHEMA, trained
+from cir_assets.automation import on_upstream_change
+from cir_assets.resources import Storage
+
+GENERATION = 1
+
+
+def combiner_asset(pipeline: Pipeline, *, frozen_clip: bool) -> dg.AssetsDefinition:
+    """Stage 2 of one pipeline: on stage 1's text encoder, or on CLIP as it came (the ladder's fifth rung)."""
+    graph, encoded = pipeline.graph, pipeline.encoded
+    settings = pipeline.recipe.combiner
+    name = "combiner_frozen_clip" if frozen_clip else "combiner"
+    step = Step(
+        pipeline.key(name),
+        GENERATION,
+        {"settings": settings.model_dump(mode="json"), "protocol": graph.protocols[0]},
+    )
+    text = "CLIP's own text features" if frozen_clip else "the text features of stage 1's encoder"
+
+    @dg.asset(
+        key=step.key,
+        deps=[
+            graph.key("triplets"),
+            encoded.key("image_features"),
+            *([] if frozen_clip else [pipeline.key("text_encoder")]),
+        ],
+        group_name=graph.dataset,
+        kinds={"torch", "safetensors"},
+        owners=list(graph.owners),
+        pool="gpu",
+        code_version=step.code_version,
+        automation_condition=on_upstream_change(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "loss_falling", asset=step.key, blocking=True, description="The loss is finite and falls."
+            )
+        ],
+        metadata={"dagster/column_schema": EPOCHS_SCHEMA},
+        description=(
+            f"Stage 2: the Combiner trained on cached image features and {text}, computed once for every "
+            "caption variant. It predicts the target's feature as a mix of both inputs and a learnt residual. "
+            f"The epoch with the best headline of protocol `{graph.protocols[0]}` on val is kept, as safetensors "
+            f"in `storage/models/{'/'.join(pipeline.place)}/{name}/<version>/`."
+        ),
+    )
+    def combiner(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
+        backbone = installed_backbone(storage, encoded)
+        inputs = load_inputs(storage, encoded, backbone)
+        versions = {
+            "backbone": backbone.weights_digest,
+            "train_and_val": inputs.content_of_splits("train", "val"),
+        }
+        if not frozen_clip:
+            versions |= content_versions(storage, pipeline.name("text_encoder"))
+
+        def make(version: str) -> Made:
+            from cir_assets.models.saving import load_text_encoder, save_combiner
+            from cir_assets.training.combiner import train_combiner
+
+            if not frozen_clip:
+                load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
+            folder = storage.models(*pipeline.place, name)
+            checkpoints = folder / "checkpoints" / version
+            network, outcome = train_combiner(
+                backbone,
+                inputs.features,
+                inputs.training_triplets(),
+                inputs.validation(graph.protocols[0]),
+                settings,
+                checkpoints,
+                logged_progress(context),
+            )
+            return trained(
+                folder / version,
+                name,
+                outcome,
+                checkpoints,
+                lambda beside: save_combiner(beside, network, step.configuration),
+            )
+
+        return make_or_reuse(context, storage, step, versions, make)
+
+    return combiner

@@ -1,0 +1,177 @@
+"""``<dataset>/<backbone>/image_features``: every picture encoded once, cached in DuckDB by content."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import polars as pl
+
+from cir_assets.assets.backbone import ensure_installed
+from cir_assets.assets.inputs import resolved_device
+from cir_assets.assets.pipeline import EncodedDataset, backbone_key
+from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
+from cir_assets.assets.tables import read_table, write_table
+from cir_assets.automation import on_upstream_change
+from cir_assets.checks import Check, features_finite
+from cir_assets.resources import Storage
+from cir_assets.store.ledger import digest, digest_array
+
+if TYPE_CHECKING:
+    from cir_assets.store.feature_cache import FeatureCache
+
+GENERATION = 1
+
+
+def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
+    """The feature cache of one data set under one backbone."""
+    graph = encoded.graph
+    step = Step(
+        encoded.key("image_features"), GENERATION, {"backbone": encoded.settings.model_dump(mode="json")}
+    )
+    images_step, backbone_step_name = graph.name("images"), f"backbones/{encoded.backbone}"
+
+    @dg.asset(
+        key=step.key,
+        deps=[graph.key("images"), backbone_key(encoded.backbone)],
+        group_name=graph.dataset,
+        kinds={"duckdb", "torch"},
+        owners=list(graph.owners),
+        pool="gpu",
+        code_version=step.code_version,
+        automation_condition=on_upstream_change(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "features_finite",
+                asset=step.key,
+                blocking=True,
+                description="Every feature is finite, not all zero, and of the backbone's dimension.",
+            ),
+            dg.AssetCheckSpec("pictures_decode", asset=step.key, description="Every picture decodes whole."),
+        ],
+        metadata={
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn("image_key", "string", description="SHA-256 of the picture's bytes"),
+                    dg.TableColumn("preprocessing", "string", description="padding and resolution"),
+                    dg.TableColumn("backbone", "string", description="hash of the backbone's weights"),
+                    dg.TableColumn("feature", "float[d]", description="raw image feature, not normalised"),
+                ]
+            )
+        },
+        description=(
+            f"Raw (un-normalised) image features of `{encoded.backbone}`, one row a distinct picture content, "
+            f"preprocessing and backbone, in table `image_features` of "
+            f"`storage/features/{graph.dataset}/{encoded.backbone}.duckdb`. Only pictures not yet there are "
+            "encoded; pictures that do not decode are rows of `data_issues` and left out."
+        ),
+    )
+    def image_features(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
+        ensure_installed(context, storage, encoded.backbone, encoded.settings)
+        versions = content_versions(storage, images_step, backbone_step_name)
+        return make_or_reuse(
+            context,
+            storage,
+            step,
+            versions,
+            lambda _: encode_missing(context, storage, encoded, versions[backbone_step_name]),
+            severity={"pictures_decode": dg.AssetCheckSeverity.WARN},
+        )
+
+    return image_features
+
+
+def encode_missing(
+    context: dg.AssetExecutionContext, storage: Storage, encoded: EncodedDataset, backbone_version: str
+) -> Made:
+    """Encode what the cache lacks, in batches decoded ahead, and check the whole matrix."""
+    from cir_assets.models.installation import backbone_shape
+    from cir_assets.models.preprocessing import preprocessing_name
+    from cir_assets.store.feature_cache import FeatureCache
+
+    graph, settings = encoded.graph, encoded.settings
+    tables = storage.tables(graph.dataset)
+    images = read_table(tables, "images").unique("image_key", keep="first", maintain_order=True)
+    shape = backbone_shape(storage.backbone(encoded.backbone))
+    preprocessing = preprocessing_name(shape.resolution, settings.padding, settings.target_ratio)
+    cache = FeatureCache(storage.features(graph.dataset, encoded.backbone))
+    known_before = images.height
+    missing = cache.missing(images["image_key"].to_list(), preprocessing, backbone_version)
+    if missing:
+        to_encode = images.filter(pl.col("image_key").is_in(missing))
+        encode(context, storage, encoded, to_encode, cache, preprocessing, backbone_version)
+    unreadable = cache.unreadable(images["image_key"].to_list(), preprocessing)
+    readable = images.filter(~pl.col("image_key").is_in(list(unreadable)))
+    features = cache.matrix(readable["image_key"].to_list(), preprocessing, backbone_version)
+    issues = pl.DataFrame(
+        [
+            {"kind": "undecodable_picture", "subject": image, "detail": unreadable[key]}
+            for image, key in images.select("image", "image_key").iter_rows()
+            if key in unreadable
+        ],
+        schema={"kind": pl.String, "subject": pl.String, "detail": pl.String},
+    )
+    write_table(issues, tables, f"data_issues/{encoded.backbone}")
+    context.log.info(
+        f"{len(missing):,} pictures encoded, {known_before - len(missing):,} already known, "
+        f"{issues.height:,} do not decode"
+    )
+    return Made(
+        data_version=digest(
+            {
+                "keys": digest(readable["image_key"].to_list()),
+                "features": digest_array(features),
+                "preprocessing": preprocessing,
+            }
+        ),
+        metadata={
+            "dagster/row_count": readable.height,
+            "encoded": len(missing),
+            "already_known": known_before - len(missing),
+            "undecodable": issues.height,
+            "dimension": shape.feature_dimension,
+            "preprocessing": preprocessing,
+            "database": {"path": str(cache.path)},
+        },
+        checks={
+            "features_finite": features_finite(features, shape.feature_dimension),
+            "pictures_decode": Check(
+                issues.is_empty(), f"{issues.height:,} of {images.height:,} pictures do not decode"
+            ),
+        },
+        files=[cache.path],
+    )
+
+
+def encode(
+    context: dg.AssetExecutionContext,
+    storage: Storage,
+    encoded: EncodedDataset,
+    images: pl.DataFrame,
+    cache: "FeatureCache",
+    preprocessing: str,
+    backbone_version: str,
+) -> None:
+    """Encode pictures and add them to the cache as they come; a killed run keeps what it added."""
+    from cir_assets.datasets.sources import read_annotations
+    from cir_assets.models.backbone import Backbone
+    from cir_assets.models.decoding import decoded_batches
+
+    graph, settings = encoded.graph, encoded.settings
+    backbone = Backbone.load(storage.backbone(encoded.backbone), resolved_device(graph.device))
+    root = read_annotations(graph.source, storage.raw(graph.dataset)).picture_root
+    keys = images["image_key"].to_list()
+    with logged_progress(context)("encode pictures", len(keys), "pictures") as progress:
+        with cache.writing(preprocessing, backbone_version, backbone.feature_dimension) as rows:
+            for batch in decoded_batches(
+                [root / path for path in images["path"]],
+                resolution=backbone.resolution,
+                padding=settings.padding,
+                target_ratio=settings.target_ratio,
+                batch_size=graph.encoding_batch_size,
+                workers=graph.decoding_workers,
+                pixel_limit=graph.pixel_limit,
+            ):
+                features = backbone.encode_images(batch.pixels).cpu().numpy()
+                rows.add([keys[row] for row in batch.rows], features)
+                for row, reason in batch.failures:
+                    rows.unreadable(keys[row], reason)
+                progress.advance(len(batch.rows) + len(batch.failures))

@@ -1,0 +1,88 @@
+"""What both stages do with a finished training: keep its version whole, with its curve, and tell the UI."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import polars as pl
+
+from cir_assets.assets.step import Made
+from cir_assets.checks import loss_falling
+from cir_assets.store.ledger import digest_file
+
+if TYPE_CHECKING:
+    from cir_assets.training.loop import TrainingOutcome
+
+EPOCHS_SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("stage", "string", description="text_encoder, combiner or combiner_frozen_clip"),
+        dg.TableColumn("epoch", "int", description="from 1"),
+        dg.TableColumn("step", "int", description="optimiser steps so far"),
+        dg.TableColumn("loss", "float", description="mean training loss of the epoch"),
+        dg.TableColumn("learning_rate", "float", description="of the epoch"),
+        dg.TableColumn("selection_metric", "float", description="headline on val in percent"),
+        dg.TableColumn("seconds", "float", description="the epoch took, validation included"),
+    ]
+)
+"""Columns of ``epochs.parquet`` in a model's folder, and of the published table ``training_epochs``."""
+
+
+def trained(
+    folder: Path, stage: str, outcome: TrainingOutcome, checkpoints: Path, save: Callable[[Path], None]
+) -> Made:
+    """Save a trained model and its curve as ``folder``, whole or not at all; then drop its checkpoints.
+
+    The version's content is the digest of its weights.
+    """
+    beside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    save(beside)
+    epochs = pl.DataFrame(
+        [
+            {
+                "stage": stage,
+                "epoch": record.epoch,
+                "step": record.step,
+                "loss": record.loss,
+                "learning_rate": record.learning_rate,
+                "selection_metric": record.selection_metric,
+                "seconds": record.seconds,
+            }
+            for record in outcome.epochs
+        ]
+    )
+    epochs.write_parquet(beside / "epochs.parquet")
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    best = epochs.row(by_predicate=pl.col("epoch") == outcome.best_epoch, named=True)
+    return Made(
+        data_version=digest_file(folder / "model.safetensors"),
+        metadata={
+            "headline_on_val": round(best["selection_metric"], 3),
+            "best_epoch": outcome.best_epoch,
+            "epochs": epochs.height,
+            "last_loss": round(epochs["loss"][-1], 5),
+            "training_seconds": round(epochs["seconds"].sum(), 1),
+            "folder": {"path": str(folder)},
+            "curve": {"markdown": _curve(epochs)},
+        },
+        checks={"loss_falling": loss_falling(epochs["loss"].to_list())},
+        files=[folder],
+    )
+
+
+def _curve(epochs: pl.DataFrame) -> str:
+    """At most ten epochs of the curve as a Markdown table."""
+    shown = epochs.gather_every(max(1, epochs.height // 9)) if epochs.height > 10 else epochs
+    lines = ["| epoch | loss | headline on val |", "|---:|---:|---:|"]
+    lines += [
+        f"| {epoch} | {loss:.4f} | {headline:.2f} |"
+        for epoch, loss, headline in shown.select("epoch", "loss", "selection_metric").iter_rows()
+    ]
+    return "\n".join(lines)

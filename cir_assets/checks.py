@@ -1,0 +1,137 @@
+"""Asset checks: what must hold of what a step made, as functions from tables and arrays to outcomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+EVALUATED_SPLITS = ("val", "test")
+LADDER = (
+    "image_only",
+    "text_only",
+    "sum",
+    "text_encoder_sum",
+    "combiner_frozen_clip",
+    "combiner",
+)
+"""The methods of the paper's ladder, in its order."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one asset check: whether it passed, said in a sentence, with its figures."""
+
+    passed: bool
+    description: str
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+def pictures_readable(images: pl.DataFrame, issues: pl.DataFrame) -> Check:
+    """Every named picture is there and opens (the full decode is checked where features are made)."""
+    unreadable = issues.filter(pl.col("kind").is_in(["missing_picture", "unreadable_picture"]))
+    kinds = dict(unreadable.group_by("kind").len().sort("kind").iter_rows())
+    said = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in kinds.items())
+    return Check(
+        unreadable.is_empty(),
+        f"{images.height:,} pictures open; {said or 'none is missing or broken'}",
+        {"opened": images.height, "missing_or_broken": unreadable.height},
+    )
+
+
+def splits_disjoint(images: pl.DataFrame, galleries: pl.DataFrame) -> Check:
+    """No picture, and no exact copy of one, lies in the galleries of train and of val or test."""
+    contents = galleries.join(images.select("image", "image_key"), on="image").select("split", "image_key")
+    train = contents.filter(pl.col("split") == "train").select("image_key").unique()
+    evaluated = contents.filter(pl.col("split").is_in(EVALUATED_SPLITS)).select("image_key").unique()
+    shared = train.join(evaluated, on="image_key", how="semi").height
+    return Check(
+        shared == 0,
+        f"{shared:,} pictures of train are also evaluated"
+        if shared
+        else f"{train.height:,} pictures of train, {evaluated.height:,} evaluated, none in both",
+        {"shared_pictures": shared},
+    )
+
+
+def triplet_pictures_present(triplets: pl.DataFrame, issues: pl.DataFrame) -> Check:
+    """Every triplet's reference and target is among the pictures that open."""
+    dropped = issues.filter(pl.col("kind") == "triplet_without_picture").height
+    total = triplets.height + dropped
+    return Check(
+        dropped == 0,
+        f"{dropped:,} of {total:,} triplets left out, as a picture of theirs is missing or broken"
+        if dropped
+        else f"all {total:,} triplets have their pictures",
+        {"triplets": triplets.height, "left_out": dropped},
+    )
+
+
+def captions_present(triplets: pl.DataFrame) -> Check:
+    """No triplet whose captions are all empty."""
+    speechless = triplets.filter(
+        pl.col("captions").list.eval(pl.element().str.strip_chars() != "").list.any().not_()
+    ).height
+    return Check(
+        speechless == 0,
+        f"{speechless:,} of {triplets.height:,} triplets say nothing"
+        if speechless
+        else f"all {triplets.height:,} triplets say something",
+        {"without_caption": speechless},
+    )
+
+
+def features_finite(features: np.ndarray, expected_dimension: int) -> Check:
+    """Every feature is finite, not all zero, and of the backbone's dimension.
+
+    ``features`` is float32 (pictures, dimension).
+    """
+    broken = int((~np.isfinite(features).all(axis=1)).sum())
+    empty = int((np.abs(features).max(axis=1, initial=0.0) == 0).sum())
+    dimension = features.shape[1]
+    return Check(
+        broken == 0 and empty == 0 and dimension == expected_dimension and features.shape[0] > 0,
+        f"{features.shape[0]:,} features of dimension {dimension} (the backbone's is {expected_dimension}); "
+        f"{broken} not finite, {empty} all zero",
+        {"features": features.shape[0], "dimension": dimension, "not_finite": broken, "all_zero": empty},
+    )
+
+
+def loss_falling(losses: Sequence[float]) -> Check:
+    """The training loss is finite throughout and ends below where it began."""
+    finite = all(math.isfinite(loss) for loss in losses)
+    falling = finite and (len(losses) < 2 or min(losses[1:]) < losses[0])
+    return Check(
+        falling,
+        f"loss {losses[0]:.4f} in the first epoch, {losses[-1]:.4f} in the last, {len(losses)} epochs",
+        {"first": losses[0], "last": losses[-1]},
+    )
+
+
+def ladder_in_order(headlines: Mapping[str, float]) -> Check:
+    """On val the Combiner is not below the zero-shot sum, nor the tuned sum below it.
+
+    ``headlines`` maps method to headline metric in percent.
+    """
+    combiner, tuned, plain = headlines["combiner"], headlines["text_encoder_sum"], headlines["sum"]
+    return Check(
+        combiner >= plain and tuned >= plain,
+        f"headline on val: sum {plain:.2f}, tuned sum {tuned:.2f}, Combiner {combiner:.2f}",
+        dict(headlines),
+    )
+
+
+def evaluation_complete(evaluations: pl.DataFrame, expected: int) -> Check:
+    """Every method was evaluated under every protocol on every split, over at least one query.
+
+    ``evaluations`` has the columns of the published table of that name.
+    """
+    empty = evaluations.filter(pl.col("queries") == 0).height
+    return Check(
+        evaluations.height == expected and empty == 0,
+        f"{evaluations.height} of {expected} evaluations made, {empty} of them without a query",
+        {"evaluations": evaluations.height, "expected": expected, "without_queries": empty},
+    )
