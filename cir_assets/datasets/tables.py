@@ -12,33 +12,36 @@ import polars as pl
 PICTURES = pl.Schema({"image": pl.String, "path": pl.String})
 """Pictures that annotations name, before any is opened; ``path`` is posix, relative to the picture root."""
 
-_IMAGES: Mapping[str, pl.DataType] = {
-    "image": pl.String(),
-    "path": pl.String(),
-    "image_key": pl.String(),
-    "format": pl.String(),
-    "mode": pl.String(),
-    "width": pl.Int32(),
-    "height": pl.Int32(),
-    "bytes": pl.Int64(),
-}
-IMAGES = pl.Schema(_IMAGES)
+IMAGES = pl.Schema(
+    {
+        "image": pl.String(),
+        "path": pl.String(),
+        "image_key": pl.String(),
+        "format": pl.String(),
+        "mode": pl.String(),
+        "width": pl.Int32(),
+        "height": pl.Int32(),
+        "bytes": pl.Int64(),
+    }
+)
 """Pictures whose header reads; ``image_key`` is the SHA-256 of the file's bytes in hexadecimal."""
 
-GALLERIES = pl.Schema({"split": pl.String, "category": pl.String, "position": pl.Int32, "image": pl.String})
+GALLERIES = pl.Schema(
+    {"split": pl.String(), "category": pl.String(), "position": pl.Int32(), "image": pl.String()}
+)
 """Which pictures each split and category is searched in; ``position`` is the order of the file, from 0."""
 
 TRIPLETS = pl.Schema(
     {
-        "triplet_id": pl.String,
-        "split": pl.String,
-        "category": pl.String,
-        "reference": pl.String,
-        "target": pl.String,
-        "captions": pl.List(pl.String),
-        "further_targets": pl.List(pl.String),
-        "set_id": pl.String,
-        "set_members": pl.List(pl.String),
+        "triplet_id": pl.String(),
+        "split": pl.String(),
+        "category": pl.String(),
+        "reference": pl.String(),
+        "target": pl.String(),
+        "captions": pl.List(pl.String()),
+        "further_targets": pl.List(pl.String()),
+        "set_id": pl.String(),
+        "set_members": pl.List(pl.String()),
     }
 )
 """Queries with their answers; ``triplet_id`` is unique in its split, ``target`` null where it is secret."""
