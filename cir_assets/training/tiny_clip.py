@@ -65,16 +65,24 @@ class PretrainingSettings:
     """Share of the steps over which the learning rate rises; it falls as a cosine afterwards."""
     seed: int = 1
     vocabulary: int = 640
+    """Tokens at most; it stops earlier once every word of the language is one."""
+    vocabulary_garments: int = 20_000
+    """Garments spoken of in the sentences the tokenizer is trained on."""
     held_out: int = 1_000
     """Pairs never trained on, among which it is measured."""
     probed: int = 3_000
     """Pictures of a wardrobe of its own from which attributes are read; two thirds fit, one third measure."""
 
 
-def tiny_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(vocabulary: int, seed: int, garments: int) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer of the wardrobe's language: lower case, CLIP's two special tokens.
 
     Being byte-level it takes any text: an unknown word becomes more pieces, never an unknown token.
+
+    Args:
+        vocabulary: number of tokens at most, the 256 bytes and the special tokens counted.
+        seed: of the sentences it is trained on.
+        garments: how many garments those sentences speak of, three sentences each.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -86,7 +94,7 @@ def tiny_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(vocabulary_corpus(seed, 20_000), trainer)
+    tokenizer.train_from_iterator(vocabulary_corpus(seed, garments), trainer)
     start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(START, start), (END, end)]
@@ -184,7 +192,7 @@ def pretrain(
         TrainingDiverged: when the loss is not finite.
     """
     torch.manual_seed(settings.seed)
-    tokenizer = tiny_tokenizer(settings.vocabulary, settings.seed)
+    tokenizer = tiny_tokenizer(settings.vocabulary, settings.seed, settings.vocabulary_garments)
     backbone = Backbone(tiny_model(tokenizer), tokenizer, "untrained", device)
     model = backbone.model.requires_grad_(True)
     pixels, descriptions = pretraining_pairs(settings.seed, 0, settings.pairs, progress)
