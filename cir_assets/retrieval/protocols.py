@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cir_assets.datasets.captions import evaluation_caption
 from cir_assets.retrieval.ranking import Positions
 
 RECALL = "recall"
@@ -248,9 +249,6 @@ def _query_group(
     with_targets: bool,
 ) -> QueryGroup:
     """Lay out one category: its gallery, then its triplets in order."""
-    # Imported late only so that this module does not need the parsers' room to be loaded.
-    from cir_assets.datasets.captions import evaluation_caption
-
     if not protocol.whole_split:
         used = set(queries["reference"]) | set(queries["target"].drop_nulls())
         images = [image for image in images if image in used]

@@ -232,13 +232,15 @@ def search(
     width = min(k, size)
     positions = torch.full((count, width), -1, dtype=torch.int64, device=queries.device)
     scores = torch.full((count, width), torch.nan, dtype=torch.float32, device=queries.device)
-    for part in _score_blocks(queries, gallery, left_out, block):
-        here = part.rows
-        if known.numel():
-            ahead = _count_ahead(part, queries[here], gallery, wanted[here], target_score[here])
-            ranks[here] = torch.where(wanted[here] >= 0, ahead, -1)
-        if width:
-            positions[here], scores[here] = _best(part, queries[here], gallery, width)
+    # Autocast would take the product in half precision, whose error the margins do not allow for.
+    with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
+        for part in _score_blocks(queries, gallery, left_out, block):
+            here = part.rows
+            if known.numel():
+                ahead = _count_ahead(part, queries[here], gallery, wanted[here], target_score[here])
+                ranks[here] = torch.where(wanted[here] >= 0, ahead, -1)
+            if width:
+                positions[here], scores[here] = _best(part, queries[here], gallery, width)
     return Ranking(
         target_rank=ranks.cpu().numpy(),
         target_score=target_score.float().cpu().numpy(),
@@ -315,13 +317,12 @@ def _score_blocks(
     roundoff = (queries.shape[1] + 8) * 1.01 * _unit_roundoff()
     longest = torch.linalg.vector_norm(gallery, dim=1).amax().double() if len(gallery) else 0.0
     margins = torch.linalg.vector_norm(queries, dim=1).double() * longest * roundoff + 1e-30
-    with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
-        for start in range(0, len(queries), step):
-            rows = slice(start, min(start + step, len(queries)))
-            scores = queries[rows] @ gallery.T
-            without = (left_out[rows] >= 0).nonzero().flatten()
-            scores[without, left_out[rows][without]] = -torch.inf
-            yield _ScoreBlock(rows, scores, margins[rows])
+    for start in range(0, len(queries), step):
+        rows = slice(start, min(start + step, len(queries)))
+        scores = queries[rows] @ gallery.T
+        without = (left_out[rows] >= 0).nonzero().flatten()
+        scores[without, left_out[rows][without]] = -torch.inf
+        yield _ScoreBlock(rows, scores, margins[rows])
 
 
 def _count_ahead(
@@ -330,8 +331,9 @@ def _count_ahead(
     """Count the candidates ahead of the target: int64 (b,), without meaning where no target is known."""
     low = (target_score - part.margin).float()[:, None]
     high = (target_score + part.margin).float()[:, None]
-    ahead = (part.scores > high).sum(dim=1, dtype=torch.int32).long()
-    near = ((part.scores >= low) & (part.scores <= high)).nonzero()
+    surely = part.scores > high
+    ahead = surely.sum(dim=1, dtype=torch.int32).long()
+    near = (part.scores >= low).logical_xor_(surely).nonzero()
     rows, positions = near[:, 0], near[:, 1]
     others = positions != wanted[rows]
     rows, positions = rows[others], positions[others]

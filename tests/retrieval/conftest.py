@@ -14,20 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from cir_assets.datasets.tables import TRIPLETS
+
 Tables = tuple[list[str], pl.DataFrame, pl.DataFrame]
 """Image names in file order, galleries, triplets."""
-
-TRIPLET_SCHEMA: dict[str, Any] = {
-    "triplet_id": pl.String,
-    "split": pl.String,
-    "category": pl.String,
-    "reference": pl.String,
-    "target": pl.String,
-    "captions": pl.List(pl.String),
-    "further_targets": pl.List(pl.String),
-    "set_id": pl.String,
-    "set_members": pl.List(pl.String),
-}
 
 
 def gallery_table(split: str, category: str, images: list[str]) -> pl.DataFrame:
@@ -51,7 +41,7 @@ def triplet_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
         "set_id": None,
         "set_members": None,
     }
-    return pl.DataFrame([usual | row for row in rows], schema=TRIPLET_SCHEMA)
+    return pl.DataFrame([usual | row for row in rows], schema=TRIPLETS)
 
 
 @pytest.fixture(scope="session")
