@@ -9,7 +9,6 @@ import dagster as dg
 from cir_assets.assets.leaderboard import leaderboard_asset
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.automation import automation_sensor
-from cir_assets.components.backbones import Backbones
 from cir_assets.components.dataset import Dataset
 from cir_assets.resources import Storage
 
@@ -30,9 +29,7 @@ def build_definitions(project: Path = PROJECT, storage: Storage | None = None) -
     tree = dg.ComponentTree.for_project(project)
     from_files = tree.build_defs()
     pipelines: list[Pipeline] = [
-        pipeline
-        for dataset in tree.get_all_components(of_type=Dataset)
-        for pipeline in dataset.pipelines(tree.load_component("backbones", Backbones).backbones)
+        pipeline for dataset in tree.get_all_components(of_type=Dataset) for pipeline in dataset.pipelines()
     ]
     return dg.Definitions.merge(
         from_files,

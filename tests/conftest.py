@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
+
+from tests.trial_project import TrialProject
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -33,3 +37,16 @@ def real_data(shared: Path) -> Path:
     if not folder.is_dir():
         pytest.skip("shared/data is absent: it holds real annotation files and pictures")
     return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> TrialProject:
+    """An empty project of one's own, with the embedded backbone defined."""
+    return TrialProject(tmp_path / "project")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A real Dagster instance, in memory."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made

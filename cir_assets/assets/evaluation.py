@@ -88,6 +88,7 @@ def evaluate_ladder(
     storage: Storage, pipeline: Pipeline, version: str, run_id: str, progress: ProgressFactory
 ) -> Made:
     """Evaluate all six methods and add them to the pipeline's results file."""
+    from cir_assets.reporting.ladder import ladder_markdown
     from cir_assets.store.results import write_results
 
     backbone = installed_backbone(storage, pipeline.encoded)
@@ -114,20 +115,15 @@ def evaluate_ladder(
             ]
         ),
         metadata={
-            **{
-                f"{split}_{method}_headline": round(value, 3)
-                for (split, method), value in headlines.items()
-            },
+            **{f"{split}_{method}_headline": round(value, 3) for (split, method), value in headlines.items()},
             "queries": int(tables["evaluations"]["queries"].max() or 0),
             "gallery_size": int(tables["evaluations"]["gallery_size"].max() or 0),
-            "ladder": {"markdown": ladder_markdown(tables, protocols[0])},
+            "ladder": {"markdown": ladder_markdown(tables["evaluations"], tables["metrics"])},
             "database": {"path": str(results)},
         },
         checks={
             "evaluation_complete": evaluation_complete(tables["evaluations"], expected),
-            "ladder_in_order": ladder_in_order(
-                {method: headlines[splits[0], method] for method in LADDER}
-            ),
+            "ladder_in_order": ladder_in_order({method: headlines[splits[0], method] for method in LADDER}),
         },
         files=[results],
     )
@@ -179,7 +175,9 @@ def method_queries(
         weights: dict[str, "Tensor | None"] = {}
         for protocol in pipeline.graph.protocols:
             key = (split, protocol)
-            rows = torch.tensor([int(r) for group in groups[key] for r in group.reference], device=backbone.device)
+            rows = torch.tensor(
+                [int(r) for group in groups[key] for r in group.reference], device=backbone.device
+            )
             image = inputs.features[rows]
             said = [place[caption] for caption in captions[key]]
             text = (untuned if method in ("text_only", "sum", "combiner_frozen_clip") else tuned)[said]
@@ -218,7 +216,9 @@ def evaluate_method(
     groups = inputs.query_groups(protocol, queries.split)
     found = evaluate(protocol, groups, queries.features[protocol], unit_features)
     identity = digest([version, queries.method, queries.split, protocol])
-    images = inputs.feature_images.select("image").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    images = (
+        inputs.feature_images.select("image").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    )
     weight = queries.text_weight[protocol]
     dataset, backbone, recipe = pipeline.place
     rankings = (
@@ -230,7 +230,11 @@ def evaluate_method(
             if weight is None
             else pl.Series(weight.flatten().cpu().numpy()),
         )
-        .join(images.rename({"row": "reference_row", "image": "reference"}), on="reference_row", maintain_order="left")
+        .join(
+            images.rename({"row": "reference_row", "image": "reference"}),
+            on="reference_row",
+            maintain_order="left",
+        )
         .join(images.rename({"row": "target_row", "image": "target"}), on="target_row", maintain_order="left")
     )
     retrieved = found.retrieved.with_columns(evaluation_id=pl.lit(identity), rank=pl.col("rank") + 1).join(
@@ -285,29 +289,6 @@ def headlines_of(tables: dict[str, pl.DataFrame], protocol: str) -> dict[tuple[s
         .filter(pl.col("metric") == "headline")
         .join(tables["evaluations"].filter(pl.col("protocol") == protocol), on="evaluation_id")
     )
-    return {(split, method): value for split, method, value in rows.select("split", "method", "value").iter_rows()}
-
-
-def ladder_markdown(tables: dict[str, pl.DataFrame], protocol: str) -> str:
-    """The ladder as a Markdown table, for the UI."""
-    means = tables["metrics"].filter(pl.col("category") == "mean")
-    rows = means.join(tables["evaluations"].filter(pl.col("protocol") == protocol), on="evaluation_id")
-    columns = rows.select("metric", "k").unique(maintain_order=True).rows()
-    titles = ["headline" if metric == "headline" else f"{metric.replace('_', ' ')} at {k}" for metric, k in columns]
-    lines = [
-        f"| {protocol} | " + " | ".join(titles) + " |",
-        "|---|" + "---:|" * len(titles),
-    ]
-    for split in rows["split"].unique(maintain_order=True):
-        for method in LADDER:
-            mine = rows.filter((pl.col("split") == split) & (pl.col("method") == method))
-            cells = [
-                "{:.2f} [{:.2f}, {:.2f}]".format(
-                    *mine.filter((pl.col("metric") == metric) & (pl.col("k") == k))
-                    .select("value", "ci_low", "ci_high")
-                    .row(0)
-                )
-                for metric, k in columns
-            ]
-            lines.append(f"| {split}: {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return {
+        (split, method): value for split, method, value in rows.select("split", "method", "value").iter_rows()
+    }

@@ -138,5 +138,7 @@ def model_folder(storage: Storage, pipeline: Pipeline, step: str) -> Path:
     entry = Ledger(storage.ledger).latest(pipeline.name(step))
     folder = storage.models(*pipeline.place, step) / (entry.fingerprint if entry else "none")
     if not folder.is_dir():
-        raise FileNotFoundError(f"{pipeline.name(step)} has no model in {folder.parent}; materialize it first")
+        raise FileNotFoundError(
+            f"{pipeline.name(step)} has no model in {folder.parent}; materialize it first"
+        )
     return folder

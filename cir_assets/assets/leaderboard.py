@@ -29,7 +29,9 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
         code_version=step.code_version,
         automation_condition=on_upstream_change(wait_for_missing=False),
         check_specs=[
-            dg.AssetCheckSpec("published", asset=step.key, description="At least one evaluation is published.")
+            dg.AssetCheckSpec(
+                "published", asset=step.key, description="At least one evaluation is published."
+            )
         ],
         description=(
             "Every evaluation there is, with metrics, rankings, retrieved pictures, training curves, the data "
@@ -43,7 +45,9 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
         from cir_assets.store.publishing import content_digest, publish
 
         results = [
-            storage.results(*pipeline.place) for pipeline in pipelines if storage.results(*pipeline.place).is_file()
+            storage.results(*pipeline.place)
+            for pipeline in pipelines
+            if storage.results(*pipeline.place).is_file()
         ]
         datasets = sorted({pipeline.graph.dataset for pipeline in pipelines})
         tables = {name: storage.tables(name) for name in datasets if storage.tables(name).is_dir()}

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from cir_assets.components.loading import InvalidDefinition, at, checked_name
 from cir_assets.datasets.sources import Source
@@ -68,13 +77,35 @@ class DatasetSpec(BaseModel):
         default=100_000_000, ge=1, description="Pictures of more pixels are refused before they are decoded."
     )
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _locate_by_the_keys_of_the_file(
+        cls, value: object, handler: ModelWrapValidatorHandler[DatasetSpec]
+    ) -> DatasetSpec:
+        """Errors below ``source`` carry the kind in their place; without it the place is that in the file."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            kinds = {"wardrobe", "fashioniq", "cirr", "circo", "catalogue"}
+            details = [
+                {
+                    **detail,
+                    "loc": tuple(p for i, p in enumerate(detail["loc"]) if (i, p in kinds) != (1, True)),
+                }
+                for detail in error.errors()
+            ]
+            raise ValidationError.from_exception_data(
+                error.title, cast("list[InitErrorDetails]", details)
+            ) from None
+
 
 class Dataset(dg.Component):
     """A data set with its backbones, recipes, protocols and schedule, from one ``defs.yaml``."""
 
-    def __init__(self, name: str, spec: DatasetSpec) -> None:
+    def __init__(self, name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneSettings]) -> None:
         self.name = name
         self.spec = spec
+        self.backbones = backbones
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -83,27 +114,31 @@ class Dataset(dg.Component):
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Dataset:
-        """The component of the folder being loaded; the folder's name is the data set's name."""
-        assert isinstance(attributes, DatasetSpec)
-        return cls(checked_name(context.path.name, context.path), attributes)
+        """The component of the folder being loaded; the folder's name is the data set's name.
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Assets, checks, job and schedule of this data set."""
+        Raises:
+            InvalidDefinition: for a folder that cannot be a name, or a backbone nobody defines.
+        """
         from cir_assets.components.backbones import Backbones
-        from cir_assets.components.graph import dataset_definitions
 
+        assert isinstance(attributes, DatasetSpec)
         backbones = context.load_component("backbones", Backbones).backbones
-        for position, backbone in enumerate(self.spec.backbones):
+        for position, backbone in enumerate(attributes.backbones):
             if backbone not in backbones:
                 raise InvalidDefinition(
                     f"{at(context, 'backbones', position)}: attributes.backbones names {backbone!r}, which "
-                    f"{context.defs_module_path / 'backbones' / 'defs.yaml'} does not define; it defines "
-                    f"{', '.join(backbones)}"
+                    f"backbones/defs.yaml does not define; it defines {', '.join(backbones)}"
                 )
-        return dataset_definitions(self.name, self.spec, backbones)
+        return cls(checked_name(context.path.name, context.path), attributes, backbones)
 
-    def pipelines(self, backbones: Mapping[str, BackboneSettings]) -> list[Pipeline]:
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Assets, checks, job and schedule of this data set."""
+        from cir_assets.components.graph import dataset_definitions
+
+        return dataset_definitions(self.name, self.spec, self.backbones)
+
+    def pipelines(self) -> list[Pipeline]:
         """Every combination of backbone and recipe this data set asks for."""
         from cir_assets.components.graph import pipelines_of
 
-        return pipelines_of(self.name, self.spec, backbones)
+        return pipelines_of(self.name, self.spec, self.backbones)

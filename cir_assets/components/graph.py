@@ -12,7 +12,7 @@ from cir_assets.assets.image_features import image_features_asset
 from cir_assets.assets.images import images_asset
 from cir_assets.assets.pipeline import DatasetGraph, EncodedDataset, Pipeline
 from cir_assets.assets.raw import raw_asset
-# from cir_assets.assets.report import report_asset
+from cir_assets.assets.report import report_asset
 from cir_assets.assets.text_encoder import text_encoder_asset
 from cir_assets.assets.triplets import triplets_asset
 from cir_assets.automation import refresh_schedule
@@ -20,9 +20,7 @@ from cir_assets.components.dataset import DatasetSpec
 from cir_assets.models.settings import BackboneSettings
 
 
-def pipelines_of(
-    name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneSettings]
-) -> list[Pipeline]:
+def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneSettings]) -> list[Pipeline]:
     """Every combination of backbone and recipe a data set asks for."""
     graph = DatasetGraph(
         dataset=name,
@@ -56,7 +54,7 @@ def dataset_definitions(
             combiner_asset(pipeline, frozen_clip=True),
             combiner_asset(pipeline, frozen_clip=False),
             evaluation_asset(pipeline),
-            #             report_asset(pipeline),
+            report_asset(pipeline),
         ]
     schedules = (
         [refresh_schedule(name, spec.schedule.cron, spec.schedule.timezone, [graph.key("raw")])]

@@ -1,0 +1,101 @@
+"""``…/<recipe>/report``: the page people look at, with retrieval sheets in pictures."""
+
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from cir_assets.assets.pipeline import Pipeline
+from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
+from cir_assets.assets.tables import read_table
+from cir_assets.automation import on_upstream_change
+from cir_assets.checks import Check
+from cir_assets.resources import Storage
+from cir_assets.store.ledger import digest_file
+
+GENERATION = 1
+
+
+def report_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    """The report of one pipeline."""
+    graph = pipeline.graph
+    step = Step(pipeline.key("report"), GENERATION)
+
+    @dg.asset(
+        key=step.key,
+        deps=[pipeline.key("evaluation"), graph.key("images")],
+        group_name=graph.dataset,
+        kinds={"html", "plotly"},
+        owners=list(graph.owners),
+        code_version=step.code_version,
+        automation_condition=on_upstream_change(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "self_contained", asset=step.key, description="The page asks nothing of the net."
+            )
+        ],
+        description=(
+            "One self-contained page: the ladder of methods as table and chart with intervals, training curves, "
+            "the distribution of lambda, recall at k, and retrieval sheets in pictures for the best, the median "
+            f"and the worst queries. `storage/reports/{'/'.join(pipeline.place)}/index.html`."
+        ),
+    )
+    def report(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
+        versions = content_versions(storage, pipeline.name("evaluation"), graph.name("images"))
+        return make_or_reuse(context, storage, step, versions, lambda _: write(storage, pipeline))
+
+    return report
+
+
+def write(storage: Storage, pipeline: Pipeline) -> Made:
+    """Write a pipeline's report and contact sheet from its results file."""
+    from cir_assets.datasets.sources import read_annotations
+    from cir_assets.reporting.inputs import ReportInputs
+    from cir_assets.reporting.pictures import write_contact_sheet
+    from cir_assets.reporting.report import write_report
+    from cir_assets.store.database import opened
+
+    graph = pipeline.graph
+    dataset, backbone, recipe = pipeline.place
+    with opened(storage.results(*pipeline.place), read_only=True) as connection:
+        frames = {
+            table: pl.from_arrow(connection.sql(f"SELECT * FROM {table}").to_arrow_table())
+            for table in ("evaluations", "metrics", "rankings", "retrieved", "training_epochs")
+        }
+    tables = storage.tables(dataset)
+    paths = dict(read_table(tables, "images").select("image", "path").iter_rows())
+    root = read_annotations(graph.source, storage.raw(dataset)).picture_root
+
+    def picture_path(image: str) -> Path | None:
+        return root / paths[image] if image in paths else None
+
+    inputs = ReportInputs(
+        dataset=dataset,
+        backbone=backbone,
+        recipe=recipe,
+        **frames,
+        picture_path=picture_path,
+        galleries=read_table(tables, "galleries"),
+        sheet_protocol=graph.protocols[0],
+        pixel_limit=graph.pixel_limit,
+    )
+    folder = storage.report(*pipeline.place)
+    page = write_report(inputs, folder)
+    sheet = write_contact_sheet(inputs, folder / "contact_sheet.png")
+    text = page.read_text(encoding="utf-8")
+    return Made(
+        data_version=digest_file(page),
+        metadata={
+            "report": {"url": page.as_uri()},
+            "folder": {"path": str(folder)},
+            "megabytes": round(page.stat().st_size / 1e6, 2),
+            "contact_sheet": {"path": str(sheet)},
+        },
+        checks={
+            "self_contained": Check(
+                'src="http' not in text and 'href="http' not in text,
+                f"{page.name} has {page.stat().st_size / 1e6:.1f} MB and refers to nothing outside itself",
+            )
+        },
+        files=[page, sheet],
+    )

@@ -1,0 +1,138 @@
+"""A project of one's own in a temporary folder: YAML files, a storage folder, and real runs over both."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from cir_assets.definitions import build_definitions
+from cir_assets.resources import Storage
+from cir_assets.store.ledger import Ledger, LedgerEntry
+
+QUICK_RECIPE = {
+    "text_encoder": {"learning_rate": 5.0e-4, "batch_size": 64, "epochs": 2},
+    "combiner": {"learning_rate": 2.0e-4, "batch_size": 64, "epochs": 2},
+}
+
+
+class TrialProject:
+    """A package with ``defs/`` beside a ``storage/`` folder, loaded as users load theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.package = f"trial_{uuid.uuid4().hex[:8]}"
+        self.storage = Storage(folder=str(folder / "storage"))
+        (folder / "storage").mkdir(parents=True)
+        defs = folder / self.package / "defs"
+        defs.mkdir(parents=True)
+        (folder / self.package / "__init__.py").write_text("")
+        (folder / self.package / "definitions.py").write_text(
+            textwrap.dedent(
+                """\
+                from pathlib import Path
+                import dagster as dg
+                from cir_assets.definitions import build_definitions
+
+                @dg.definitions
+                def defs():
+                    return build_definitions(Path(__file__).parent.parent)
+                """
+            )
+        )
+        (folder / "pyproject.toml").write_text(
+            textwrap.dedent(
+                f"""\
+                [tool.dg]
+                directory_type = "project"
+                [tool.dg.project]
+                root_module = "{self.package}"
+                code_location_name = "{self.package}.definitions"
+                """
+            )
+        )
+        self.write_backbones({"tiny_clip": {"kind": "embedded", "place": "tiny_clip"}})
+
+    def yaml(self, name: str) -> Path:
+        """Where a data set's YAML lies."""
+        return self.folder / self.package / "defs" / name / "defs.yaml"
+
+    def write_backbones(self, backbones: dict[str, Any]) -> None:
+        """Write the backbones' YAML."""
+        self._write("backbones", "cir_assets.components.backbones.Backbones", {"backbones": backbones})
+
+    def write_dataset(self, name: str, **attributes: Any) -> None:
+        """Write a data set's YAML; what is left out is small and quick."""
+        defaults = {"backbones": ["tiny_clip"], "recipes": {"quick": QUICK_RECIPE}, "device": "cpu"}
+        self._write(name, "cir_assets.components.dataset.Dataset", {**defaults, **attributes})
+
+    def _write(self, name: str, component: str, attributes: dict[str, Any]) -> None:
+        file = self.yaml(name)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(yaml.safe_dump({"type": component, "attributes": attributes}, sort_keys=False))
+
+    def definitions(self) -> dg.Definitions:
+        """The graph as it is configured now."""
+        with self._importable():
+            return build_definitions(self.folder, self.storage)
+
+    @contextmanager
+    def _importable(self) -> Iterator[None]:
+        sys.path.insert(0, str(self.folder))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(self.folder))
+            for module in [name for name in sys.modules if name.split(".")[0] == self.package]:
+                del sys.modules[module]
+
+    def materialize(
+        self, instance: dg.DagsterInstance, *selection: str, raise_on_error: bool = True
+    ) -> dg.ExecuteInProcessResult:
+        """One run over the selected assets, such as ``group:wardrobe``; in this process."""
+        definitions = self.definitions()
+        wanted = dg.AssetSelection.from_string(" or ".join(selection))
+        keys = wanted.resolve(definitions.resolve_asset_graph())
+        return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, asset_selection=list(keys), raise_on_error=raise_on_error
+        )
+
+    def command(self, *selection: str) -> list[str]:
+        """The command line that materializes a selection."""
+        return [
+            *(str(Path(sys.executable).with_name("dagster")), "asset", "materialize"),
+            *("--select", " or ".join(selection), "-m", f"{self.package}.definitions"),
+        ]
+
+    def start(self, *selection: str) -> subprocess.Popen[str]:
+        """The same in a process of its own, with a process group of its own."""
+        return subprocess.Popen(
+            self.command(*selection),
+            cwd=self.folder,
+            env={**os.environ, "DAGSTER_HOME": str(self.storage.root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def entry(self, step: str) -> LedgerEntry:
+        """The newest result of a step."""
+        entry = Ledger(self.storage.ledger).latest(step)
+        assert entry is not None, f"{step} was never made"
+        return entry
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, step: str) -> dict[str, Any]:
+    """The metadata one step recorded in a run, as plain values."""
+    events: Sequence[Any] = result.asset_materializations_for_node(step.replace("/", "__"))
+    return {name: getattr(value, "value", value) for name, value in events[-1].metadata.items()}
