@@ -45,6 +45,7 @@ def read_catalogue(
     val_share: float = 0.15,
     test_share: float = 0.15,
     seed: int = 0,
+    memory: Path | None = None,
 ) -> Annotations:
     """Read a catalogue in the common form.
 
@@ -77,6 +78,8 @@ def read_catalogue(
         val_share: of the triplets, where the table has no split.
         test_share: of the triplets, where the table has no split.
         seed: decides the splits.
+        memory: a Parquet file that keeps what was found of the files' contents, so that only new and changed
+            ones are read next time; None: nothing is kept.
 
     Raises:
         BrokenAnnotations: the table cannot be read, lacks a column, names no picture that is there, or cannot
@@ -94,7 +97,7 @@ def read_catalogue(
                 + (f" (first: {issues[0]['detail']})" if issues else "")
                 + "; give paths below that folder"
             )
-    keys = content_keys(names, pictures)
+    keys = content_keys(names, pictures, memory)
     if placed and placed[0].split is None:
         _assign_splits(placed, keys, {"val": val_share, "test": test_share}, seed, table)
     triplets = frame(TRIPLETS, (row.as_triplet() for row in placed if row.captions))
@@ -255,7 +258,7 @@ def _jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.rstrip())
             except json.JSONDecodeError as error:
                 raise BrokenAnnotations(
                     f"{where}, column {error.colno}: no valid JSON, {error.msg}; expected one object a line"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,30 +104,46 @@ def scan_pictures(
     return frame(IMAGES, rows), frame(DATA_ISSUES, issues), frame(STAT_MEMORY, remembered.values())
 
 
-def content_keys(paths: Sequence[str], root: Path, memory: pl.DataFrame | None = None) -> dict[str, str]:
+def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -> dict[str, str]:
     """Map each path to a key that exact copies, and only they, have in common.
 
     The key is the SHA-256 in hexadecimal. Exact copies have equal sizes, so a file whose size is its own is
     told apart without reading it: its key is ``size-<bytes>``. Files that are not there are left out.
-    ``memory`` is a ``STAT_MEMORY``.
+
+    Args:
+        paths: relative to ``root``.
+        root: the folder of the files.
+        memory: a Parquet file (path, bytes, modified_ns, key) that is read and written anew, so that files of
+            known path, size and modification time are not read again.
     """
-    sizes: dict[int, list[str]] = {}
+    found: dict[str, os.stat_result] = {}
     for path in paths:
-        try:
-            sizes.setdefault((root / path).stat().st_size, []).append(path)
-        except OSError:
-            continue
-    keys = {same[0]: f"size-{size}" for size, same in sizes.items() if len(same) == 1}
-    known = _known(memory)
+        with suppress(OSError):
+            found[path] = (root / path).stat()
+    sizes = Counter(status.st_size for status in found.values())
+    keys = {path: f"size-{status.st_size}" for path, status in found.items()}
+    same = [path for path, status in found.items() if sizes[status.st_size] > 1]
+    known: dict[tuple[str, int, int], str] = {}
+    if memory is not None and memory.is_file():
+        known = {
+            (path, size, modified): key for path, size, modified, key in pl.read_parquet(memory).iter_rows()
+        }
 
-    def key(path: str) -> str:
-        status = (root / path).stat()
-        before = known.get((path, status.st_size, status.st_mtime_ns))
-        return str(before["image_key"]) if before else _digest(root / path)
+    def identity(path: str) -> tuple[str, int, int]:
+        return path, found[path].st_size, found[path].st_mtime_ns
 
-    collide = [path for same in sizes.values() if len(same) > 1 for path in same]
+    unread = [path for path in same if identity(path) not in known]
     with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
-        keys.update(zip(collide, pool.map(key, collide), strict=True))
+        for path, key in zip(unread, pool.map(lambda path: _digest(root / path), unread), strict=True):
+            known[identity(path)] = key
+    keys |= {path: known[identity(path)] for path in same}
+    if memory is not None and unread:
+        rows = [(*identity(path), keys[path]) for path in same]
+        table = pl.DataFrame(rows, schema=["path", "bytes", "modified_ns", "key"], orient="row")
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        beside = memory.with_name(f".{memory.name}.{os.getpid()}")
+        table.write_parquet(beside)
+        beside.replace(memory)
     return keys
 
 

@@ -158,7 +158,8 @@ def read_annotations(source: Source, folder: Path) -> Annotations:
 
     Args:
         source: what the YAML says.
-        folder: where ``prepare`` rendered files to; local data sets are read where they are.
+        folder: where ``prepare`` rendered files to; local data sets are read where they are, and a catalogue
+            keeps there what it knows of its pictures' contents.
 
     Raises:
         BrokenAnnotations: when a file cannot be read, naming it, the place and the mend.
@@ -172,6 +173,7 @@ def read_annotations(source: Source, folder: Path) -> Annotations:
             val_share=source.val_share,
             test_share=source.test_share,
             seed=source.seed,
+            memory=folder / "content_keys.parquet",
         )
     if isinstance(source, CIRRSource):
         from cir_assets.datasets.cirr import read_cirr

@@ -1,0 +1,310 @@
+"""One's own catalogue: tables in every form, splits that keep pictures apart, galleries, broken tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cir_assets.datasets.catalogue import read_catalogue
+from cir_assets.datasets.pictures import scan_pictures
+from cir_assets.datasets.tables import Annotations, BrokenAnnotations
+from tests.datasets.conftest import counts, subjects, write_picture
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    """Pictures that all differ."""
+    for number, name in enumerate(names):
+        write_picture(folder / name, (number % 256, number // 256, 7))
+    return folder
+
+
+def table(folder: Path, *lines: str, name: str = "table.csv") -> Path:
+    file = folder / name
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def gallery(read: Annotations, split: str, category: str = "all") -> list[str]:
+    rows = read.galleries.filter(pl.col("split") == split, pl.col("category") == category)
+    return rows.sort("position")["image"].to_list()
+
+
+def test_a_real_catalogue_reads_whole(real_data: Path) -> None:
+    folder = real_data / "nlvr-catalogue"
+    read = read_catalogue(folder / "images", folder / "triplets.csv")
+    assert read.pictures.height == 989
+    assert counts(read.triplets) == {("train", "all"): 533, ("val", "all"): 164, ("test", "all"): 137}
+    assert read.issues.is_empty()
+    assert read.triplets.select(pl.col("set_members").list.contains(pl.col("reference")).all()).item()
+    assert read.triplets.select(pl.col("set_members").list.contains(pl.col("target")).all()).item()
+    assert sum(counts(read.galleries).values()) == 989
+    images, issues, _ = scan_pictures(read.pictures, read.picture_root)
+    assert (images.height, issues.height) == (989, 0)
+
+
+def test_real_photos_without_a_table_are_one_gallery(real_data: Path) -> None:
+    read = read_catalogue(real_data / "clothing-photos" / "images", None)
+    assert counts(read.galleries) == {("test", "all"): 90}
+    assert read.triplets.is_empty()
+
+
+def test_the_system_s_splits_keep_real_pictures_apart(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "nlvr-catalogue"
+    without = pl.read_csv(folder / "triplets.csv").drop("split")
+    without.write_csv(tmp_path / "table.csv")
+    read = read_catalogue(folder / "images", tmp_path / "table.csv", seed=5)
+    held = counts(read.triplets)
+    assert sum(held.values()) == 834
+    assert held["val", "all"] == pytest.approx(0.15 * 834, abs=6)
+    assert held["test", "all"] == pytest.approx(0.15 * 834, abs=6)
+    images, _, _ = scan_pictures(read.pictures, read.picture_root)
+    placed = read.galleries.join(images, on="image").group_by("image_key").agg(pl.col("split").n_unique())
+    assert placed["split"].max() == 1
+    assert not subjects(read, "cross_split_leakage")
+
+
+LINKS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)).filter(lambda p: p[0] != p[1]), min_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(links=LINKS, copied=st.sets(st.integers(0, 11), max_size=4), seed=st.integers(0, 3))
+def test_no_picture_nor_its_copy_is_in_two_splits(
+    links: list[tuple[int, int]], copied: set[int], seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("catalogue")
+    root = pictures(folder / "pictures", *(f"{number}.png" for number in range(12)))
+    for number in copied:
+        shutil.copyfile(root / f"{number}.png", root / f"{(number + 1) % 12}.png")
+    rows = [f"{one}.png,{other}.png,is different" for one, other in links]
+    file = table(folder, "reference,target,caption", *rows)
+    try:
+        read = read_catalogue(root, file, val_share=0.3, test_share=0.3, seed=seed)
+    except BrokenAnnotations as error:
+        assert "hang together" in str(error)  # noqa: PT017 - some draws cannot be split, which is the rule
+        return
+    assert read.triplets.height == len(links)
+    assert set(read.triplets["split"]) == {"train", "val", "test"}
+    places: dict[bytes, set[str]] = {}
+    for split, image in read.galleries.select("split", "image").iter_rows():
+        places.setdefault((root / image).read_bytes(), set()).add(split)
+    assert all(len(splits) == 1 for splits in places.values())
+    assert set(read.galleries["image"]) == {f"{number}.png" for number in range(12)}
+
+
+def test_splits_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", *(f"{n:02}.png" for n in range(60)))
+    rows = [f"{n:02}.png,{n + 1:02}.png,is different" for n in range(0, 60, 2)]
+    file = table(tmp_path, "reference,target,caption", *rows)
+    first, again, other = (
+        read_catalogue(root, file, seed=seed).triplets["split"].to_list() for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+    assert (first.count("val"), first.count("test")) == (4, 4)
+
+
+def test_triplets_that_hang_together_cannot_be_split(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png", "c.png")
+    file = table(tmp_path, "reference,target,caption", "a.png,b.png,bluer", "b.png,c.png,redder")
+    with pytest.raises(BrokenAnnotations, match=r"its 2 triplets hang together in 1 group\(s\)"):
+        read_catalogue(root, file)
+    read = read_catalogue(root, file, val_share=0, test_share=0)
+    assert set(read.triplets["split"]) == {"train"}
+
+
+def test_galleries_hold_what_the_split_names_and_the_rest_is_searched_too(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png", "c.png", "d.png", "e.png", "unused.png")
+    shutil.copyfile(root / "a.png", root / "copy-of-a.png")
+    file = table(
+        tmp_path,
+        "reference,target,caption,split",
+        "a.png,b.png,bluer,train",
+        "c.png,d.png,redder,validation",
+        "e.png,,,val",
+    )
+    read = read_catalogue(root, file)
+    assert gallery(read, "train") == ["a.png", "b.png", "copy-of-a.png"]
+    assert gallery(read, "val") == ["c.png", "d.png", "e.png", "unused.png"]
+    assert read.triplets["triplet_id"].to_list() == ["row-1", "row-2"]
+
+
+def test_categories_have_galleries_of_their_own(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png", "c.png", "d.png", "unused.png")
+    file = table(
+        tmp_path,
+        "reference,target,caption,split,category",
+        "a.png,b.png,bluer,val,hat",
+        "c.png,d.png,redder,val,shoe",
+    )
+    read = read_catalogue(root, file)
+    assert gallery(read, "val", "hat") == ["a.png", "b.png", "unused.png"]
+    assert gallery(read, "val", "shoe") == ["c.png", "d.png", "unused.png"]
+
+
+def test_overlaps_of_given_splits_are_reported(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png", "c.png")
+    file = table(
+        tmp_path, "reference,target,caption,split", "a.png,b.png,bluer,train", "b.png,c.png,redder,val"
+    )
+    assert subjects(read_catalogue(root, file), "cross_split_leakage") == ["b.png"]
+
+
+def test_pictures_lie_in_folders_and_may_be_named_without_their_ending(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "hats/red.png", "hats/blue.JPG", "shoes/red.png", ".hidden/x.png")
+    (root / "notes.txt").write_text("no picture")
+    file = table(
+        tmp_path,
+        "reference,target,caption,split",
+        "hats/red,./hats/blue.JPG,bluer,val",
+        "shoes\\red.png,hats/red,hat,val",
+    )
+    read = read_catalogue(root, file)
+    assert read.pictures["image"].to_list() == ["hats/blue.JPG", "hats/red.png", "shoes/red.png"]
+    assert read.triplets.select("reference", "target").rows() == [
+        ("hats/red.png", "hats/blue.JPG"),
+        ("shoes/red.png", "hats/red.png"),
+    ]
+
+
+def test_sets_are_listed_or_made_of_what_their_rows_name(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png", "c.png", "d e.png")
+    file = table(
+        tmp_path,
+        "reference,target,caption,split,set,members",
+        "a.png,b.png,bluer,val,s1,",
+        "b.png,c.png,redder,val,s1,",
+        "a.png,b.png,larger,val,s2,b.png c.png gone.png",
+        "a.png,b.png,smaller,val,,d e.png|b.png|a.png",
+        "a.png,b.png,rounder,val,,",
+    )
+    read = read_catalogue(root, file)
+    assert read.triplets["set_members"].to_list() == [
+        ["a.png", "b.png", "c.png"],
+        ["a.png", "b.png", "c.png"],
+        ["a.png", "b.png", "c.png"],
+        ["d e.png", "b.png", "a.png"],
+        None,
+    ]
+    assert read.triplets["set_id"].to_list() == ["s1", "s1", "s2", "row-4", None]
+    assert subjects(read, "unknown_picture") == ["row-3"]
+
+
+def test_csv_tsv_jsonl_and_parquet_say_the_same(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png", "c.png")
+    rows: list[dict[str, Any]] = [
+        {
+            "reference": "a.png",
+            "target": "b.png",
+            "caption": "bluer, and round",
+            "caption_2": "ombré",
+            "split": "val",
+        },
+        {"reference": "b.png", "target": "c.png", "caption": 'says "hi"', "caption_2": None, "split": "val"},
+    ]
+    members = [["a.png", "b.png"], ["b.png", "c.png", "a.png"]]
+    flat = pl.DataFrame(rows).with_columns(members=pl.Series([" ".join(names) for names in members]))
+    flat.write_csv(tmp_path / "t.csv")
+    flat.write_csv(tmp_path / "t.tsv", separator="\t")
+    listed = [{**row, "members": names} for row, names in zip(rows, members, strict=True)]
+    table(tmp_path, *(json.dumps(row) for row in listed), name="t.jsonl")
+    pl.DataFrame(listed).write_parquet(tmp_path / "t.parquet")
+    read = [read_catalogue(root, tmp_path / f"t.{ending}") for ending in ("csv", "tsv", "jsonl", "parquet")]
+    assert read[0].triplets["captions"].to_list() == [["bluer, and round", "ombré"], ['says "hi"']]
+    assert all(other.triplets.equals(read[0].triplets) for other in read)
+
+
+def test_rows_that_cannot_be_used_are_dropped_and_told(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png")
+    file = table(
+        tmp_path,
+        "reference,target,caption,split",
+        "a.png,b.png,bluer,val",
+        "a.png,gone.png,redder,val",
+        "a.png,b.png, ,val",
+        "a.png,a.png,the same,val",
+        f"b.png,a.png,{'long ' * 2_000},val",
+        "b.png,,what is it,test",
+    )
+    read = read_catalogue(root, file)
+    assert dict(read.issues.select("subject", "kind").rows()) == {
+        "row-2": "unknown_picture",
+        "row-3": "empty_caption",
+        "row-4": "reference_is_target",
+        "val/row-5": "long_caption",
+        "b.png": "val_test_overlap",
+    }
+    assert read.triplets["triplet_id"].to_list() == ["row-1", "row-5", "row-6"]
+    assert read.triplets["target"].to_list() == ["b.png", "a.png", None]
+    assert len(read.triplets["captions"][1][0]) == 9_999
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["reference,caption", "a.png,x"], r"no column target; found reference, caption, needed are"),
+        (["reference;target;caption", "a.png;b.png;x"], r"no column .*parted by commas in a CSV"),
+        (["reference,target,caption", "a.png,b.png"], r"line 2: expected 3 cells .*, found 2"),
+        (["reference,target,caption", "a.png,b.png,blue, round"], r"line 2: .* found 4; .*double quotes"),
+        (["reference,target,caption,split", "a.png,b.png,x,evaluation"], r"line 2: split is 'evaluation'"),
+        (["reference,target,caption,split", "a.png,b.png,x,val", "a.png,b.png,x,"], r"line 3: either every"),
+        (["reference,target,caption", "../a.png,b.png,x"], r"line 2: '\.\./a\.png' must be a path below"),
+        (["reference,target,caption", "/etc/a.png,b.png,x"], r"line 2: '/etc/a\.png' must be a path below"),
+        (["reference,target,caption", "C:\\a.png,b.png,x"], r"line 2: .* must be a path below"),
+        (["reference,target,caption", ",b.png,x"], r"line 2: no picture under 'reference'"),
+        (
+            ["reference,target,caption", "x.png,y.png,x"],
+            r"no row names pictures that are in .*x\.png, y\.png",
+        ),
+        (["reference,target,caption"], r"no row names pictures"),
+        (["reference,target,caption,caption", "a.png,b.png,x,y"], r"column caption stands there twice"),
+        (["reference,target,caption", '"a.png,b.png,x'], r"line \d: unexpected end of data"),
+        ([], r"no column reference, target, caption; found nothing"),
+    ],
+)
+def test_a_broken_csv_is_told_by_file_and_line(tmp_path: Path, lines: list[str], message: str) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png")
+    with pytest.raises(BrokenAnnotations, match=rf"table\.csv.*{message}"):
+        read_catalogue(root, table(tmp_path, *lines) if lines else _blank(tmp_path))
+
+
+def _blank(folder: Path) -> Path:
+    (folder / "table.csv").write_bytes(b"")
+    return folder / "table.csv"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"reference": "a.png", ', "line 2, column 23: no valid JSON"),
+        ('["a.png"]', "line 2: expected an object"),
+        ('{"target": "a.png"}', "line 2: no column reference"),
+        ('{"reference": 12, "target": "b.png", "caption": "x"}', "line 2: expected a text under 'reference'"),
+        (
+            '{"reference": "a.png", "target": "b.png", "caption": "x", "members": 3}',
+            "under 'members', found 3",
+        ),
+    ],
+)
+def test_a_broken_jsonl_is_told_by_file_and_line(tmp_path: Path, line: str, message: str) -> None:
+    root = pictures(tmp_path / "p", "a.png", "b.png")
+    good = json.dumps({"reference": "a.png", "target": "b.png", "caption": "bluer"})
+    with pytest.raises(BrokenAnnotations, match=rf"t\.jsonl, .*{message}"):
+        read_catalogue(root, table(tmp_path, good, line, name="t.jsonl"))
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "p", "a.png")
+    with pytest.raises(BrokenAnnotations, match=r"expected a table named \.csv"):
+        read_catalogue(root, table(tmp_path, "x", name="table.xlsx"))
+    with pytest.raises(BrokenAnnotations, match="cannot be read as Parquet"):
+        read_catalogue(root, table(tmp_path, "x", name="table.parquet"))
+    (tmp_path / "latin.csv").write_bytes("reference,target,caption\na.png,a.png,ombré\n".encode("latin-1"))
+    with pytest.raises(BrokenAnnotations, match="no UTF-8 text"):
+        read_catalogue(root, tmp_path / "latin.csv")
