@@ -1,0 +1,227 @@
+"""The whole graph on a small wardrobe: data to report, through a real Dagster instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import polars as pl
+import pytest
+
+from cir_assets.checks import LADDER
+from tests.trial_project import TrialProject, metadata_of
+
+PIPELINE = "wardrobe/tiny_clip/quick"
+WHOLE = ('group:"wardrobe"', 'key:"leaderboard"')
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TrialProject, dg.DagsterInstance]]:
+    """A project whose wardrobe was materialized whole, once for all tests of this module."""
+    project = TrialProject(tmp_path_factory.mktemp("whole") / "project")
+    project.write_dataset(
+        "wardrobe", source={"kind": "wardrobe", "size": 1000}, protocols=["fashioniq", "cirr"]
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert project.materialize(instance, *WHOLE).success
+        yield project, instance
+
+
+@pytest.fixture
+def published(ran: tuple[TrialProject, dg.DagsterInstance]) -> Iterator[duckdb.DuckDBPyConnection]:
+    project, _ = ran
+    with duckdb.connect(str(project.storage.evaluation), read_only=True) as connection:
+        yield connection
+
+
+def test_selecting_the_group_alone_installs_the_backbone_too(
+    ran: tuple[TrialProject, dg.DagsterInstance],
+) -> None:
+    project, instance = ran
+    assert (project.storage.backbone("tiny_clip") / "model.safetensors").is_file()
+    event = instance.get_latest_materialization_event(dg.AssetKey(["backbones", "tiny_clip"]))
+    assert event is not None
+
+
+def test_every_check_was_made_and_passed(ran: tuple[TrialProject, dg.DagsterInstance]) -> None:
+    project, instance = ran
+    specs = list(project.definitions().resolve_asset_graph().asset_check_keys)
+    outcomes = {
+        key: [
+            record.evaluation.passed  # type: ignore[union-attr]
+            for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+            if record.event is not None
+        ]
+        for key in specs
+        if key.asset_key.path[0] != "backbones"
+    }
+    assert len(outcomes) >= 12
+    failing = [key for key, passed in outcomes.items() if passed != [True] and key.name != "ladder_in_order"]
+    assert failing == []
+
+
+def test_six_methods_are_evaluated_on_val_and_test_under_both_protocols(
+    published: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = published.sql("SELECT DISTINCT method, split, protocol FROM evaluations").fetchall()
+    assert set(rows) == {(m, s, p) for m in LADDER for s in ("val", "test") for p in ("fashioniq", "cirr")}
+
+
+def test_recalls_follow_from_the_stored_ranks(published: duckdb.DuckDBPyConnection) -> None:
+    counted = published.sql("""
+        SELECT evaluation_id, category, k, avg((target_rank <= k)::INT) * 100 AS counted
+        FROM rankings, (VALUES (10), (50)) AS cut(k) GROUP BY ALL""")
+    compared = published.sql(
+        "SELECT count(*), max(abs(value - counted)) FROM counted JOIN metrics USING (evaluation_id, category, k) "
+        "WHERE metric = 'recall'"
+    ).fetchall()
+    assert counted is not None
+    [(count, difference)] = compared
+    assert count >= 6 * 2 * 2 * 3
+    assert difference < 1e-9
+
+
+def test_intervals_hold_their_value(published: duckdb.DuckDBPyConnection) -> None:
+    outside = published.sql(
+        "SELECT count(*) FROM metrics WHERE NOT (ci_low <= value + 1e-9 AND value <= ci_high + 1e-9)"
+    ).fetchall()
+    assert outside == [(0,)]
+
+
+def test_the_stored_top_pictures_agree_with_the_target_ranks(published: duckdb.DuckDBPyConnection) -> None:
+    wrong = published.sql("""
+        SELECT count(*) FROM rankings JOIN retrieved USING (evaluation_id, query_id)
+        WHERE (image = target) != (rank = target_rank)""").fetchall()
+    assert wrong == [(0,)]
+    depths = published.sql(
+        "SELECT DISTINCT count(*) FROM retrieved GROUP BY evaluation_id, query_id"
+    ).fetchall()
+    assert depths == [(50,)]
+
+
+def test_cirr_leaves_the_reference_out_and_fashioniq_keeps_it(published: duckdb.DuckDBPyConnection) -> None:
+    found = dict(
+        published.sql("""
+        SELECT protocol, count(*) FILTER (image = reference) FROM rankings
+        JOIN retrieved USING (evaluation_id, query_id) JOIN evaluations USING (evaluation_id)
+        WHERE method = 'image_only' GROUP BY protocol""").fetchall()
+    )
+    assert found["cirr"] == 0
+    assert found["fashioniq"] > 0
+
+
+def test_lambda_is_stored_for_the_combiners_alone(published: duckdb.DuckDBPyConnection) -> None:
+    rows = published.sql("""
+        SELECT method, count(text_weight) = count(*), min(text_weight), max(text_weight)
+        FROM rankings JOIN evaluations USING (evaluation_id) GROUP BY method""").fetchall()
+    for method, kept, low, high in rows:
+        assert kept == method.startswith("combiner")
+        if kept:
+            assert 0 <= low <= high <= 1
+
+
+def test_training_curves_are_published(published: duckdb.DuckDBPyConnection) -> None:
+    stages = dict(published.sql("SELECT stage, count(*) FROM training_epochs GROUP BY stage").fetchall())
+    assert stages == {"text_encoder": 2, "combiner": 2, "combiner_frozen_clip": 2}
+
+
+def test_every_published_column_explains_itself(published: duckdb.DuckDBPyConnection) -> None:
+    silent = published.sql(
+        "SELECT table_name, column_name FROM duckdb_columns() c JOIN duckdb_tables() t USING (table_name) "
+        "WHERE NOT t.internal AND c.comment IS NULL"
+    ).fetchall()
+    assert silent == []
+
+
+def test_models_load_without_the_training_code(ran: tuple[TrialProject, dg.DagsterInstance]) -> None:
+    from transformers import AutoTokenizer, CLIPTextModelWithProjection
+
+    project, _ = ran
+    version = project.entry(f"{PIPELINE}/text_encoder").fingerprint
+    folder = project.storage.models("wardrobe", "tiny_clip", "quick", "text_encoder") / version
+    model = CLIPTextModelWithProjection.from_pretrained(folder)
+    tokens = AutoTokenizer.from_pretrained(folder)(["is red and has longer sleeves"], return_tensors="pt")
+    assert model(input_ids=tokens["input_ids"]).text_embeds.shape == (1, 128)
+
+
+def test_checkpoints_are_gone_once_a_model_is_kept(ran: tuple[TrialProject, dg.DagsterInstance]) -> None:
+    project, _ = ran
+    assert list(project.storage.root.rglob("checkpoint*.pt")) == []
+
+
+def test_the_report_is_linked_and_its_figures_are_numbers(
+    ran: tuple[TrialProject, dg.DagsterInstance],
+) -> None:
+    project, instance = ran
+    page = project.storage.report("wardrobe", "tiny_clip", "quick") / "index.html"
+    assert page.stat().st_size > 100_000
+    event = instance.get_latest_materialization_event(dg.AssetKey(f"{PIPELINE}/report".split("/")))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["report"].value == page.as_uri()
+    event = instance.get_latest_materialization_event(dg.AssetKey(f"{PIPELINE}/evaluation".split("/")))
+    assert event is not None
+    assert event.asset_materialization is not None
+    headline = event.asset_materialization.metadata["val_combiner_headline"].value
+    assert isinstance(headline, float)
+    assert 0 < headline <= 100
+
+
+def test_a_second_run_trains_and_encodes_nothing_and_changes_no_version(
+    ran: tuple[TrialProject, dg.DagsterInstance],
+) -> None:
+    project, instance = ran
+    steps = [
+        "wardrobe/images",
+        "wardrobe/triplets",
+        "wardrobe/tiny_clip/image_features",
+        *(f"{PIPELINE}/{step}" for step in ("text_encoder", "combiner_frozen_clip", "combiner", "evaluation", "report")),
+        "leaderboard",
+    ]
+    before = {step: project.entry(step) for step in steps}
+    again = project.materialize(instance, *WHOLE)
+    assert {step: project.entry(step) for step in steps} == before
+    assert {step: metadata_of(again, step)["reused"] for step in steps} == dict.fromkeys(steps, True)
+
+
+def test_the_published_file_may_be_held_open_while_everything_runs(
+    ran: tuple[TrialProject, dg.DagsterInstance],
+) -> None:
+    project, instance = ran
+    with duckdb.connect(str(project.storage.evaluation), read_only=True) as held:
+        before = held.sql("SELECT count(*) FROM rankings").fetchall()
+        project.storage.evaluation.with_name("moved").unlink(missing_ok=True)
+        (project.storage.ledger / "leaderboard" / "latest.json").unlink()
+        for entry in (project.storage.ledger / "leaderboard").glob("*.json"):
+            entry.unlink()
+        result = project.materialize(instance, *WHOLE)
+        assert metadata_of(result, "leaderboard")["reused"] is False
+        assert held.sql("SELECT count(*) FROM rankings").fetchall() == before
+
+
+def test_an_edited_test_caption_trains_nothing_but_evaluates_again(
+    ran: tuple[TrialProject, dg.DagsterInstance],
+) -> None:
+    project, instance = ran
+    captions: Path = project.storage.raw("wardrobe") / "captions" / "cap.dress.test.json"
+    text = captions.read_text()
+    first = pl.read_json(captions)["captions"][0][0]
+    captions.write_text(text.replace(f'"{first}"', '"has a very long train"', 1))
+    try:
+        result = project.materialize(instance, *WHOLE)
+    finally:
+        captions.write_text(text)
+    reused = {
+        step: metadata_of(result, f"{PIPELINE}/{step}")["reused"]
+        for step in ("text_encoder", "combiner_frozen_clip", "combiner", "evaluation")
+    }
+    assert reused == {
+        "text_encoder": True,
+        "combiner_frozen_clip": True,
+        "combiner": True,
+        "evaluation": False,
+    }
+    features = metadata_of(result, "wardrobe/tiny_clip/image_features")
+    assert features["reused"] is True

@@ -1,0 +1,71 @@
+"""The web UI, started headless and looked at by a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.trial_project import TrialProject
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def address(project: TrialProject) -> Iterator[str]:
+    """The web server over a project with one wardrobe pipeline."""
+    project.write_dataset("wardrobe", source={"kind": "wardrobe", "size": 1000}, recipes={"paper": {}})
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(str(Path(sys.executable).with_name("dagster-webserver")), "-h", "127.0.0.1", "-p", str(port)),
+            *("-m", f"{project.package}.definitions"),
+        ],
+        cwd=project.folder,
+        env={**os.environ, "DAGSTER_HOME": str(project.storage.root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/server_info", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, "the web server ended at once"
+                assert time.monotonic() < deadline, "the web server did not answer in 90 s"
+                time.sleep(0.3)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install Debian's package chromium")
+@pytest.mark.timeout(240)
+def test_the_graph_is_shown_by_a_browser_with_every_step_of_a_pipeline(address: str) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
+        )
+        page = browser.new_page(viewport={"width": 1800, "height": 1200})
+        page.goto(f"{address}/locations/{'x'}", wait_until="commit")
+        page.goto(f"{address}/asset-groups?asset-selection=group%3A%22wardrobe%22", wait_until="commit")
+        for step in ("raw", "images", "triplets", "text_encoder", "combiner", "evaluation", "report"):
+            expect(page.get_by_text(step, exact=True).first).to_be_visible(timeout=90_000)
+        browser.close()
