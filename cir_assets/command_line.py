@@ -105,6 +105,6 @@ def _worth_showing(line: str) -> str | None:
         return f"{step.replace('__', '/')}: {said}"
     if "STEP_SUCCESS" in parts:
         return said
-    if "STEP_FAILURE" in parts or "ASSET_CHECK_EVALUATION" in parts and "did not pass" in said:
+    if "STEP_FAILURE" in parts or ("ASSET_CHECK_EVALUATION" in parts and "did not pass" in said):
         return said
     return None

@@ -1,6 +1,5 @@
 """``backbones/<backbone>``: a backbone's weights on disk, pinned by hash."""
 
-from typing import Any
 
 import dagster as dg
 

@@ -171,8 +171,8 @@ def method_queries(
     }
 
     def queries(method: str, split: str) -> MethodQueries:
-        features: dict[str, "Tensor"] = {}
-        weights: dict[str, "Tensor | None"] = {}
+        features: dict[str, Tensor] = {}
+        weights: dict[str, Tensor | None] = {}
         for protocol in pipeline.graph.protocols:
             key = (split, protocol)
             rows = torch.tensor(

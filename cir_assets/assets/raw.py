@@ -1,6 +1,5 @@
 """``<dataset>/raw``: a data set's files, fetched or rendered, checked."""
 
-from typing import Any
 
 import dagster as dg
 

@@ -11,10 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPModel
+from transformers.utils import logging as transformers_logging
 
 from cir_assets.models.installation import weights_digest
 from cir_assets.models.preprocessing import CLIP_MEAN, CLIP_STD
 
+# Its bars would stand in the middle of a step's log; loading is told by the step itself.
+transformers_logging.disable_progress_bar()
 
 STRAIGHT_QUOTES = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u201b", "'") | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
