@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from torch import Tensor
 
 Positions = npt.NDArray[np.int64]
 """Positions in a gallery, or rows of a feature matrix: int64, -1 where there is none."""
+
+_Rows = TypeVar("_Rows", npt.NDArray[np.float64], Tensor)
 
 BLOCK_SCORES = 1 << 21
 """Scores held at once (8 MiB of float32): large enough for an efficient product, small enough for cache."""
@@ -97,19 +100,30 @@ def exact_scores(queries: Tensor, gallery: Tensor, rows: Tensor, positions: Tens
     Returns:
         float64 (P,), on the device of the queries.
     """
-    dimension = queries.shape[1]
-    step = max(1, PAIR_VALUES // max(dimension, 1))
-    found = torch.empty(len(rows), dtype=torch.float64, device=queries.device)
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        products = queries[rows[part]].double().mul_(gallery[positions[part]])
-        width = dimension
-        while width > 1:
-            half = (width + 1) // 2
-            products[:, : width - half] += products[:, half:width]
-            width = half
-        found[part] = products[:, 0] if dimension else 0.0
-    return found
+    step = max(1, PAIR_VALUES // max(queries.shape[1], 1))
+    parts = [slice(start, start + step) for start in range(0, len(rows), step)]
+    if queries.device.type != "cpu":
+        found = [_folded(queries[rows[p]].double().mul_(gallery[positions[p]])) for p in parts]
+        return torch.cat(found) if found else torch.empty(0, dtype=torch.float64, device=queries.device)
+    # numpy on the CPU: these steps are too small to share among threads, and waiting for each other on busy
+    # cores makes torch's threads several times slower than one.
+    left, right, of, at = queries.numpy(), gallery.numpy(), rows.numpy(), positions.numpy()
+    scores = np.empty(len(of), dtype=np.float64)
+    for part in parts:
+        products = left[of[part]].astype(np.float64)
+        products *= right[at[part]]
+        scores[part] = _folded(products)
+    return torch.from_numpy(scores)
+
+
+def _folded(products: _Rows) -> _Rows:
+    """Add up each row of (P, D) products, second half onto first until one column is left; overwrites them."""
+    width = products.shape[1]
+    while width > 1:
+        half = (width + 1) // 2
+        products[:, : width - half] += products[:, half:width]
+        width = half
+    return products[:, 0] if width else products.sum(1)
 
 
 def target_ranks(
