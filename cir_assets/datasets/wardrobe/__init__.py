@@ -1,1 +1,1 @@
-"""The wardrobe: rendered clothes in FashionIQ's shape, made from a seed, with captions as people write them."""
+"""The wardrobe: rendered clothes in FashionIQ's shape, made from a seed, with captions as people write."""

@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
 from PIL import Image, ImageChops, ImageDraw
@@ -33,6 +34,9 @@ BACKGROUNDS = (
 )
 RUN_LENGTH = 3
 """zlib's run-length strategy: its output does not depend on how matches are searched for."""
+
+CORNERS = [(math.cos(i * math.pi / 8), math.sin(i * math.pi / 8)) for i in range(16)]
+"""Corners of what stands for a disc of radius one."""
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
@@ -92,8 +96,8 @@ def render(garment: Garment, random: Random) -> Image.Image:
     stencil.polygon(place(parts.opening), fill=0)
     colour, accent = COLOURS[garment.colour], COLOURS[garment.accent]
     cloth = Image.new("RGB", size, colour)
-    _draw_pattern(ImageDraw.Draw(cloth), garment, colour, accent, place, random)
     details = ImageDraw.Draw(cloth)
+    _draw_pattern(details, garment, colour, accent, place, random, mask.getbbox() or (0, 0, 0, 0))
     _draw_details(details, garment, parts, colour, accent, place)
     picture.paste(cloth, (0, 0), mask)
     _draw_outlines(ImageDraw.Draw(picture), garment, parts, colour, place)
@@ -120,6 +124,12 @@ class _Placement:
             (round(self._x + x * self._cos - y * self._sin), round(self._y + x * self._sin + y * self._cos))
             for x, y in points
         ]
+
+    def reaches(self, x: float, y: float, radius: float, box: tuple[int, int, int, int]) -> bool:
+        """Whether something that wide around a point may touch a box of the picture."""
+        margin = 1.25 * radius + 2  # a garment is never drawn larger than 1.25 times its own grid
+        across, down = self._x + x * self._cos - y * self._sin, self._y + x * self._sin + y * self._cos
+        return box[0] - margin < across < box[2] + margin and box[1] - margin < down < box[3] + margin
 
 
 @dataclass(frozen=True)
@@ -207,7 +217,9 @@ def _draw_pattern(
     accent: Colour,
     place: _Placement,
     random: Random,
+    seen: tuple[int, int, int, int],
 ) -> None:
+    """Draw the pattern over ``seen`` (left, top, right, bottom), beyond which the cloth is cut away."""
     start = random.randrange(0, 12)
     if garment.pattern == "striped":
         for y in range(-120 + start, 140, 18):
@@ -226,11 +238,14 @@ def _draw_pattern(
     elif garment.pattern == "dotted":
         for row, y in enumerate(range(-120 + start, 140, 15)):
             for x in range(-110 + 9 * (row % 2) + start // 2, 116, 18):
-                _disc(brush, place, x, y, 4.6, accent)
+                if place.reaches(x, y, 5, seen):
+                    _disc(brush, place, x, y, 4.6, accent)
     elif garment.pattern == "floral":
         heart = (250, 240, 190) if garment.accent != "yellow" else (255, 255, 250)
         for row, y in enumerate(range(-120 + start, 140, 26)):
             for x in range(-110 + 15 * (row % 2) + start, 116, 30):
+                if not place.reaches(x, y, 12, seen):
+                    continue
                 for dx, dy in ((-5, -2), (5, -2), (0, -6), (-3, 4), (3, 4)):
                     _disc(brush, place, x + dx, y + dy, 4.0, accent)
                 _disc(brush, place, x, y, 2.6, heart)
@@ -250,24 +265,24 @@ def _draw_details(
         for y in range(int(parts.top) + 22, int(parts.hem), 20):
             _disc(brush, place, 4, y, 2.2, dark)
     if garment.belt:
-        y = parts.waist
-        brush.polygon(place([(-90, y - 6), (90, y - 6), (90, y + 5), (-90, y + 5)]), fill=accent)
-        brush.polygon(place([(-6, y - 8), (6, y - 8), (6, y + 7), (-6, y + 7)]), fill=(214, 180, 90))
-        brush.polygon(place([(-3, y - 4), (3, y - 4), (3, y + 3), (-3, y + 3)]), fill=accent)
+        at = parts.waist
+        brush.polygon(place([(-90, at - 6), (90, at - 6), (90, at + 5), (-90, at + 5)]), fill=accent)
+        brush.polygon(place([(-6, at - 8), (6, at - 8), (6, at + 7), (-6, at + 7)]), fill=(214, 180, 90))
+        brush.polygon(place([(-3, at - 4), (3, at - 4), (3, at + 3), (-3, at + 3)]), fill=accent)
     if garment.pockets:
-        y = parts.waist + (14 if garment.category == "dress" else -14)
+        at = parts.waist + (14 if garment.category == "dress" else -14)
         for side in (-1, 1):
             x = side * (parts.half_waist * 0.5 + 3)
-            outline = [(x - 9, y), (x + 9, y), (x + 9, y + 15), (x, y + 19), (x - 9, y + 15)]
+            outline = [(x - 9, at), (x + 9, at), (x + 9, at + 15), (x, at + 19), (x - 9, at + 15)]
             brush.polygon(place(outline), fill=_shade(colour, 84) if sum(colour) > 170 else (70, 70, 78))
             brush.line(place([*outline, outline[0]]), fill=dark, width=2)
     if garment.print != "none":
-        y = parts.top + 48
+        at = parts.top + 48
         plate = (248, 246, 240) if garment.accent not in ("white", "yellow", "pink") else (44, 42, 48)
         if garment.pattern != "plain":
-            _disc(brush, place, 0, y, 19, plate)
+            _disc(brush, place, 0, at, 19, plate)
         motif = accent if garment.pattern != "plain" or garment.accent != garment.colour else plate
-        _draw_print(brush, garment.print, y, motif, plate if garment.pattern != "plain" else colour, place)
+        _draw_print(brush, garment.print, at, motif, plate if garment.pattern != "plain" else colour, place)
 
 
 def _draw_print(
@@ -315,10 +330,7 @@ def _disc(
     brush: ImageDraw.ImageDraw, place: _Placement, x: float, y: float, radius: float, colour: Colour
 ) -> None:
     # Sixteen corners rather than an ellipse: polygons are drawn alike by every Pillow.
-    corners = [
-        (x + radius * math.cos(i * math.pi / 8), y + radius * math.sin(i * math.pi / 8)) for i in range(16)
-    ]
-    brush.polygon(place(corners), fill=colour)
+    brush.polygon(place([(x + radius * cos, y + radius * sin) for cos, sin in CORNERS]), fill=colour)
 
 
 def _lit(picture: Image.Image, pose: Pose) -> Image.Image:
@@ -330,10 +342,16 @@ def _lit(picture: Image.Image, pose: Pose) -> Image.Image:
 
 
 def _ramp(x: int, y: int) -> Image.Image:
-    gradient = Image.radial_gradient("L")  # 256 x 256, dark in the middle
+    gradient = _gradient()
     size = (WIDTH * FACTOR, HEIGHT * FACTOR)
     left, top = (256 - size[0]) // 2 - x // 2, -y // 4
     return ImageChops.invert(ImageChops.offset(gradient, -left, -top).crop((0, 0, *size)))
+
+
+@cache
+def _gradient() -> Image.Image:
+    """Light falling off: 256 x 256, dark in the middle; made once, as making it costs as much as drawing."""
+    return Image.radial_gradient("L")
 
 
 def _shade(colour: Colour, percent: int) -> Colour:

@@ -128,18 +128,33 @@ def changed(garment: Garment, attribute: str, random: Random) -> Garment:
     )
 
 
+def visible(garment: Garment) -> tuple[Any, ...]:
+    """What can be seen of a garment, in the order of ``CHOICES``; None for an accent nothing is drawn in."""
+    return tuple(getattr(garment, name) if shows(garment, name) else None for name in CHOICES)
+
+
 def differences(reference: Garment, target: Garment) -> list[str]:
-    """The attributes in which two garments visibly differ, in a fixed order."""
+    """The attributes in which two garments of one category visibly differ, in a fixed order; none if alike.
+
+    An accent seen in only one of them is no difference of its own: what it is drawn in comes or goes.
+    """
     return [
         name
         for name in CHOICES
         if getattr(reference, name) != getattr(target, name)
-        and (shows(reference, name) or shows(target, name))
+        and shows(reference, name)
+        and shows(target, name)
     ]
 
 
 def varied(garment: Garment, changes: int, random: Random) -> Garment:
-    """The garment with that many attributes changed, each change visible, likelier ones first."""
+    """The garment with that many attributes changed, each change visible, likelier ones more often.
+
+    Args:
+        garment: where it starts from; it stays as it is.
+        changes: how many attributes the result differs in, as ``differences`` counts.
+        random: where its choices come from.
+    """
     result = garment
     names = list(CHOICES)
     for _ in range(40):
@@ -147,5 +162,8 @@ def varied(garment: Garment, changes: int, random: Random) -> Garment:
             break
         open_names = [n for n in names if getattr(result, n) == getattr(garment, n) and shows(result, n)]
         name = random.choices(open_names, [WEIGHTS[n] for n in open_names])[0]
-        result = changed(result, name, random)
+        candidate = changed(result, name, random)
+        # Giving a hidden accent something to be drawn in can bring two differences at once.
+        if len(differences(garment, candidate)) <= changes:
+            result = candidate
     return result

@@ -1,31 +1,30 @@
-"""The whole wardrobe from a seed: families of look-alikes, triplets within them, files in FashionIQ's layout."""
+"""The whole wardrobe from a seed: families of look-alikes, triplets in them, files in FashionIQ's layout."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from cir_assets.datasets.wardrobe.drawing import as_png, render
 from cir_assets.datasets.wardrobe.garments import (
     CATEGORIES,
-    CHOICES,
     Garment,
     differences,
     random_garment,
-    shows,
     varied,
+    visible,
 )
 from cir_assets.datasets.wardrobe.language import describe, relative_captions
 from cir_assets.progress import ProgressFactory, terminal_progress
@@ -34,14 +33,24 @@ SPLITS = ("train", "val", "test")
 FAMILY = 6
 """Look-alikes in a family; a query's reference and target are of one family, CIRR's set of six."""
 
-EVALUATED_SHARE = 0.3
+EVALUATED_PERCENT = 30
 """Share of a category's pictures in val, and the same in test."""
 
 QUERIES_A_FAMILY = 2
-"""Queries of each family in val and test; in train every picture is a target once."""
+"""Queries of each family in val and test, one for each anchor; in train every picture is a target once."""
+
+CHANGES = {1: 25, 2: 42, 3: 33}
+"""In how many attributes a target differs from its reference: number -> percent of the queries, about."""
+
+SMALLEST, LARGEST = 60, 1_000_000
+"""Bounds of a rendered wardrobe's number of pictures; fewer would leave val and test without a family."""
+
+GENERATION = 2
+"""Counted up whenever another garment, caption or pixel comes out of the same size and seed."""
 
 PLAN = "plan.json"
 CHUNK = 64
+TRIES = 40
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,11 @@ def plan_wardrobe(size: int, seed: int) -> Wardrobe:
     """Decide every garment, family, triplet and caption of a wardrobe of ``size`` pictures.
 
     No two pictures of one gallery show garments equal in every visible attribute, so a query has one answer.
+    Every target of val and test has hard distractors in its gallery: pictures with just one attribute off.
+
+    Args:
+        size: number of pictures, any from 1 on (a rendering wants at least ``SMALLEST``).
+        seed: every choice follows from it and from ``size``.
     """
     pictures: list[Picture] = []
     queries: dict[tuple[str, str], list[Query]] = {}
@@ -92,8 +106,9 @@ def plan_wardrobe(size: int, seed: int) -> Wardrobe:
                 Picture(next(names), split, category, garment)
                 for garment in _family(category, family_size, seen, random)
             ]
-            pictures += family
-            found += _queries(split, category, number, family, random)
+            shown = random.sample(family, len(family))  # so that a place in the gallery tells nothing
+            found += _queries(split, category, number, family, shown, random)
+            pictures += shown
         queries[split, category] = found
     return Wardrobe(pictures, queries)
 
@@ -107,21 +122,51 @@ def render_wardrobe(
 ) -> None:
     """Render a wardrobe of ``size`` pictures into ``folder``, in FashionIQ's layout.
 
-    ``captions/``, ``image_splits/`` and ``images/<id>.png`` as FashionIQ has them (test keeps its targets),
-    ``image_sets.json`` with each query's family, and ``attributes.parquet`` with every picture's attributes.
-    A rendering that was broken off goes on where it stopped; one of another size or seed is replaced.
+    - ``images/<id>.png``: RGB, 96 x 128 pixels.
+    - ``image_splits/split.<category>.<split>.json``: the gallery, a list of ids.
+    - ``captions/cap.<category>.<split>.json``: triplets as {"target", "candidate", "captions": [a, b]}; test
+      has its targets too.
+    - ``image_sets.json``: {split: {category: [{"set_id", "reference", "target", "members": six ids}]}} for
+      val and test, one entry a triplet in the order of its caption file.
+    - ``attributes.parquet``: image, split, category and every attribute.
+    - ``plan.json``: size, seed and whether all of it is there.
+
+    A rendering that was broken off goes on where it stopped, and pictures that were taken away come back; a
+    wardrobe of another size or seed is replaced. Every file is written beside and then renamed.
+
+    Args:
+        folder: made where it is not there.
+        size: number of pictures, 60 to 1,000,000.
+        seed: the same size and seed give the same bytes on every machine.
+        progress: where it is told how many pictures are there.
+        workers: processes that draw; None takes one a core, and 1 draws in this process.
+
+    Raises:
+        ValueError: ``size`` is out of bounds.
+        FileExistsError: ``folder`` holds pictures that are no wardrobe's; they are left alone.
     """
-    plan = {"size": size, "seed": seed, "generation": 1}
-    if _read_plan(folder) == {**plan, "complete": True}:
+    if not SMALLEST <= size <= LARGEST:
+        raise ValueError(f"a wardrobe has {SMALLEST} to {LARGEST:,} pictures, not {size:,}")
+    plan = {"size": size, "seed": seed, "generation": GENERATION}
+    images = folder / "images"
+    found = _read_plan(folder)
+    there = {entry.name for entry in os.scandir(images)} if images.is_dir() else set()
+    if found is None and there:
+        raise FileExistsError(
+            f"{images} holds {len(there):,} files but {folder / PLAN} is not there, so they are no "
+            "wardrobe's; name an empty folder, or take them away"
+        )
+    if found == {**plan, "complete": True} and len(there) == size:
         return
-    if _read_plan(folder) != {**plan, "complete": False}:
+    if found is not None and {**found, "complete": None} != {**plan, "complete": None}:
         for name in ("images", "captions", "image_splits"):
             shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+        there = set()
+    folder.mkdir(parents=True, exist_ok=True)
     _write(folder / PLAN, json.dumps({**plan, "complete": False}).encode())
+    images.mkdir(exist_ok=True)
     wardrobe = plan_wardrobe(size, seed)
     _write_annotations(folder, wardrobe)
-    there = {entry.name for entry in os.scandir(folder / "images")}
     missing = [p for p in wardrobe.pictures if f"{p.image}.png" not in there]
     with progress("render pictures", len(wardrobe.pictures), "pictures") as shown:
         shown.advance(len(wardrobe.pictures) - len(missing))
@@ -152,7 +197,7 @@ def _shares(size: int) -> Iterator[tuple[str, str, int]]:
     """(split, category, pictures): val and test in whole families, train the rest; together ``size``."""
     for position, category in enumerate(CATEGORIES):
         total = size // len(CATEGORIES) + (position < size % len(CATEGORIES))
-        evaluated = max(1, round(total * EVALUATED_SHARE / FAMILY)) * FAMILY
+        evaluated = total * EVALUATED_PERCENT // (100 * FAMILY) * FAMILY
         for split in SPLITS:
             yield split, category, total - 2 * evaluated if split == "train" else evaluated
 
@@ -172,40 +217,59 @@ def _names(seed: int) -> Iterator[str]:
         yield f"W0{digits}"
 
 
-def _family(category: str, size: int, seen: set[tuple[Any, ...]], random: Random) -> Iterator[Garment]:
-    """A garment and look-alikes of it, one or two attributes off, none of them in the gallery yet."""
-    base = random_garment(category, random)
-    made = 0
-    while made < size:
-        garment = base if made == 0 else varied(base, 1 if random.random() < 0.6 else 2, random)
-        visible = tuple(getattr(garment, name) if shows(garment, name) else None for name in CHOICES)
-        if visible in seen:
-            if made == 0:
-                base = random_garment(category, random)
-            continue
-        seen.add(visible)
-        made += 1
-        yield garment
+def _family(category: str, size: int, seen: set[tuple[Any, ...]], random: Random) -> list[Garment]:
+    """Look-alikes none of which is in the gallery yet; the first two are its anchors.
+
+    The anchors differ in one or two attributes; each of the others is just one attribute off an anchor, in
+    turn, so that each anchor has its hard distractors.
+    """
+    while True:
+        family: list[Garment] = []
+        taken: set[tuple[Any, ...]] = set()
+        for _ in range(TRIES * size):
+            place = len(family)
+            if place == 0:
+                garment = random_garment(category, random)
+            elif place == 1:
+                garment = varied(family[0], 1 if random.random() < 0.3 else 2, random)
+            else:
+                garment = varied(family[place % 2], 1, random)
+            if (look := visible(garment)) not in seen and look not in taken:
+                family.append(garment)
+                taken.add(visible(garment))
+            if len(family) == size:
+                seen |= taken
+                return family
+        # In a large gallery all that is near a common garment can be taken: begin with another.
+
+
+def _apart(first: Picture, second: Picture) -> int:
+    return len(differences(first.garment, second.garment))
 
 
 def _queries(
-    split: str, category: str, number: int, family: Sequence[Picture], random: Random
+    split: str,
+    category: str,
+    number: int,
+    family: Sequence[Picture],
+    shown: Sequence[Picture],
+    random: Random,
 ) -> Iterator[Query]:
+    """Triplets of a family (anchors first), whose set lists its members in the order ``shown``."""
     if len(family) < 2:
         return
-    targets = (
-        list(family) if split == "train" else random.sample(list(family), min(QUERIES_A_FAMILY, len(family)))
-    )
-    for target in targets:
+    members = [picture.image for picture in shown]
+    for target in family if split == "train" else family[:QUERIES_A_FAMILY]:
         others = [picture for picture in family if picture is not target]
         random.shuffle(others)
-        reference = min(others[:3], key=lambda other: len(differences(other.garment, target.garment)) > 3)
+        changes = random.choices(list(CHANGES), list(CHANGES.values()))[0]
+        reference = min(others, key=lambda other: abs(_apart(other, target) - changes))
         yield Query(
             reference=reference.image,
             target=target.image,
             captions=relative_captions(reference.garment, target.garment, random),
             family=f"{split}-{category}-{number}",
-            members=[picture.image for picture in family],
+            members=members,
         )
 
 
@@ -217,6 +281,8 @@ def _render_chunk(folder: Path, seed: int, pictures: Sequence[Picture]) -> int:
 
 
 def _write_annotations(folder: Path, wardrobe: Wardrobe) -> None:
+    import polars as pl  # here: the drawing processes do without it
+
     sets: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for (split, category), queries in wardrobe.queries.items():
         triplets = [{"target": q.target, "candidate": q.reference, "captions": q.captions} for q in queries]
@@ -225,15 +291,19 @@ def _write_annotations(folder: Path, wardrobe: Wardrobe) -> None:
         _write_json(folder / "image_splits" / f"split.{category}.{split}.json", gallery)
         if split != "train":
             sets.setdefault(split, {})[category] = [
-                {"set_id": q.family, "members": q.members} for q in queries
+                {"set_id": q.family, "reference": q.reference, "target": q.target, "members": q.members}
+                for q in queries
             ]
     _write_json(folder / "image_sets.json", sets)
-    attributes = pl.DataFrame(
-        [{"image": p.image, "split": p.split, **p.garment.attributes()} for p in wardrobe.pictures]
-    )
-    beside = folder / ".attributes.parquet"
-    attributes.write_parquet(beside)
-    beside.replace(folder / "attributes.parquet")
+    names = [field.name for field in fields(Garment)]
+    columns: dict[str, list[Any]] = {
+        "image": [p.image for p in wardrobe.pictures],
+        "split": [p.split for p in wardrobe.pictures],
+        **{name: [getattr(p.garment, name) for p in wardrobe.pictures] for name in names},
+    }
+    content = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(content)
+    _write(folder / "attributes.parquet", content.getvalue())
 
 
 def _write_json(file: Path, content: Any) -> None:
@@ -243,12 +313,18 @@ def _write_json(file: Path, content: Any) -> None:
 
 def _write(file: Path, content: bytes) -> None:
     beside = file.with_name(f".{file.name}")
-    beside.write_bytes(content)
-    beside.replace(file)
+    try:
+        beside.write_bytes(content)
+        beside.replace(file)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _read_plan(folder: Path) -> Any:
     try:
         return json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except FileNotFoundError:
         return None
+    except json.JSONDecodeError:
+        return {}  # of a wardrobe, but of none that can be gone on with

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from typing import Any
 
 from cir_assets.datasets.wardrobe.garments import (
     BRIGHTNESS,
@@ -122,8 +123,12 @@ def _caption(reference: Garment, target: Garment, changes: Sequence[str], random
         ("", "", "", "", "it ", "this one ", f"the {random.choice(CATEGORY_WORDS[target.category])} ")
     )
     joiner = random.choice((" and ", " and ", ", ", " and it "))
-    if opening:
-        said[0] = f"has {said[0]}" if said[0].startswith("no ") else said[0]
+    # "no belt" stands alone, but after a subject it wants a verb.
+    needs_verb = [bool(opening)] + [joiner.endswith("it ")] * (len(said) - 1)
+    said = [
+        f"has {words}" if verb and words.startswith("no ") else words
+        for words, verb in zip(said, needs_verb, strict=True)
+    ]
     caption = opening + joiner.join(said)
     if random.random() < 0.12:
         caption = caption[0].upper() + caption[1:]
@@ -249,7 +254,7 @@ def _sleeves_noun(sleeves: str, random: Random) -> str:
     )
 
 
-_WAYS = {
+_WAYS: dict[str, Callable[[Any, Any, Garment, Garment], list[str]]] = {
     "colour": _colour,
     "accent": _accent,
     "pattern": _pattern,
