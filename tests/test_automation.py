@@ -63,7 +63,9 @@ class Trial:
         result = dg.evaluate_automation_conditions(self.definitions(), self.instance, cursor=self.cursor)
         self.cursor = result.cursor
         return sorted(
-            r.key.to_user_string() for r in result.results if not r.true_subset.is_empty and isinstance(r.key, dg.AssetKey)
+            r.key.to_user_string()
+            for r in result.results
+            if not r.true_subset.is_empty and isinstance(r.key, dg.AssetKey)
         )
 
     def settle(self, limit: int = 12) -> list[str]:

@@ -1,0 +1,336 @@
+"""Charts of the report as plotly figures in the light theme's colours; the page swaps them for dark ones."""
+
+from __future__ import annotations
+
+import html
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from plotly import graph_objects as go
+from plotly.subplots import make_subplots
+
+from cir_assets.reporting.ladder import HEADLINE, Ladder, method_label, metric_label
+
+Chart = dict[str, Any]
+"""A figure as plotly.js takes it: data and layout."""
+
+RECALL_DEPTH = 50
+
+INK, MUTED, GRID, PAPER = "#23262b", "#5c636d", "#e3e1da", "#ffffff"
+DARK_OF: Mapping[str, str] = {
+    INK: "#e9e7e2",
+    MUTED: "#a4a9b2",
+    GRID: "#34373e",
+    PAPER: "#1b1d22",
+    "#7b818a": "#9aa0aa",
+    "#a16207": "#d9b36a",
+    "#3b6fb0": "#7fb0ee",
+    "#7c4dab": "#c09df0",
+    "#c2570c": "#f59e5b",
+    "#0f766e": "#3fd0bf",
+}
+"""Light colour -> its counterpart on a dark ground. Every colour of a chart stands here."""
+
+_METHOD_LOOKS: Mapping[str, tuple[str, str, str]] = {
+    "image_only": ("#7b818a", "dot", "circle"),
+    "text_only": ("#a16207", "dot", "square"),
+    "sum": ("#3b6fb0", "dash", "diamond"),
+    "text_encoder_sum": ("#7c4dab", "dash", "triangle-up"),
+    "combiner_frozen_clip": ("#c2570c", "longdash", "cross"),
+    "combiner": ("#0f766e", "solid", "circle"),
+}
+"""Method -> colour, dash and marker: told apart without seeing colours too."""
+
+_METRIC_LOOKS = (("#3b6fb0", "diamond"), ("#a16207", "square"), ("#7c4dab", "triangle-up"))
+_STAGE_LOOKS = {"text_encoder": "#7c4dab", "combiner": "#0f766e", "combiner_frozen_clip": "#c2570c"}
+STAGES: Mapping[str, str] = {
+    "text_encoder": "Stage 1: text encoder",
+    "combiner": "Stage 2: Combiner",
+    "combiner_frozen_clip": "Combiner on frozen CLIP",
+}
+"""Stage of a training -> its name for people, in the order in which they are shown."""
+
+
+def method_look(method: str) -> tuple[str, str, str]:
+    """Colour, dash and marker of a method."""
+    return _METHOD_LOOKS.get(method, (MUTED, "solid", "x"))
+
+
+def ladder_chart(ladder: Ladder) -> Chart:
+    """The headline and its parts of each method with 95 % intervals, one line of points a method."""
+    metrics = [metric for metric in ladder.main_metrics if metric != HEADLINE]
+    looks = dict(zip(metrics, _METRIC_LOOKS, strict=False)) | {HEADLINE: ("#0f766e", "circle")}
+    shown = [metric for metric in (*metrics, HEADLINE) if metric in ladder.metrics]
+    # A metric has a lane of its own within a method's line, so that intervals do not cover each other.
+    lanes = {metric: (len(shown) - 1) / 2 - place for place, metric in enumerate(shown)}
+    figure = go.Figure()
+    lines = len(ladder.methods)
+    for metric in shown:
+        colour, symbol = looks[metric]
+        points = [
+            (lines - 1 - line + 0.2 * lanes[metric], method, figure_)
+            for line, method in enumerate(ladder.methods)
+            if (figure_ := ladder.figure(method, metric)).value is not None
+        ]
+        figure.add_trace(
+            go.Scatter(
+                x=[point.value for _, _, point in points],
+                y=[height for height, _, _ in points],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [_above(point.value, point.high) for _, _, point in points],
+                    "arrayminus": [_above(point.low, point.value) for _, _, point in points],
+                    "color": colour,
+                    "thickness": 2.2,
+                    "width": 5,
+                },
+                mode="markers",
+                name=metric_label(metric),
+                marker={"color": colour, "symbol": symbol, "size": 10 if metric == HEADLINE else 8},
+                customdata=[[html.escape(method_label(method)), point.text()] for _, method, point in points],
+                hovertemplate="%{customdata[0]}: <b>%{customdata[1]}</b><extra>%{fullData.name}</extra>",
+            )
+        )
+    _lay_out(figure, height=90 + 58 * max(lines, 1))
+    figure.update_xaxes(range=[0, 100], ticksuffix=" %", dtick=20)
+    figure.update_yaxes(
+        tickvals=[lines - 1 - line for line in range(lines)],
+        ticktext=[html.escape(method_label(method)) for method in ladder.methods],
+        range=[-0.6, max(lines, 1) - 0.4],
+        showgrid=False,
+        zeroline=False,
+    )
+    return _plain(figure)
+
+
+def recall_curves(ladder: Ladder, rankings: pl.DataFrame) -> dict[str, list[float]]:
+    """Recall at k = 1 … 50 in percent of each method, as the plain mean over categories.
+
+    Args:
+        ladder: whose evaluations to take.
+        rankings: evaluation_id, category, target_rank (from 1).
+
+    Returns:
+        method -> 50 values; methods without rankings are left out.
+    """
+    curves = {}
+    steps = list(range(1, RECALL_DEPTH + 1))
+    for method, evaluation_id in ladder.evaluation_ids.items():
+        shares = (
+            rankings.filter(pl.col("evaluation_id") == evaluation_id)
+            .group_by("category")
+            .agg(*((pl.col("target_rank") <= k).mean().alias(str(k)) for k in steps))
+            .drop("category")
+        )
+        if shares.height:
+            curves[method] = [100.0 * float(shares[str(k)].mean()) for k in steps]  # type: ignore[arg-type]
+    return curves
+
+
+def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
+    """Recall at k of every method; k on a logarithmic axis, as the first places matter most."""
+    figure = go.Figure()
+    for method, values in curves.items():
+        colour, dash, symbol = method_look(method)
+        marked = {1, 2, 5, 10, 20, 50}
+        figure.add_trace(
+            go.Scatter(
+                x=list(range(1, len(values) + 1)),
+                y=list(values),
+                mode="lines+markers",
+                name=html.escape(method_label(method)),
+                line={"color": colour, "dash": dash, "width": 3 if method == "combiner" else 2},
+                marker={
+                    "symbol": symbol,
+                    "color": colour,
+                    "size": [7 if k in marked else 0 for k in range(1, len(values) + 1)],
+                    "line": {"width": 0},
+                },
+                hovertemplate="%{y:.1f} %<extra>%{fullData.name}</extra>",
+            )
+        )
+    _lay_out(figure, height=420)
+    ticks = [1, 2, 5, 10, 20, 50]
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=list(map(str, ticks)), title="k", range=[0, 1.7])
+    figure.update_yaxes(range=[0, 101], ticksuffix=" %", title="recall at k")
+    figure.update_layout(hovermode="x unified")
+    return _plain(figure)
+
+
+def category_chart(ladder: Ladder, metric: tuple[str, int]) -> Chart:
+    """One metric of every method by category, with 95 % intervals."""
+    figure = go.Figure()
+    for method in ladder.methods:
+        colour, _, symbol = method_look(method)
+        points = [
+            (category, point)
+            for category in ladder.categories
+            if (point := ladder.figure(method, metric, category)).value is not None
+        ]
+        figure.add_trace(
+            go.Bar(
+                x=[html.escape(category) for category, _ in points],
+                y=[point.value for _, point in points],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [_above(point.value, point.high) for _, point in points],
+                    "arrayminus": [_above(point.low, point.value) for _, point in points],
+                    "color": INK,
+                    "thickness": 1.2,
+                    "width": 3,
+                },
+                name=html.escape(method_label(method)),
+                marker={"color": colour, "pattern": {"shape": _pattern(symbol), "size": 5, "solidity": 0.25}},
+                customdata=[[point.text()] for _, point in points],
+                hovertemplate="%{x}: <b>%{customdata[0]}</b><extra>%{fullData.name}</extra>",
+            )
+        )
+    _lay_out(figure, height=380)
+    figure.update_yaxes(range=[0, 101], ticksuffix=" %", title=metric_label(metric))
+    figure.update_xaxes(showgrid=False)
+    figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0.08)
+    return _plain(figure)
+
+
+def training_chart(stage: str, epochs: pl.DataFrame) -> Chart:
+    """Loss above, headline on val below, over epochs; the epoch whose weights were kept is marked.
+
+    Args:
+        stage: "text_encoder", "combiner" or "combiner_frozen_clip".
+        epochs: one stage's rows of ``training_epochs``, in order, at least one.
+    """
+    colour = _STAGE_LOOKS.get(stage, MUTED)
+    steps, losses = epochs["epoch"].to_list(), epochs["loss"].to_list()
+    scores = epochs["selection_metric"].to_list()
+    best = best_epoch(epochs)
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09)
+    mode = "lines+markers" if len(steps) < 2 else "lines"
+    for row, values, form in ((1, losses, "%{y:.4f}"), (2, scores, "%{y:.2f} %")):
+        figure.add_trace(
+            go.Scatter(
+                x=steps,
+                y=values,
+                mode=mode,
+                line={"color": colour, "width": 2.2, "dash": "solid" if row == 2 else "dot"},
+                name="loss" if row == 1 else "headline on val",
+                hovertemplate=f"epoch %{{x}}: <b>{form}</b><extra></extra>",
+            ),
+            row=row,
+            col=1,
+        )
+    if best is not None:
+        figure.add_trace(
+            go.Scatter(
+                x=[best],
+                y=[scores[steps.index(best)]],
+                mode="markers",
+                marker={
+                    "symbol": "star",
+                    "size": 13,
+                    "color": colour,
+                    "line": {"color": PAPER, "width": 1.5},
+                },
+                name="kept",
+                hovertemplate="kept: epoch %{x}, <b>%{y:.2f} %</b><extra></extra>",
+            ),
+            row=2,
+            col=1,
+        )
+    _lay_out(figure, height=360)
+    figure.update_layout(showlegend=False, margin={"l": 56, "r": 14, "t": 10, "b": 44})
+    figure.update_yaxes(title="loss", row=1, col=1)
+    figure.update_yaxes(title="headline, %", row=2, col=1)
+    figure.update_xaxes(title="epoch", row=2, col=1)
+    return _plain(figure)
+
+
+def best_epoch(epochs: pl.DataFrame) -> int | None:
+    """The earliest epoch with the highest headline on val; None where none was measured."""
+    measured = epochs.filter(
+        pl.col("selection_metric").is_not_null() & pl.col("selection_metric").is_not_nan()
+    )
+    if measured.is_empty():
+        return None
+    return int(measured.sort(["selection_metric", "epoch"], descending=[True, False])["epoch"][0])
+
+
+def lambda_chart(found: Sequence[float], missed: Sequence[float]) -> Chart:
+    """How many queries have which lambda, those whose target is in the top 10 apart from the others.
+
+    Args:
+        found: lambdas of queries whose target is among the first 10.
+        missed: of the others.
+    """
+    figure = go.Figure()
+    for name, values, colour, shape in (
+        ("target in the top 10", found, "#0f766e", ""),
+        ("target further down", missed, "#c2570c", "/"),
+    ):
+        counts = [0] * 40
+        for value in values:
+            counts[min(39, max(0, int(value * 40)))] += 1
+        figure.add_trace(
+            go.Bar(
+                x=[(place + 0.5) / 40 for place in range(40)],
+                y=counts,
+                width=0.025,
+                name=name,
+                marker={
+                    "color": colour,
+                    "line": {"color": PAPER, "width": 1},
+                    "pattern": {"shape": shape, "size": 5, "solidity": 0.25},
+                },
+                customdata=[f"{place / 40:.3f} to {(place + 1) / 40:.3f}" for place in range(40)],
+                hovertemplate="λ %{customdata}: <b>%{y:,}</b> queries<extra>%{fullData.name}</extra>",
+            )
+        )
+    everything = [*found, *missed]
+    _lay_out(figure, height=380)
+    if everything:
+        mean = statistics.fmean(everything)
+        figure.add_vline(x=mean, line={"color": INK, "dash": "dot", "width": 1.5})
+        figure.add_annotation(
+            x=mean, y=1.0, yref="paper", yanchor="bottom", text=f"mean {mean:.2f}", showarrow=False
+        )
+    figure.update_layout(barmode="stack", bargap=0)
+    figure.update_xaxes(range=[0, 1], title="λ   (0: the picture's feature, 1: the text's)", showgrid=False)
+    figure.update_yaxes(title="queries")
+    return _plain(figure)
+
+
+def _lay_out(figure: go.Figure, height: int) -> None:
+    """Give a figure the page's look: no ground of its own, quiet lines, legend above."""
+    figure.update_layout(
+        template=go.layout.Template(),
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": INK},
+        margin={"l": 8, "r": 14, "t": 10, "b": 40},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "xanchor": "left"},
+        hoverlabel={"bgcolor": PAPER, "bordercolor": GRID, "font": {"color": INK}},
+        dragmode=False,
+    )
+    axes = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "automargin": True}
+    figure.update_xaxes(**axes, title={"standoff": 8})
+    figure.update_yaxes(**axes, title={"standoff": 8})
+
+
+def _plain(figure: go.Figure) -> Chart:
+    """The figure as plain values."""
+    chart: Chart = json.loads(figure.to_json())
+    return chart
+
+
+def _above(low: float | None, high: float | None) -> float:
+    """Length of one arm of an interval; 0 where an end is unknown."""
+    return 0.0 if low is None or high is None else max(0.0, high - low)
+
+
+def _pattern(symbol: str) -> str:
+    return {"square": ".", "diamond": "/", "triangle-up": "\\", "cross": "x"}.get(symbol, "")

@@ -1,0 +1,121 @@
+"""What a report is made of: the result tables of one pipeline and a way to its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "evaluations": (
+        *("evaluation_id", "dataset", "backbone", "recipe", "method", "split", "protocol"),
+        *("queries", "gallery_size", "created_at"),
+    ),
+    "metrics": ("evaluation_id", "category", "metric", "k", "value", "ci_low", "ci_high"),
+    "rankings": (
+        *("evaluation_id", "query_id", "category", "reference", "caption", "target"),
+        *("target_rank", "target_score"),
+    ),
+    "retrieved": ("evaluation_id", "query_id", "rank", "image", "score"),
+    "training_epochs": ("stage", "version", "epoch", "loss", "selection_metric"),
+}
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """One pipeline's results as plain values and frames with the columns of the published tables.
+
+    Rows of other pipelines in ``evaluations`` and ``training_epochs`` are left out; of several evaluations
+    of one method, split and protocol the newest counts, and of several versions of one stage the last.
+
+    Attributes:
+        dataset: name of the data set.
+        backbone: name of the dual encoder.
+        recipe: name of the hyper-parameters.
+        evaluations: evaluation_id, dataset, backbone, recipe, method, split, protocol, queries,
+            gallery_size, created_at (UTC).
+        metrics: evaluation_id, category, metric, k, value, ci_low, ci_high (percent).
+        rankings: evaluation_id, query_id, category, reference, caption, target, target_rank (from 1),
+            target_score; text_weight, the Combiner's lambda, where it was kept.
+        retrieved: evaluation_id, query_id, rank (from 1), image, score.
+        training_epochs: stage, version, epoch (from 1), loss, selection_metric (percent); dataset, backbone,
+            recipe, learning_rate and seconds are used where they stand.
+        picture_path: image id -> the file, or None where there is none.
+        lambdas: query id -> the Combiner's lambda on val; None takes them from ``rankings.text_weight``.
+        galleries: split, category, image, to tell each gallery's size; None leaves that out.
+        versions: what to name in the heading, as {"data version": "3f2a…", "cir-assets": "0.1.0"}.
+        made_at: when the report was made; None takes the newest evaluation's time, so that equal inputs
+            give equal bytes.
+        sheet_split: the split whose queries are shown in pictures.
+        sheet_protocol: under which protocol; None takes the first that the Combiner was evaluated under.
+        sheets_each: how many best, median and worst queries are shown, at least 1.
+        top: how many retrieved pictures each sheet shows, 1 to 50.
+        pixel_limit: pictures of more pixels are not opened.
+        picture_budget: bytes all thumbnails may take; they are made smaller where they would take more.
+
+    Raises:
+        ValueError: a frame lacks a column, ranks do not begin at 1, or a number is out of range.
+    """
+
+    dataset: str
+    backbone: str
+    recipe: str
+    evaluations: pl.DataFrame
+    metrics: pl.DataFrame
+    rankings: pl.DataFrame
+    retrieved: pl.DataFrame
+    training_epochs: pl.DataFrame
+    picture_path: Callable[[str], Path | None]
+    lambdas: Mapping[str, float] | None = None
+    galleries: pl.DataFrame | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    made_at: datetime | None = None
+    sheet_split: str = "val"
+    sheet_protocol: str | None = None
+    sheets_each: int = 8
+    top: int = 10
+    pixel_limit: int = 100_000_000
+    picture_budget: int = 1_900_000
+
+    def __post_init__(self) -> None:
+        for table, columns in _NEEDED.items():
+            frame: pl.DataFrame = getattr(self, table)
+            lacking = [column for column in columns if column not in frame.columns]
+            if lacking:
+                raise ValueError(
+                    f"the report's table {table!r} lacks {', '.join(lacking)}; it needs {', '.join(columns)}"
+                )
+        for table, column in (("rankings", "target_rank"), ("retrieved", "rank")):
+            lowest = getattr(self, table)[column].min()
+            if lowest is not None and lowest < 1:
+                raise ValueError(
+                    f"ranks in the report's {table}.{column} begin at 1, got {lowest}; add 1 to ranks from 0"
+                )
+        if self.sheets_each < 1 or not 1 <= self.top <= 50:
+            raise ValueError(
+                f"a report shows at least one query of each kind and 1 to 50 pictures for each, "
+                f"got sheets_each={self.sheets_each}, top={self.top}"
+            )
+
+    @property
+    def own_evaluations(self) -> pl.DataFrame:
+        """The evaluations of this pipeline."""
+        return self._own(self.evaluations)
+
+    @property
+    def own_epochs(self) -> pl.DataFrame:
+        """This pipeline's epochs, of each stage the version that stands last."""
+        epochs = self._own(self.training_epochs)
+        last = epochs.group_by("stage", maintain_order=True).agg(pl.col("version").last())
+        return epochs.join(last, on=["stage", "version"], how="semi").sort("stage", "epoch")
+
+    def _own(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of this pipeline, as far as the frame tells pipelines apart."""
+        pipeline = {"dataset": self.dataset, "backbone": self.backbone, "recipe": self.recipe}
+        for column, value in pipeline.items():
+            if column in frame.columns:
+                frame = frame.filter(pl.col(column) == value)
+        return frame

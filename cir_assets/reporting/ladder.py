@@ -1,0 +1,309 @@
+"""The ladder of methods as rows: for the report, for Markdown in a UI, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+MEAN_CATEGORY = "mean"
+HEADLINE = ("headline", 0)
+
+MetricKey = tuple[str, int]
+"""A metric's name and its cut-off k."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method is shown to people: a short label and what its query is made of."""
+
+    label: str
+    explanation: str
+
+
+METHODS: Mapping[str, Method] = {
+    "image_only": Method("Image only", "the reference picture's feature alone"),
+    "text_only": Method("Text only", "the caption's feature alone"),
+    "sum": Method("Sum", "picture + caption, CLIP as it came"),
+    "text_encoder_sum": Method("Tuned text + sum", "picture + caption, text encoder tuned in stage 1"),
+    "combiner_frozen_clip": Method("Combiner, frozen CLIP", "stage 2 without stage 1"),
+    "combiner": Method("Combiner", "stage 1, then stage 2: the whole method"),
+}
+"""The methods of the paper's ladder, in its order."""
+
+HEADLINE_PARTS: Mapping[str, tuple[MetricKey, ...]] = {
+    "fashioniq": (("recall", 10), ("recall", 50)),
+    "fashioniq_val_split": (("recall", 10), ("recall", 50)),
+    "cirr": (("recall", 5), ("subset_recall", 1)),
+    "circo": (("mean_average_precision", 10),),
+}
+"""The metrics a protocol's headline is the mean of: the ones to show where there is room for few."""
+
+_SYMBOLS = {"recall": "R", "subset_recall": "Rs", "mean_average_precision": "mAP"}
+_METRIC_ORDER = {"mean_average_precision": 0, "recall": 1, "subset_recall": 2, "headline": 3}
+_SPLIT_ORDER = {"val": 0, "test": 1}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its 95 % interval, all in percent; None where it could not be measured."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends are known."""
+        return self.low is not None and self.high is not None
+
+    def text(self) -> str:
+        """``95.4 (94.1–96.6)``; a dash where there is no figure."""
+        if self.value is None:
+            return "–"
+        if not self.has_interval:
+            return f"{self.value:.1f}"
+        return f"{self.value:.1f} ({self.low:.1f}–{self.high:.1f})"
+
+
+NO_FIGURE = Figure(None, None, None)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Every method of one pipeline on one split under one protocol, each by its newest evaluation.
+
+    Attributes:
+        split: "val" or "test".
+        protocol: as in the table of evaluations.
+        queries: the most any method ranked.
+        gallery_size: pictures ranked, all categories together.
+        evaluation_ids: method -> evaluation, in the ladder's order.
+        metrics: what the protocol measures, the headline last.
+        categories: names in order, without the mean.
+        figures: (method, category or "mean", metric) -> figure.
+    """
+
+    split: str
+    protocol: str
+    queries: int
+    gallery_size: int
+    evaluation_ids: Mapping[str, str]
+    metrics: tuple[MetricKey, ...]
+    categories: tuple[str, ...]
+    figures: Mapping[tuple[str, str, MetricKey], Figure]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods evaluated, in the ladder's order."""
+        return tuple(self.evaluation_ids)
+
+    @property
+    def main_metrics(self) -> tuple[MetricKey, ...]:
+        """The headline's parts and the headline, as far as they were measured."""
+        wanted = (*HEADLINE_PARTS.get(self.protocol, self.metrics[:2]), HEADLINE)
+        return tuple(key for key in wanted if key in self.metrics)
+
+    def figure(self, method: str, metric: MetricKey, category: str = MEAN_CATEGORY) -> Figure:
+        """A figure, or one without a value where it was not measured."""
+        return self.figures.get((method, category, metric), NO_FIGURE)
+
+    def best(self, metric: MetricKey, category: str = MEAN_CATEGORY) -> float | None:
+        """The highest value of any method, in percent; None where there is none."""
+        values = [self.figure(method, metric, category).value for method in self.methods]
+        return max((value for value in values if value is not None), default=None)
+
+
+def metric_label(metric: MetricKey) -> str:
+    """Write a metric as the literature does: ``R@10``, ``Rs@1``, ``mAP@5``, ``Headline``."""
+    name, k = metric
+    return "Headline" if name == "headline" else f"{_SYMBOLS.get(name, name)}@{k}"
+
+
+def method_label(method: str) -> str:
+    """A method's label for people; an unknown method is called by its name."""
+    return METHODS[method].label if method in METHODS else method
+
+
+def ladders(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> list[Ladder]:
+    """Arrange evaluations as ladders: val before test, protocols in the order in which they stand.
+
+    Args:
+        evaluations: table ``evaluations`` of one pipeline; of several evaluations of one method, split and
+            protocol the newest counts.
+        metrics: table ``metrics``; other evaluations' rows may be there and are not looked at.
+
+    Raises:
+        ValueError: the evaluations are of several pipelines.
+    """
+    _require_one_pipeline(evaluations)
+    protocols = {name: place for place, name in enumerate(dict.fromkeys(evaluations["protocol"]))}
+    pairs = sorted(
+        set(evaluations.select("split", "protocol").iter_rows()),
+        key=lambda pair: (_SPLIT_ORDER.get(pair[0], 2), pair[0], protocols[pair[1]]),
+    )
+    found = []
+    for split, protocol in pairs:
+        rows = evaluations.filter((pl.col("split") == split) & (pl.col("protocol") == protocol)).sort(
+            "created_at", "evaluation_id"
+        )
+        newest = {row["method"]: row for row in rows.iter_rows(named=True)}
+        chosen = {method: newest[method] for method in _in_order(newest)}
+        ids = {method: row["evaluation_id"] for method, row in chosen.items()}
+        found.append(
+            _ladder(
+                split,
+                protocol,
+                max(row["queries"] or 0 for row in chosen.values()),
+                max(row["gallery_size"] or 0 for row in chosen.values()),
+                ids,
+                metrics.filter(pl.col("evaluation_id").is_in(list(ids.values()))),
+            )
+        )
+    return found
+
+
+def ladder_markdown(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> str:
+    """The ladder as Markdown tables, one a split and protocol, each figure with its 95 % interval.
+
+    Args:
+        evaluations: table ``evaluations`` of one pipeline.
+        metrics: table ``metrics``.
+
+    Raises:
+        ValueError: the evaluations are of several pipelines.
+    """
+    parts = []
+    for ladder in ladders(evaluations, metrics):
+        heads = ["Method", *(metric_label(metric) for metric in ladder.metrics)]
+        lines = [
+            f"**{_markdown_text(ladder.split)}, {_markdown_text(ladder.protocol)} protocol**: "
+            f"{ladder.queries:,} queries, {ladder.gallery_size:,} pictures in the galleries",
+            "",
+            f"| {' | '.join(heads)} |",
+            f"|:---|{'---:|' * len(ladder.metrics)}",
+        ]
+        for method in ladder.methods:
+            cells = [
+                _emphasised(ladder.figure(method, metric), ladder.best(metric)) for metric in ladder.metrics
+            ]
+            lines.append(f"| {_markdown_text(method_label(method))} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) or "There is no evaluation yet."
+
+
+def ladder_table(evaluations: pl.DataFrame, metrics: pl.DataFrame, protocol: str | None = None) -> Table:
+    """The ladder for a terminal of 80 columns: the headline and its parts with 95 % intervals, val and test.
+
+    Args:
+        evaluations: table ``evaluations`` of one pipeline.
+        metrics: table ``metrics``.
+        protocol: which one to show; the first if None.
+
+    Raises:
+        ValueError: the evaluations are of several pipelines, there are none, or none of that protocol.
+    """
+    every = ladders(evaluations, metrics)
+    protocol = protocol or next((ladder.protocol for ladder in every), None)
+    shown = [ladder for ladder in every if ladder.protocol == protocol]
+    if not shown:
+        known = ", ".join(dict.fromkeys(ladder.protocol for ladder in every)) or "none at all"
+        raise ValueError(f"there is no evaluation under protocol {protocol or 'any'!r}; evaluated: {known}")
+    columns = tuple(dict.fromkeys(key for ladder in shown for key in ladder.main_metrics))
+    pipeline = " · ".join(str(evaluations[name][0]) for name in ("dataset", "backbone", "recipe"))
+    table = Table(
+        title=escape(f"{pipeline} ({shown[0].protocol} protocol)"),
+        caption="percent, with 95 % bootstrap intervals over queries",
+        box=box.SIMPLE_HEAD,
+        title_style="bold",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("Method", no_wrap=True)
+    for metric in columns:
+        table.add_column(metric_label(metric), justify="right", no_wrap=True)
+    for ladder in shown:
+        table.add_row(
+            Text.assemble((ladder.split, "bold"), (f"  {ladder.queries:,} queries", "dim")),
+            *[""] * len(columns),
+        )
+        for method in ladder.methods:
+            table.add_row(
+                Text(f" {method_label(method)}"),
+                *(_terminal_text(ladder.figure(method, metric), ladder.best(metric)) for metric in columns),
+                end_section=method == ladder.methods[-1],
+            )
+    return table
+
+
+def _require_one_pipeline(evaluations: pl.DataFrame) -> None:
+    """Refuse evaluations of several pipelines: their figures must not stand in one ladder."""
+    pipelines = evaluations.select("dataset", "backbone", "recipe").unique().sort(pl.all())
+    if pipelines.height > 1:
+        named = ", ".join("/".join(map(str, row)) for row in pipelines.iter_rows())
+        raise ValueError(f"a ladder is of one pipeline, these evaluations are of {pipelines.height}: {named}")
+
+
+def _in_order(methods: Iterable[str]) -> list[str]:
+    """Order methods as the ladder has them, unknown ones last and by name."""
+    places = {method: place for place, method in enumerate(METHODS)}
+    return sorted(methods, key=lambda method: (places.get(method, len(places)), method))
+
+
+def _ladder(
+    split: str,
+    protocol: str,
+    queries: int,
+    gallery_size: int,
+    ids: Mapping[str, str],
+    metrics: pl.DataFrame,
+) -> Ladder:
+    """Index the metric rows of one ladder's evaluations."""
+    method_of = {evaluation_id: method for method, evaluation_id in ids.items()}
+    figures: dict[tuple[str, str, MetricKey], Figure] = {}
+    for row in metrics.iter_rows(named=True):
+        key = (method_of[row["evaluation_id"]], row["category"], (row["metric"], row["k"]))
+        figures[key] = Figure(_finite(row["value"]), _finite(row["ci_low"]), _finite(row["ci_high"]))
+    keys = {metric for _, _, metric in figures}
+    return Ladder(
+        split=split,
+        protocol=protocol,
+        queries=queries,
+        gallery_size=gallery_size,
+        evaluation_ids=ids,
+        metrics=tuple(sorted(keys, key=lambda key: (_METRIC_ORDER.get(key[0], 2), key[0], key[1]))),
+        categories=tuple(
+            name for name in dict.fromkeys(category for _, category, _ in figures) if name != MEAN_CATEGORY
+        ),
+        figures=figures,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what is no number, so that nobody reads "nan" as a result."""
+    return None if value is None or value != value or value in (float("inf"), float("-inf")) else value
+
+
+def _is_best(figure: Figure, best: float | None) -> bool:
+    return figure.value is not None and figure.value == best
+
+
+def _emphasised(figure: Figure, best: float | None) -> str:
+    return f"**{figure.text()}**" if _is_best(figure, best) else figure.text()
+
+
+def _terminal_text(figure: Figure, best: float | None) -> Text:
+    value, _, interval = figure.text().partition(" ")
+    return Text.assemble((value, "bold green" if _is_best(figure, best) else ""), (f" {interval}", "dim"))
+
+
+def _markdown_text(text: str) -> str:
+    """Keep a name from being read as Markdown or HTML."""
+    for character in "\\`*_[]<>|":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("\n", " ")

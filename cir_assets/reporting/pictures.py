@@ -1,0 +1,295 @@
+"""Pictures made small: thumbnails for the page, the contact sheet for a UI's preview."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from cir_assets.models.decoding import UnreadablePicture, open_picture
+from cir_assets.reporting.inputs import ReportInputs
+from cir_assets.reporting.ladder import ladders
+from cir_assets.reporting.sheets import SHOWN_METHOD, Sheet, choose_sheets
+
+THUMBNAIL_STEPS = ((144, 82), (120, 78), (96, 72), (80, 62), (64, 50), (48, 40))
+"""Longest side in pixels and JPEG quality, tried in turn until all pictures fit the budget."""
+
+LARGEST_SIDE = 256
+"""Pictures wait at this size while the step that fits is looked for."""
+
+_PAPER = "#f7f6f2"
+_CARD = "#ffffff"
+_INK = "#1f2328"
+_MUTED = "#656c76"
+_LINE = "#d9d6cc"
+_TARGET = "#0f766e"
+_MISSING = "#e9e6de"
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Small pictures by image id, each as a data URI; and why a picture has none."""
+
+    uris: Mapping[str, str]
+    reasons: Mapping[str, str]
+
+
+def small_picture(path: Path | None, side: int, pixel_limit: int) -> Image.Image:
+    """A picture of at most ``side`` x ``side`` pixels, RGB, upright, what is see-through shown on white.
+
+    Raises:
+        UnreadablePicture: when there is no such picture or it does not decode; the message says why.
+    """
+    if path is None:
+        raise UnreadablePicture("the data set has no file for it")
+    picture = open_picture(path, pixel_limit)
+    try:
+        # Turned as its camera says, since people look at it; the encoder sees the pixels as stored.
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+            seen = picture.convert("RGBA")
+            picture = Image.new("RGBA", seen.size, "white")
+            picture.alpha_composite(seen)
+        picture = picture.convert("RGB")
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    except (OSError, ValueError, MemoryError) as error:
+        raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
+    return picture
+
+
+def small_pictures(
+    images: Iterable[str], picture_path: Callable[[str], Path | None], side: int, pixel_limit: int
+) -> tuple[dict[str, Image.Image], dict[str, str]]:
+    """Open many pictures small: image id -> picture, and image id -> reason for those that do not open."""
+    wanted = list(dict.fromkeys(images))
+
+    def opened(image: str) -> Image.Image | str:
+        try:
+            return small_picture(picture_path(image), side, pixel_limit)
+        except UnreadablePicture as error:
+            return str(error)
+
+    pictures: dict[str, Image.Image] = {}
+    reasons: dict[str, str] = {}
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:
+        for image, found in zip(wanted, threads.map(opened, wanted), strict=True):
+            if isinstance(found, str):
+                reasons[image] = found
+            else:
+                pictures[image] = found
+    return pictures, reasons
+
+
+def thumbnails(
+    images: Iterable[str], picture_path: Callable[[str], Path | None], *, budget: int, pixel_limit: int
+) -> Thumbnails:
+    """JPEG thumbnails as data URIs, each picture once.
+
+    Args:
+        images: ids; repeated ones count once.
+        picture_path: image id -> its file, or None.
+        budget: bytes all data URIs may take together; the smallest step is taken where none fits.
+        pixel_limit: pictures of more pixels are not opened.
+    """
+    pictures, reasons = small_pictures(images, picture_path, LARGEST_SIDE, pixel_limit)
+    uris: dict[str, str] = {}
+    for side, quality in THUMBNAIL_STEPS:
+        uris = {image: _data_uri(picture, side, quality) for image, picture in pictures.items()}
+        if sum(map(len, uris.values())) <= budget:
+            break
+    return Thumbnails(uris, reasons)
+
+
+def write_contact_sheet(inputs: ReportInputs, destination: Path, *, each: int = 2) -> Path:
+    """Draw a few best, median and worst queries of the Combiner as one PNG, as a preview in a UI.
+
+    Args:
+        inputs: as for the report.
+        destination: the PNG, written beside and renamed; its folder is made.
+        each: how many of each kind.
+
+    Returns:
+        ``destination``. Where there are no queries the picture says so.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    shown = [
+        ladder
+        for ladder in ladders(inputs.own_evaluations, inputs.metrics)
+        if ladder.split == inputs.sheet_split
+        and inputs.sheet_protocol in (None, ladder.protocol)
+        and SHOWN_METHOD in ladder.evaluation_ids
+    ]
+    sheets = choose_sheets(inputs, shown[0], each) if shown else []
+    title = f"{inputs.dataset} · {inputs.backbone} · {inputs.recipe}"
+    drawn = contact_sheet(sheets, title, inputs.picture_path, top=inputs.top, pixel_limit=inputs.pixel_limit)
+    content = io.BytesIO()
+    drawn.save(content, "PNG", optimize=True)
+    return write_beside(destination, content.getvalue())
+
+
+def contact_sheet(
+    sheets: Sequence[Sheet],
+    title: str,
+    picture_path: Callable[[str], Path | None],
+    *,
+    top: int = 10,
+    tile: int = 88,
+    pixel_limit: int = 100_000_000,
+) -> Image.Image:
+    """Draw sheets below each other: reference, caption, target, then the top pictures, the target framed.
+
+    Args:
+        sheets: in order.
+        title: one line at the top.
+        picture_path: image id -> its file, or None.
+        top: pictures a row.
+        tile: side of a picture in pixels.
+        pixel_limit: pictures of more pixels are not opened.
+
+    Returns:
+        RGB; pictures that do not open are grey tiles with the reason.
+    """
+    images = [image for sheet in sheets for image in sheet.images]
+    pictures, reasons = small_pictures(images, picture_path, tile, pixel_limit)
+    gap, margin, caption_width = 8, 20, 236
+    row_height = tile + 44
+    width = 2 * margin + 2 * (tile + gap) + caption_width + 24 + top * (tile + gap)
+    height = 62 + max(1, len(sheets)) * row_height + margin
+    sheet_picture = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet_picture)
+    draw.text((margin, 18), _fitted(draw, title, _font(20), width - 2 * margin), fill=_INK, font=_font(20))
+    if not sheets:
+        draw.text((margin, 62), "No query was evaluated with the Combiner.", fill=_MUTED, font=_font(15))
+    for row, sheet in enumerate(sheets):
+        y = 62 + row * row_height
+        draw.rounded_rectangle(
+            (margin - 10, y - 6, width - margin + 2, y + row_height - 14), 8, fill=_CARD, outline=_LINE
+        )
+        said = f"{sheet.band}: target ranked {sheet.target_rank:,}   {sheet.category}"
+        draw.text((margin, y), _fitted(draw, said, _font(13), 600), fill=_MUTED, font=_font(13))
+        y += 20
+        x = margin
+        for image in (sheet.reference, sheet.target):
+            _tile(sheet_picture, pictures, reasons, image, (x, y), tile, framed=image == sheet.target)
+            x += tile + gap
+            if image == sheet.reference:
+                _caption(draw, sheet.caption, (x, y), caption_width - gap, tile)
+                x += caption_width
+        x += 24
+        draw.line((x - 15, y, x - 15, y + tile), fill=_LINE, width=2)
+        for result in sheet.results.get(SHOWN_METHOD, ())[:top]:
+            _tile(
+                sheet_picture,
+                pictures,
+                reasons,
+                result.image,
+                (x, y),
+                tile,
+                framed=result.image == sheet.target,
+                rank=result.rank,
+            )
+            x += tile + gap
+    return sheet_picture
+
+
+def write_beside(destination: Path, content: bytes) -> Path:
+    """Write a file whole or not at all: beside, then renamed.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    beside = destination.with_name(f".{destination.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(destination)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {destination} ({len(content):,} bytes): {error.strerror}; what was there is unchanged"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return destination
+
+
+def _data_uri(picture: Image.Image, side: int, quality: int) -> str:
+    """A picture as a JPEG in a data URI."""
+    small = picture.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=quality, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own typeface, the same on every machine."""
+    return ImageFont.load_default(size)
+
+
+def _tile(
+    onto: Image.Image,
+    pictures: Mapping[str, Image.Image],
+    reasons: Mapping[str, str],
+    image: str,
+    corner: tuple[int, int],
+    side: int,
+    *,
+    framed: bool,
+    rank: int | None = None,
+) -> None:
+    """Draw one picture, or a grey tile that says why there is none."""
+    x, y = corner
+    draw = ImageDraw.Draw(onto)
+    picture = pictures.get(image)
+    if picture is None:
+        draw.rectangle((x, y, x + side - 1, y + side - 1), fill=_MISSING)
+        _caption(draw, reasons.get(image, "no picture"), (x + 5, y + 5), side - 10, side - 10, size=11)
+    else:
+        onto.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
+    if framed:
+        draw.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), outline=_TARGET, width=4)
+    if rank is not None:
+        said = str(rank)
+        right = x + 8 + draw.textlength(said, font=_font(12))
+        draw.rectangle((x, y, right, y + 16), fill=_TARGET if framed else _INK)
+        draw.text((x + 4, y + 1), said, fill="white", font=_font(12))
+
+
+def _caption(
+    draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], width: int, height: int, size: int = 14
+) -> None:
+    """Write text in lines, with an ellipsis where it is longer than the room."""
+    font = _font(size)
+    line_height = size + 4
+    room = max(1, height // line_height)
+    words = text[:600].split()
+    lines: list[str] = []
+    while words and len(lines) < room:
+        line = words.pop(0)
+        while words and draw.textlength(f"{line} {words[0]}", font=font) <= width:
+            line = f"{line} {words.pop(0)}"
+        if words and len(lines) == room - 1:
+            line = f"{line} …"
+        lines.append(_fitted(draw, line, font, width))
+    for number, line in enumerate(lines):
+        draw.text((corner[0], corner[1] + number * line_height), line, fill=_INK, font=font)
+
+
+def _fitted(
+    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float
+) -> str:
+    """Cut a line to a width in pixels, with an ellipsis where it was cut."""
+    text = text.replace("\n", " ")
+    if draw.textlength(text, font=font) <= width:
+        return text
+    while text and draw.textlength(f"{text}…", font=font) > width:
+        text = text[: -max(1, len(text) // 12)]
+    return f"{text}…"
