@@ -14,8 +14,8 @@ def default_storage_folder() -> str:
     return os.environ.get("DAGSTER_HOME") or str(Path.cwd() / "storage")
 
 
-class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The storage folder; DESIGN of the layout in docs/storage.md. Every method returns an absolute path."""
+class Storage(dg.ConfigurableResource):
+    """The storage folder; the layout is told in docs/storage.md. Every method returns an absolute path."""
 
     folder: str = Field(
         default_factory=default_storage_folder,

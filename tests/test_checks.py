@@ -23,12 +23,18 @@ IMAGES = pl.DataFrame({"image": ["a", "b", "c"], "image_key": ["1", "2", "2"]})
 
 
 def galleries(**pictures: list[str]) -> pl.DataFrame:
-    return pl.DataFrame([{"split": split, "image": image} for split, images in pictures.items() for image in images])
+    return pl.DataFrame(
+        [{"split": split, "image": image} for split, images in pictures.items() for image in images]
+    )
 
 
 def test_missing_and_broken_pictures_are_counted_by_kind() -> None:
     issues = pl.DataFrame(
-        {"kind": ["missing_picture", "unreadable_picture", "no_caption"], "subject": ["x"] * 3, "detail": ["y"] * 3}
+        {
+            "kind": ["missing_picture", "unreadable_picture", "no_caption"],
+            "subject": ["x"] * 3,
+            "detail": ["y"] * 3,
+        }
     )
     assert pictures_readable(IMAGES, NO_ISSUES).passed
     check = pictures_readable(IMAGES, issues)

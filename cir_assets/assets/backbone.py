@@ -1,6 +1,5 @@
 """``backbones/<backbone>``: a backbone's weights on disk, pinned by hash."""
 
-
 import dagster as dg
 
 from cir_assets.assets.pipeline import backbone_key

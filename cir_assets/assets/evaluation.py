@@ -116,8 +116,8 @@ def evaluate_ladder(
         ),
         metadata={
             **{f"{split}_{method}_headline": round(value, 3) for (split, method), value in headlines.items()},
-            "queries": int(tables["evaluations"]["queries"].max() or 0),
-            "gallery_size": int(tables["evaluations"]["gallery_size"].max() or 0),
+            "queries": max(tables["evaluations"]["queries"].to_list()),
+            "gallery_size": max(tables["evaluations"]["gallery_size"].to_list()),
             "ladder": {"markdown": ladder_markdown(tables["evaluations"], tables["metrics"])},
             "database": {"path": str(results)},
         },

@@ -159,19 +159,22 @@ def encode(
     backbone = Backbone.load(storage.backbone(encoded.backbone), resolved_device(graph.device))
     root = read_annotations(graph.source, storage.raw(graph.dataset)).picture_root
     keys = images["image_key"].to_list()
-    with logged_progress(context)("encode pictures", len(keys), "pictures") as progress:
-        with cache.writing(preprocessing, backbone_version, backbone.feature_dimension) as rows:
-            for batch in decoded_batches(
-                [root / path for path in images["path"]],
-                resolution=backbone.resolution,
-                padding=settings.padding,
-                target_ratio=settings.target_ratio,
-                batch_size=graph.encoding_batch_size,
-                workers=graph.decoding_workers,
-                pixel_limit=graph.pixel_limit,
-            ):
+    with (
+        logged_progress(context)("encode pictures", len(keys), "pictures") as progress,
+        cache.writing(preprocessing, backbone_version, backbone.feature_dimension) as rows,
+    ):
+        for batch in decoded_batches(
+            [root / path for path in images["path"]],
+            resolution=backbone.resolution,
+            padding=settings.padding,
+            target_ratio=settings.target_ratio,
+            batch_size=graph.encoding_batch_size,
+            workers=graph.decoding_workers,
+            pixel_limit=graph.pixel_limit,
+        ):
+            if len(batch.rows):
                 features = backbone.encode_images(batch.pixels).cpu().numpy()
                 rows.add([keys[row] for row in batch.rows], features)
-                for row, reason in batch.failures:
-                    rows.unreadable(keys[row], reason)
-                progress.advance(len(batch.rows) + len(batch.failures))
+            for row, reason in batch.failures:
+                rows.unreadable(keys[row], reason)
+            progress.advance(len(batch.rows) + len(batch.failures))

@@ -1,6 +1,5 @@
 """``<dataset>/raw``: a data set's files, fetched or rendered, checked."""
 
-
 import dagster as dg
 
 from cir_assets.assets.pipeline import DatasetGraph

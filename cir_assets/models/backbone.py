@@ -17,7 +17,7 @@ from cir_assets.models.installation import weights_digest
 from cir_assets.models.preprocessing import CLIP_MEAN, CLIP_STD
 
 # Its bars would stand in the middle of a step's log; loading is told by the step itself.
-transformers_logging.disable_progress_bar()
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 STRAIGHT_QUOTES = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u201b", "'") | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
@@ -32,7 +32,9 @@ class Backbone:
     """
 
     def __init__(self, model: CLIPModel, tokenizer: Any, digest: str, device: str) -> None:
-        self.model = model.eval().requires_grad_(False).to(device)
+        # transformers types its models' configuration too loosely to be checked.
+        self.model: Any = model
+        self.model.requires_grad_(False).train(False).to(device)
         self.tokenizer = tokenizer
         self.weights_digest = digest
         self.device = torch.device(device)

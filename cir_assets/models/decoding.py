@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,6 +24,10 @@ from cir_assets.models.settings import Padding
 
 CHUNK = 32
 """Pictures a worker decodes at a time: small enough to keep every worker busy within one batch."""
+
+
+Decoded = tuple[list[int], NDArray[np.uint8], list[tuple[int, str]]]
+"""Rows that decoded, their pixels uint8 (n, r, r, 3), and (row, reason) of those that did not."""
 
 
 class UnreadablePicture(ValueError):
@@ -78,9 +86,7 @@ def open_picture(path: Path, pixel_limit: int) -> Image.Image:
         raise UnreadablePicture(f"{type(error).__name__}: {error}".replace(str(path), "the file")) from error
 
 
-def decode(
-    paths: Sequence[Path], how: Preprocessing
-) -> tuple[list[int], NDArray[np.uint8], list[tuple[int, str]]]:
+def decode(paths: Sequence[Path], how: Preprocessing) -> Decoded:
     """Decode and prepare pictures: rows that worked, their pixels, and (row, reason) of those that did not."""
     pixels = np.empty((len(paths), how.resolution, how.resolution, 3), dtype=np.uint8)
     rows: list[int] = []
@@ -116,42 +122,50 @@ def decoded_batches(
     how = Preprocessing(resolution, padding, target_ratio, pixel_limit)
     if workers == 0:
         for start in range(0, len(paths), batch_size):
-            rows, pixels, failures = decode(paths[start : start + batch_size], how)
-            yield _batch([(start, rows, pixels, failures)])
+            yield _batch([(start, decode(paths[start : start + batch_size], how))])
         return
     ahead = 2 * batch_size // CHUNK + workers
     starts = iter(range(0, len(paths), CHUNK))
-    with _light_main(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending: deque[tuple[int, Future[tuple[list[int], NDArray[np.uint8], list[tuple[int, str]]]]]] = (
-            deque()
-        )
-        gathered: list[tuple[int, list[int], NDArray[np.uint8], list[tuple[int, str]]]] = []
-        decoded = 0
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
+    )
+    with _light_main(), pool:
+        pending: deque[tuple[int, Future[Decoded]]] = deque()
+        gathered: list[tuple[int, Decoded]] = []
         try:
             while True:
-                while len(pending) < ahead and (start := next(starts, None)) is not None:
-                    pending.append((start, pool.submit(decode, paths[start : start + CHUNK], how)))
+                for fresh in islice(starts, ahead - len(pending)):
+                    pending.append((fresh, pool.submit(decode, paths[fresh : fresh + CHUNK], how)))
                 if not pending:
                     break
                 start, future = pending.popleft()
-                rows, pixels, failures = future.result()
-                gathered.append((start, rows, pixels, failures))
-                decoded += len(rows) + len(failures)
-                if decoded >= batch_size:
+                gathered.append((start, future.result()))
+                if len(gathered) * CHUNK >= batch_size:
                     yield _batch(gathered)
-                    gathered, decoded = [], 0
+                    gathered = []
             if gathered:
                 yield _batch(gathered)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _batch(parts: Sequence[tuple[int, list[int], NDArray[np.uint8], list[tuple[int, str]]]]) -> DecodedBatch:
+def _batch(parts: Sequence[tuple[int, Decoded]]) -> DecodedBatch:
     return DecodedBatch(
-        rows=np.concatenate([np.asarray(rows, dtype=np.int64) + start for start, rows, _, _ in parts]),
-        pixels=parts[0][2] if len(parts) == 1 else np.concatenate([pixels for _, _, pixels, _ in parts]),
-        failures=[(start + row, reason) for start, _, _, failures in parts for row, reason in failures],
+        rows=np.concatenate([np.asarray(rows, dtype=np.int64) + start for start, (rows, _, _) in parts]),
+        pixels=np.concatenate([pixels for _, (_, pixels, _) in parts]),
+        failures=[(start + row, reason) for start, (_, _, failures) in parts for row, reason in failures],
     )
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let a worker end when the process that asked for it is gone, killed without a word."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -161,7 +175,9 @@ def _light_main() -> Iterator[None]:
     A spawned worker re-imports the main module, which for a Dagster process is all of Dagster.
     """
     main = sys.modules["__main__"]
-    hidden = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    hidden: dict[str, object] = {
+        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__
+    }
     main.__spec__ = None
     try:
         yield

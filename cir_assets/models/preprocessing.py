@@ -1,4 +1,4 @@
-"""From a picture to the encoder's pixels: pad, resize, crop, convert, in the reference's order (METHOD, image pre-processing)."""
+"""From a picture to the encoder's pixels: pad, resize, crop, convert, in the reference implementation's order."""
 
 from __future__ import annotations
 

@@ -18,7 +18,10 @@ class BackboneSettings(BaseModel):
         description="embedded: shipped with this package; folder: a local folder; hub: the Hugging Face Hub."
     )
     place: str = Field(
-        description="embedded: its name (tiny_clip); folder: a path; hub: a repository such as openai/clip-vit-base-patch32."
+        description=(
+            "embedded: its name (tiny_clip); folder: a path; hub: a repository such as "
+            "openai/clip-vit-base-patch32."
+        )
     )
     revision: str | None = Field(default=None, description="Hub only: the commit, tag or branch to pin.")
     padding: Padding = Field(

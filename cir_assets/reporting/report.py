@@ -268,8 +268,7 @@ def _page(
     numbers: dict[str, int],
 ) -> str:
     title = f"{inputs.dataset} · {inputs.backbone} · {inputs.recipe}"
-    newest = inputs.own_evaluations["created_at"].max() if inputs.own_evaluations.height else None
-    made = inputs.made_at or newest
+    made = inputs.made_at or max(inputs.own_evaluations["created_at"].to_list(), default=None)
     facts = {"evaluated": f"{made:%Y-%m-%d %H:%M} UTC" if made is not None else "never"}
     for ladder in every:
         facts.setdefault(f"queries on {ladder.split}", f"{ladder.queries:,}")

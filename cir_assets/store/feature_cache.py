@@ -177,7 +177,8 @@ class FeatureRows:
             )
             self._connection.execute(
                 """INSERT INTO image_features SELECT image_key, $1, $2, feature FROM fresh
-                WHERE image_key NOT IN (SELECT image_key FROM image_features WHERE preprocessing = $1 AND backbone = $2)""",
+                WHERE image_key NOT IN (
+                SELECT image_key FROM image_features WHERE preprocessing = $1 AND backbone = $2)""",
                 [self._preprocessing, self._backbone],
             )
             self._connection.unregister("fresh")

@@ -68,6 +68,8 @@ class PretrainingSettings:
     """Tokens at most; it stops earlier once every word of the language is one."""
     vocabulary_garments: int = 20_000
     """Garments spoken of in the sentences the tokenizer is trained on."""
+    text_length: float = 0.5
+    """Length of text features in the end, as a share of image features'; see ``shorten_text_features``."""
     held_out: int = 1_000
     """Pairs never trained on, among which it is measured."""
     probed: int = 3_000
@@ -245,7 +247,28 @@ def pretrain(
                 torch.save(states, beside)
                 beside.replace(checkpoint)
     model.requires_grad_(False)
+    shorten_text_features(backbone, pixels[: settings.held_out], descriptions[: settings.held_out], settings)
     return backbone
+
+
+def shorten_text_features(
+    backbone: Backbone, pixels: NDArray[np.uint8], descriptions: Sequence[str], settings: PretrainingSettings
+) -> None:
+    """Scale the text projection until text features are ``settings.text_length`` as long as image features.
+
+    The contrastive loss sees directions only and leaves the lengths to chance, but stage 1 begins from the sum
+    of raw features, where they weigh a caption against a picture. Cosines stay as they are.
+
+    Args:
+        backbone: changed in place.
+        pixels: uint8 (n, 64, 64, 3), pictures it was trained on.
+        descriptions: theirs.
+        settings: the hyper-parameters.
+    """
+    image = _image_features(backbone, pixels).norm(dim=1).mean()
+    text = backbone.text_features(descriptions).norm(dim=1).mean()
+    with torch.no_grad():
+        backbone.model.text_projection.weight.mul_(settings.text_length * image / text)
 
 
 def measured(

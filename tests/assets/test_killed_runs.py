@@ -50,7 +50,9 @@ def final_tables(project: TrialProject) -> dict[str, list[tuple[object, ...]]]:
 def kill_when(process: subprocess.Popen[str], moment: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 150
     while not moment():
-        assert process.poll() is None, f"the run ended before it could be killed:\n{process.communicate()[0][-3000:]}"
+        assert process.poll() is None, (
+            f"the run ended before it could be killed:\n{process.communicate()[0][-3000:]}"
+        )
         assert time.monotonic() < deadline, "the moment to kill the run never came"
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
@@ -88,7 +90,10 @@ def test_runs_killed_while_encoding_and_in_both_stages_end_with_the_same_tables(
 
     broken = small(tmp_path / "broken")
     features = broken.storage.features("wardrobe", "tiny_clip")
-    kill_when(broken.start(*SELECTION), lambda: features.with_name(f"{features.name}.wal").is_file() or features.is_file())
+    kill_when(
+        broken.start(*SELECTION),
+        lambda: features.with_name(f"{features.name}.wal").is_file() or features.is_file(),
+    )
     kill_when(broken.start(*SELECTION), lambda: checkpoint(broken, "combiner_frozen_clip"))
     kill_when(broken.start(*SELECTION), lambda: checkpoint(broken, "text_encoder"))
     kill_when(broken.start(*SELECTION), lambda: checkpoint(broken, "combiner"))

@@ -27,7 +27,9 @@ def test_a_catalogue_of_real_sentences_runs_whole_with_subset_recall(
     assert len(project.yaml("nlvr").read_text().splitlines()) <= 24
     assert project.materialize(instance, 'group:"nlvr"', 'key:"leaderboard"').success
     with duckdb.connect(str(project.storage.evaluation), read_only=True) as published:
-        counts = published.sql("SELECT split, count(*) FROM triplets GROUP BY split ORDER BY split").fetchall()
+        counts = published.sql(
+            "SELECT split, count(*) FROM triplets GROUP BY split ORDER BY split"
+        ).fetchall()
         assert counts == [("test", 137), ("train", 533), ("val", 164)]
         assert published.sql("SELECT count(*) FROM images").fetchall() == [(989,)]
         queries = published.sql(

@@ -177,7 +177,10 @@ def test_a_second_run_trains_and_encodes_nothing_and_changes_no_version(
         "wardrobe/images",
         "wardrobe/triplets",
         "wardrobe/tiny_clip/image_features",
-        *(f"{PIPELINE}/{step}" for step in ("text_encoder", "combiner_frozen_clip", "combiner", "evaluation", "report")),
+        *(
+            f"{PIPELINE}/{step}"
+            for step in ("text_encoder", "combiner_frozen_clip", "combiner", "evaluation", "report")
+        ),
         "leaderboard",
     ]
     before = {step: project.entry(step) for step in steps}
