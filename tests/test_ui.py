@@ -55,17 +55,23 @@ def address(project: TrialProject) -> Iterator[str]:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install Debian's package chromium")
 @pytest.mark.timeout(240)
-def test_the_graph_is_shown_by_a_browser_with_every_step_of_a_pipeline(address: str) -> None:
+def test_the_graph_is_shown_by_a_browser_with_every_step_of_a_pipeline(
+    address: str, project: TrialProject
+) -> None:
     from playwright.sync_api import expect, sync_playwright
 
+    location = f"{project.package}.definitions"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
         )
         page = browser.new_page(viewport={"width": 1800, "height": 1200})
-        page.goto(f"{address}/locations/{'x'}", wait_until="commit")
-        page.goto(f"{address}/asset-groups?asset-selection=group%3A%22wardrobe%22", wait_until="commit")
+        page.goto(f"{address}/locations/{location}/asset-groups/wardrobe", wait_until="commit")
         for step in ("raw", "images", "triplets", "text_encoder", "combiner", "evaluation", "report"):
-            expect(page.get_by_text(step, exact=True).first).to_be_visible(timeout=90_000)
+            expect(page.get_by_text(step, exact=True).first).to_be_visible(timeout=60_000)
+        page.goto(f"{address}/assets/wardrobe/triplets?view=overview", wait_until="commit")
+        expect(page.get_by_text("One row a triplet whose pictures are all there").first).to_be_visible(
+            timeout=60_000
+        )
         browser.close()

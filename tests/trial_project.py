@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from cir_assets.definitions import build_definitions
+from cir_assets.definitions import PROJECT, build_definitions
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
 
@@ -33,6 +34,7 @@ class TrialProject:
         self.package = f"trial_{uuid.uuid4().hex[:8]}"
         self.storage = Storage(folder=str(folder / "storage"))
         (folder / "storage").mkdir(parents=True)
+        shutil.copy(PROJECT / "storage" / "dagster.yaml", folder / "storage")
         defs = folder / self.package / "defs"
         defs.mkdir(parents=True)
         (folder / self.package / "__init__.py").write_text("")
@@ -113,17 +115,22 @@ class TrialProject:
             *("--select", " or ".join(selection), "-m", f"{self.package}.definitions"),
         ]
 
-    def start(self, *selection: str) -> subprocess.Popen[str]:
-        """The same in a process of its own, with a process group of its own."""
-        return subprocess.Popen(
-            self.command(*selection),
-            cwd=self.folder,
-            env={**os.environ, "DAGSTER_HOME": str(self.storage.root)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    @property
+    def log(self) -> Path:
+        """What the newest process of ``start`` printed."""
+        return self.folder / "run.log"
+
+    def start(self, *selection: str) -> subprocess.Popen[bytes]:
+        """The same in a process of its own, with a process group of its own, printing into ``log``."""
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                self.command(*selection),
+                cwd=self.folder,
+                env={**os.environ, "DAGSTER_HOME": str(self.storage.root)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def entry(self, step: str) -> LedgerEntry:
         """The newest result of a step."""

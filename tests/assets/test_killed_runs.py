@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,23 +46,23 @@ def final_tables(project: TrialProject) -> dict[str, list[tuple[object, ...]]]:
         return {name: connection.sql(query).fetchall() for name, query in TABLES.items()}
 
 
-def kill_when(process: subprocess.Popen[str], moment: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 150
+def kill_when(project: TrialProject, moment: Callable[[], bool]) -> None:
+    process = project.start(*SELECTION)
+    deadline = time.monotonic() + 100
     while not moment():
         assert process.poll() is None, (
-            f"the run ended before it could be killed:\n{process.communicate()[0][-3000:]}"
+            f"the run ended before it could be killed:\n{project.log.read_text()[-3000:]}"
         )
         assert time.monotonic() < deadline, "the moment to kill the run never came"
-        time.sleep(0.02)
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
 
 
 def finish(project: TrialProject) -> str:
     process = project.start(*SELECTION)
-    output, _ = process.communicate(timeout=280)
+    process.wait(timeout=200)
+    output = project.log.read_text()
     assert process.returncode == 0, output[-4000:]
     return output
 
@@ -90,13 +89,9 @@ def test_runs_killed_while_encoding_and_in_both_stages_end_with_the_same_tables(
 
     broken = small(tmp_path / "broken")
     features = broken.storage.features("wardrobe", "tiny_clip")
-    kill_when(
-        broken.start(*SELECTION),
-        lambda: features.with_name(f"{features.name}.wal").is_file() or features.is_file(),
-    )
-    kill_when(broken.start(*SELECTION), lambda: checkpoint(broken, "combiner_frozen_clip"))
-    kill_when(broken.start(*SELECTION), lambda: checkpoint(broken, "text_encoder"))
-    kill_when(broken.start(*SELECTION), lambda: checkpoint(broken, "combiner"))
+    kill_when(broken, features.is_file)
+    kill_when(broken, lambda: checkpoint(broken, "text_encoder"))
+    kill_when(broken, lambda: checkpoint(broken, "combiner"))
     output = finish(broken)
 
     assert "resumed" in output
