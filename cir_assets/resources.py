@@ -8,6 +8,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from cir_assets.recovery import free_places_of_dead_runs
+
 
 def default_storage_folder() -> str:
     """``DAGSTER_HOME`` where it is set (the committed ``.env`` does), else ``storage`` in the working folder."""
@@ -21,6 +23,13 @@ class Storage(dg.ConfigurableResource):
         default_factory=default_storage_folder,
         description="Folder everything is written below; absolute or relative to the working folder.",
     )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Before a run's first step: give back what a killed run still holds, so that this one need not wait."""
+        if context.instance is not None:
+            run = context.run.run_id if context.run is not None else None
+            for freed in free_places_of_dead_runs(context.instance, run):
+                (context.log or dg.get_dagster_logger()).info(f"freed the pool places of dead run {freed}")
 
     @property
     def root(self) -> Path:

@@ -67,6 +67,7 @@ def trained(
             "headline_on_val": round(best["selection_metric"], 3),
             "best_epoch": outcome.best_epoch,
             "epochs": epochs.height,
+            "resumed_after_epoch": outcome.resumed_after,
             "last_loss": round(epochs["loss"][-1], 5),
             "training_seconds": round(epochs["seconds"].sum(), 1),
             "folder": {"path": str(folder)},

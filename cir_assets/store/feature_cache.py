@@ -51,6 +51,8 @@ class FeatureCache:
         if not self.path.is_file():
             return distinct
         with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+            if _dimension(connection) is None:
+                return distinct
             connection.register("wanted", pa.table({"image_key": distinct, "place": range(len(distinct))}))
             rows = connection.execute(
                 """SELECT image_key FROM wanted
@@ -65,6 +67,8 @@ class FeatureCache:
         if not self.path.is_file():
             return {}
         with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+            if _dimension(connection) is None:
+                return {}
             connection.register("wanted", pa.table({"image_key": list(dict.fromkeys(image_keys))}))
             return dict(
                 connection.execute(
@@ -88,7 +92,8 @@ class FeatureCache:
         if held is not None and held != dimension:
             self.path.replace(self.path.with_suffix(f".{held}.duckdb"))
         with opened(self.path, wait_seconds=self._wait) as connection:
-            connection.execute(SCHEMA.format(dimension=dimension))
+            # One transaction: a file has both tables or none.
+            connection.execute(f"BEGIN; {SCHEMA.format(dimension=dimension)} COMMIT")
             rows = FeatureRows(connection, preprocessing, backbone, dimension)
             try:
                 yield rows
@@ -103,6 +108,8 @@ class FeatureCache:
         """
         with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
             dimension = _dimension(connection)
+            if dimension is None:
+                raise KeyError(f"{self.path} holds no features yet; materialize image_features")
             connection.register(
                 "wanted", pa.table({"image_key": list(image_keys), "place": range(len(image_keys))})
             )
@@ -190,9 +197,10 @@ class FeatureRows:
         self._keys, self._features, self._unreadable = [], [], []
 
 
-def _dimension(connection: duckdb.DuckDBPyConnection) -> int:
-    [(kind,)] = connection.execute(
+def _dimension(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """The dimension of the stored features; None where a killed run left a file without its tables."""
+    found = connection.execute(
         "SELECT data_type FROM information_schema.columns "
         "WHERE table_catalog = 'stored' AND table_name = 'image_features' AND column_name = 'feature'"
     ).fetchall()
-    return int(kind.removeprefix("FLOAT[").removesuffix("]"))
+    return int(found[0][0].removeprefix("FLOAT[").removesuffix("]")) if found else None
