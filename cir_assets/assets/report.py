@@ -1,6 +1,7 @@
 """``…/<recipe>/report``: the page people look at, with retrieval sheets in pictures."""
 
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import dagster as dg
@@ -113,10 +114,28 @@ def write(storage: Storage, pipeline: Pipeline) -> Made:
 def addresses_asked_for(page: str) -> list[str]:
     """Addresses a browser would fetch for a page: what its elements and style sheets refer to.
 
-    What stands inside a script is text of the plotting library, not a request.
+    What stands inside a script, or as text, is no request.
     """
-    without_scripts = re.sub(r"<script\b[^>]*>.*?</script>", "", page, flags=re.DOTALL)
-    referred = re.findall(r"""(?:\bsrc|\bhref)\s*=\s*["']?([^"'\s>]+)|url\(["']?([^"')]+)""", without_scripts)
-    loaded = re.findall(r"<script\b[^>]*\bsrc\s*=\s*[\"']?([^\"'\s>]+)", page)
-    found = [first or second for first, second in referred] + loaded
-    return [address for address in found if not address.startswith(("#", "data:"))]
+    reader = _Addresses()
+    reader.feed(page)
+    return [address for address in reader.found if not address.startswith(("#", "data:"))]
+
+
+class _Addresses(HTMLParser):
+    """Collects what elements refer to by src and href, and style sheets by url()."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._in_style = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in_style = tag == "style"
+        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_style:
+            self.found += re.findall(r"""url\(["']?([^"')]+)""", data)

@@ -21,7 +21,7 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "bytes": ("int", "size of the file"),
     },
     "triplets": {
-        "triplet_id": ("string", "unique in its data set"),
+        "triplet_id": ("string", "unique in its split"),
         "split": ("string", "train, val or test"),
         "category": ("string", "dress, shirt, …; 'all' where a data set has none"),
         "reference": ("string", "the picture shown"),

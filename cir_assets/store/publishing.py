@@ -41,7 +41,7 @@ DATASET_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
         "One row a triplet: reference, relative captions, target.",
         {
             "dataset": ("VARCHAR", "data set"),
-            "triplet_id": ("VARCHAR", "unique in its data set"),
+            "triplet_id": ("VARCHAR", "unique in its split"),
             "split": ("VARCHAR", "train, val or test"),
             "category": ("VARCHAR", "'all' where a data set has none"),
             "reference": ("VARCHAR", "the picture shown"),

@@ -1,0 +1,60 @@
+"""Pictures are decoded ahead, in order, and broken ones are told with their reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cir_assets.models.decoding import UnreadablePicture, decoded_batches, open_picture
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Seventy pictures of one grey each, with some that do not decode among them."""
+    paths = []
+    for number in range(70):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (40, 50), (number,) * 3).save(path)
+        paths.append(path)
+    paths[3].write_text("no picture")
+    paths[40].write_bytes(paths[41].read_bytes()[:60])
+    paths[69].unlink()
+    return paths
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_keep_the_order_and_name_what_failed(pictures: list[Path], workers: int) -> None:
+    batches = list(decoded_batches(pictures, resolution=16, batch_size=32, workers=workers))
+    rows = np.concatenate([batch.rows for batch in batches])
+    failures = dict(failure for batch in batches for failure in batch.failures)
+    assert rows.tolist() == [row for row in range(70) if row not in (3, 40, 69)]
+    assert set(failures) == {3, 40, 69}
+    assert failures[69] == "there is no such file"
+    greys = np.concatenate([batch.pixels[:, 8, 8, 0] for batch in batches])
+    assert greys.tolist() == rows.tolist()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_every_colour_mode_becomes_three_channels(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    Image.new(mode, (30, 60)).save(path)
+    [batch] = decoded_batches([path], resolution=16, workers=0)
+    assert batch.failures == []
+    assert batch.pixels.shape == (1, 16, 16, 3)
+
+
+def test_too_many_pixels_are_refused_by_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (20_000, 20_000)).save(path)
+    with pytest.raises(UnreadablePicture, match="20000 x 20000 are 400,000,000 pixels, more than the limit"):
+        open_picture(path, 100_000_000)
+
+
+def test_one_pixel_shows_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "dot.png"
+    Image.new("RGB", (1, 1)).save(path)
+    with pytest.raises(UnreadablePicture, match="1 x 1 pixels are too few"):
+        open_picture(path, 100)

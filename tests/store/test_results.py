@@ -1,0 +1,199 @@
+"""Results are added whole or not at all, history is kept, and publishing disturbs nobody."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from cir_assets.store.published import published_results
+from cir_assets.store.publishing import publish
+from cir_assets.store.results import KEPT_EVALUATIONS, TABLES, write_results
+
+
+def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, pl.DataFrame]:
+    made = datetime(2026, 1, 1) + timedelta(days=day)
+    evaluations = pl.DataFrame(
+        [
+            {
+                "evaluation_id": evaluation,
+                "dataset": "fashioniq",
+                "backbone": "rn50x4",
+                "recipe": "paper",
+                "method": "combiner",
+                "split": "val",
+                "protocol": "fashioniq",
+                "queries": 2,
+                "gallery_size": 9,
+                "created_at": made,
+                "run_id": "r",
+                "data_version": "v",
+                "seconds": 1.0,
+            }
+        ]
+    )
+    metrics = pl.DataFrame(
+        [
+            {
+                "evaluation_id": evaluation,
+                "category": "mean",
+                "metric": metric,
+                "k": k,
+                "value": value,
+                "ci_low": value - 1,
+                "ci_high": value + 1,
+            }
+            for metric, k, value in (("headline", 0, headline), ("recall", 10, 40.0), ("recall", 50, 60.0))
+        ]
+    )
+    rankings = pl.DataFrame(
+        [
+            {
+                "evaluation_id": evaluation,
+                "query_id": "q",
+                "category": "dress",
+                "reference": "a",
+                "caption": "is red",
+                "target": "b",
+                "target_rank": 1,
+                "target_score": 0.5,
+                "subset_rank": None,
+                "text_weight": 0.4,
+            }
+        ]
+    )
+    retrieved = pl.DataFrame(
+        [{"evaluation_id": evaluation, "query_id": "q", "rank": 1, "image": "b", "score": 0.5}]
+    )
+    epochs = pl.DataFrame(
+        [
+            {
+                "dataset": "fashioniq",
+                "backbone": "rn50x4",
+                "recipe": "paper",
+                "stage": "combiner",
+                "version": "v1",
+                "epoch": 1,
+                "step": 3,
+                "loss": 2.0,
+                "learning_rate": 1e-4,
+                "selection_metric": 50.0,
+                "seconds": 1.0,
+            }
+        ]
+    )
+    return dict(zip(TABLES, (evaluations, metrics, rankings, retrieved, epochs), strict=True))
+
+
+def rows(file: Path, query: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(file), read_only=True) as connection:
+        return connection.sql(query).fetchall()
+
+
+def test_an_evaluation_made_again_is_replaced_and_others_stay(tmp_path: Path) -> None:
+    file = tmp_path / "r.duckdb"
+    write_results(file, frames("one"))
+    write_results(file, frames("two", day=1))
+    write_results(file, frames("one", day=2, headline=70.0))
+    assert rows(file, "SELECT evaluation_id, value FROM metrics WHERE k = 0 ORDER BY 1") == [
+        ("one", 70.0),
+        ("two", 50.0),
+    ]
+    assert rows(file, "SELECT count(*) FROM training_epochs") == [(1,)]
+
+
+def test_old_evaluations_keep_their_metrics_and_lose_their_rankings(tmp_path: Path) -> None:
+    file = tmp_path / "r.duckdb"
+    for day in range(KEPT_EVALUATIONS + 2):
+        write_results(file, frames(f"e{day}", day=day))
+    assert rows(file, "SELECT count(DISTINCT evaluation_id) FROM metrics") == [(KEPT_EVALUATIONS + 2,)]
+    assert rows(file, "SELECT min(evaluation_id), count(*) FROM rankings") == [("e2", KEPT_EVALUATIONS)]
+
+
+def test_a_frame_without_its_columns_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "r.duckdb"
+    write_results(file, frames("one"))
+    broken = frames("two")
+    broken["rankings"] = broken["rankings"].drop("target_rank")
+    with pytest.raises(ValueError, match="rankings lacks the columns target_rank"):
+        write_results(file, broken)
+    assert rows(file, "SELECT evaluation_id FROM evaluations") == [("one",)]
+    assert [path.name for path in tmp_path.iterdir()] == ["r.duckdb"]
+
+
+def test_no_space_left_is_said_once_and_the_old_file_stays(tmp_path: Path) -> None:
+    file = tmp_path / "r.duckdb"
+    write_results(file, frames("one"))
+    before = file.read_bytes()
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pathlib import Path
+from tests.store.test_results import frames
+from cir_assets.store.results import write_results
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+write_results(Path({str(file)!r}), frames("two"))
+"""
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "no space left to write" in failed.stderr
+    assert "it is unchanged" in failed.stderr
+    assert file.read_bytes() == before
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096
+
+
+def test_the_leaderboard_shows_the_newest_evaluation_headline_first(tmp_path: Path) -> None:
+    part, published = tmp_path / "part.duckdb", tmp_path / "evaluation.duckdb"
+    write_results(part, frames("old", day=0, headline=90.0))
+    write_results(part, frames("new", day=1, headline=55.0))
+    publish([part], {}, published)
+    assert rows(published, "SELECT evaluation_id, headline, recall_at_10 FROM leaderboard") == [
+        ("new", 55.0, 40.0)
+    ]
+
+
+def test_published_figures_stand_beside_ours_only_where_everything_agrees(tmp_path: Path) -> None:
+    part, published = tmp_path / "part.duckdb", tmp_path / "evaluation.duckdb"
+    write_results(part, frames("one", headline=51.0))
+    publish([part], {}, published)
+    compared = rows(
+        published,
+        "SELECT metric, k, ours, published, difference FROM against_published WHERE venue = 'CVPRW 2022' ORDER BY k",
+    )
+    assert compared == [
+        ("headline", 0, 51.0, 50.03, 0.97),
+        ("recall", 10, 40.0, 38.32, 1.68),
+        ("recall", 50, 60.0, 61.74, -1.74),
+    ]
+    assert rows(published, "SELECT DISTINCT dataset FROM against_published") == [("fashioniq",)]
+
+
+def test_whoever_holds_the_published_file_keeps_reading_it(tmp_path: Path) -> None:
+    part, published = tmp_path / "part.duckdb", tmp_path / "evaluation.duckdb"
+    write_results(part, frames("one"))
+    publish([part], {}, published)
+    with duckdb.connect(str(published), read_only=True) as held:
+        write_results(part, frames("two", day=1))
+        publish([part], {}, published)
+        publish([part], {}, published)
+        assert held.sql("SELECT count(*) FROM evaluations").fetchall() == [(1,)]
+    assert rows(published, "SELECT count(*) FROM evaluations") == [(2,)]
+    assert [path.name for path in tmp_path.glob("*wal*")] == []
+
+
+def test_every_published_figure_has_a_source() -> None:
+    frame = published_results()
+    assert frame.filter(pl.col("source").str.len_chars() < 10).is_empty()
+    paper = frame.filter((pl.col("venue") == "CVPRW 2022") & (pl.col("dataset") == "fashioniq"))
+    assert paper.filter(pl.col("category") == "mean").select("metric", "k", "value").rows() == [
+        ("recall", 10, 38.32),
+        ("recall", 50, 61.74),
+        ("headline", 0, 50.03),
+    ]
