@@ -1,310 +1,452 @@
-"""The report of one pipeline: one self-contained page with tables, charts and retrieval sheets in pictures."""
+"""The report: one page of one pipeline that needs nothing but itself."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from html import escape
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from cir_assets.reporting.charts import (
-    DARK_OF,
-    STAGES,
-    Chart,
-    best_epoch,
-    category_chart,
-    ladder_chart,
-    lambda_chart,
-    recall_chart,
-    recall_curves,
-    training_chart,
-)
+from cir_assets.reporting import charts
 from cir_assets.reporting.inputs import ReportInputs
-from cir_assets.reporting.ladder import METHODS, Ladder, ladders, method_label, metric_label
+from cir_assets.reporting.ladder import HEADLINE, METHODS, Ladder, ladders, method_label, metric_label
 from cir_assets.reporting.pictures import Thumbnails, thumbnails, write_beside
 from cir_assets.reporting.sheets import (
+    BANDS,
     SHOWN_METHOD,
-    Result,
     Sheet,
     choose_sheets,
     queries_in_order,
     text_weights,
 )
 
-FOUND_WITHIN = 10
-"""A query counts as found where its target is among this many."""
+LISTED_QUERIES = 10_000
+"""Queries in the list that can be searched; of more, the best and the worst would be cut apart unseen."""
 
-BANDS = {
-    "best": ("Best queries", "The target came first, by the widest margin."),
-    "median": ("Median queries", "Half of all queries rank their target better, half worse."),
-    "worst": ("Worst queries", "The target came last of all: what the method does not understand yet."),
-}
-PAGE = Path(__file__).with_name("page")
+LISTED_CAPTION = 240
+"""Characters of a caption in that list."""
+
+CHARTED_CATEGORIES = 12
+"""A chart of more categories cannot be read."""
 
 
 def write_report(inputs: ReportInputs, folder: Path) -> Path:
-    """Write ``folder/index.html``, whole or not at all, and return its path.
+    """Write ``<folder>/index.html``: everything in it, no request to the net, the same bytes for equal inputs.
 
-    The page asks nothing of the net: script, style and thumbnails stand in it. Equal inputs give equal bytes.
+    Pictures that do not open are shown as tiles with the reason; where there are no queries, epochs or
+    lambdas the page says so in their place.
 
     Args:
-        inputs: the pipeline's result tables and a way to its pictures.
-        folder: ``storage/reports/<dataset>/<backbone>/<recipe>``.
+        inputs: tables of one pipeline, see :class:`ReportInputs`.
+        folder: made if it is not there.
+
+    Returns:
+        The page, written beside and renamed.
 
     Raises:
-        OSError: the page cannot be written; one that was there stays.
+        OSError: it cannot be written; a page that was there before stays.
     """
+    return write_beside(folder / "index.html", page(inputs).encode())
+
+
+def page(inputs: ReportInputs) -> str:
+    """The report as HTML, as :func:`write_report` writes it."""
     every = ladders(inputs.own_evaluations, inputs.metrics)
     shown = _shown_ladder(inputs, every)
-    charts: dict[str, Chart] = {}
-    sections = [_ladder_sections(every, charts)]
-    sections.append(_training_section(inputs, charts))
-    sheets: list[Sheet] = []
-    if shown is not None:
-        sections.append(_query_section(inputs, shown, charts))
-        sheets = choose_sheets(inputs, shown)
-    pictures = thumbnails(
-        [image for sheet in sheets for image in _sheet_images(sheet, inputs.top)],
+    sheets = choose_sheets(inputs, shown) if shown else []
+    small = thumbnails(
+        (image for sheet in sheets for image in sheet.images),
         inputs.picture_path,
         budget=inputs.picture_budget,
         pixel_limit=inputs.pixel_limit,
     )
-    numbers = {image: number for number, image in enumerate(pictures.uris)}
-    sections.append(_sheets_section(inputs, shown, sheets, pictures, numbers))
-    return write_beside(
-        folder / "index.html", _page(inputs, every, sections, charts, pictures, numbers).encode()
+    drawn: dict[str, charts.Chart] = {}
+    evaluations = [_evaluation(inputs, ladder, place, drawn) for place, ladder in enumerate(every)]
+    numbers = {image: place for place, image in enumerate(small.uris)}
+    data = {
+        "charts": drawn,
+        "dark": charts.DARK_OF,
+        "pictures": list(small.uris.values()),
+        "queries": _listed_queries(inputs, shown),
+    }
+    trainings = _trainings(inputs, drawn)
+    weights = _lambdas(inputs, shown, drawn)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # A value must never close the script it stands in.
+    script = get_plotlyjs().replace("</script", "<\\/script")
+    return environment.from_string(_part("page.html")).render(
+        inputs=inputs,
+        style=Markup(_part("page.css")),
+        plotly=Markup(script),
+        script=Markup(_part("page.js")),
+        data=Markup(_json(data)),
+        made_at=_moment(inputs.made_at or _newest(inputs.own_evaluations)),
+        cards=_cards(inputs, every),
+        evaluations=evaluations,
+        galleries=_gallery_sizes(inputs),
+        trainings=trainings,
+        weights=weights,
+        bands=[
+            {
+                "name": band,
+                "sheets": [_sheet(sheet, small, numbers) for sheet in sheets if sheet.band == band],
+            }
+            for band in BANDS
+            if any(sheet.band == band for sheet in sheets)
+        ],
+        sheet_categories=sorted({sheet.category for sheet in sheets}),
+        shown=shown,
+        no_sheets=_no_sheets(inputs, every, shown, sheets),
+        methods=METHODS,
+        top=inputs.top,
     )
 
 
 def _shown_ladder(inputs: ReportInputs, every: Sequence[Ladder]) -> Ladder | None:
-    """The ladder whose queries are shown in pictures; None where the Combiner was not evaluated so."""
-    fitting = [
-        ladder
-        for ladder in every
-        if ladder.split == inputs.sheet_split
-        and inputs.sheet_protocol in (None, ladder.protocol)
-        and SHOWN_METHOD in ladder.evaluation_ids
-        and ladder.queries > 0
-    ]
-    return fitting[0] if fitting else None
+    """The ladder whose queries are shown in pictures: the first of the split the Combiner is part of."""
+    for ladder in every:
+        wanted = inputs.sheet_protocol in (None, ladder.protocol)
+        if ladder.split == inputs.sheet_split and wanted and SHOWN_METHOD in ladder.evaluation_ids:
+            return ladder
+    return None
 
 
-def _ladder_sections(every: Sequence[Ladder], charts: dict[str, Chart]) -> str:
+def _no_sheets(
+    inputs: ReportInputs, every: Sequence[Ladder], shown: Ladder | None, sheets: Sequence[Sheet]
+) -> str | None:
+    """Why no query is shown in pictures, or None."""
+    if sheets:
+        return None
     if not every:
-        return '<section><h2>The ladder</h2><p class="empty">There is no evaluation yet.</p></section>'
-    parts = ['<section id="ladder"><h2>The ladder</h2>']
-    parts.append(
-        '<p class="lead">Six ways to make a query of a picture and a sentence, from the plainest to the whole '
-        "method. Percent, with 95 % bootstrap intervals over queries.</p>"
-    )
-    for number, ladder in enumerate(every):
-        title = f"{ladder.split}, protocol {ladder.protocol}"
-        parts.append(f"<h3>{escape(title)}</h3>")
-        if not ladder.queries:
-            parts.append('<p class="empty">This evaluation has no queries, so there is nothing to show.</p>')
-            continue
-        parts.append(
-            f'<p class="facts">{ladder.queries:,} queries, {ladder.gallery_size:,} pictures searched</p>'
+        return "This pipeline was not evaluated yet: materialize its evaluation, then this report."
+    if shown is None:
+        under = f" under the {inputs.sheet_protocol} protocol" if inputs.sheet_protocol else ""
+        return f"The Combiner was not evaluated on {inputs.sheet_split}{under}, so there is no query to show."
+    if not shown.queries:
+        return (
+            f"The evaluation on {shown.split} has no queries: no triplet of that split was left whose "
+            "pictures all open. The data set's issues say which pictures are missing."
         )
-        parts.append(_ladder_table(ladder, title))
-        parts.append(_chart(charts, f"ladder-{number}", ladder_chart(ladder), f"The ladder on {title}"))
-        if len(ladder.categories) > 1:
-            metric = ladder.main_metrics[0]
-            parts.append(
-                _chart(
-                    charts,
-                    f"categories-{number}",
-                    category_chart(ladder, metric),
-                    f"{metric_label(metric)} by category on {title}",
+    return f"The rankings of the {shown.queries:,} queries on {shown.split} were not kept."
+
+
+def _evaluation(
+    inputs: ReportInputs, ladder: Ladder, place: int, drawn: dict[str, charts.Chart]
+) -> dict[str, Any]:
+    """One split and protocol as the page shows it; its charts go to ``drawn``."""
+    drawn[f"ladder-{place}"] = charts.ladder_chart(ladder)
+    curves = charts.recall_curves(ladder, inputs.rankings)
+    if curves:
+        drawn[f"recall-{place}"] = charts.recall_chart(curves)
+    metric = next((key for key in ladder.main_metrics if key != HEADLINE), None)
+    by_category = [key for key in ladder.main_metrics if key != HEADLINE]
+    charted = 1 < len(ladder.categories) <= CHARTED_CATEGORIES and metric is not None
+    if charted and metric is not None:
+        drawn[f"category-{place}"] = charts.category_chart(ladder, metric)
+    return {
+        "id": place,
+        "ladder": ladder,
+        "heads": [metric_label(key) for key in ladder.metrics],
+        "rows": [
+            {
+                "method": method,
+                "label": method_label(method),
+                "explanation": METHODS[method].explanation if method in METHODS else "",
+                "look": charts.method_look(method)[0],
+                "cells": [_cell(ladder, method, key) for key in ladder.metrics],
+                "categories": [
+                    _cell(ladder, method, key, category)
+                    for category in ladder.categories
+                    for key in by_category
+                ],
+            }
+            for method in ladder.methods
+        ],
+        "by_category": [metric_label(key) for key in by_category],
+        "charted": charted,
+        "curves": bool(curves),
+        "summary": _ladder_summary(ladder),
+        "recall_summary": _recall_summary(curves),
+    }
+
+
+def _cell(
+    ladder: Ladder, method: str, metric: tuple[str, int], category: str | None = None
+) -> dict[str, Any]:
+    """A figure split into value and interval, so that the page can set them apart."""
+    place = () if category is None else (category,)
+    figure = ladder.figure(method, metric, *place)
+    value, _, interval = figure.text().partition(" ")
+    return {
+        "value": value,
+        "interval": interval.strip("()"),
+        "best": figure.value is not None and figure.value == ladder.best(metric, *place),
+        "share": figure.value or 0.0,
+    }
+
+
+def _cards(inputs: ReportInputs, every: Sequence[Ladder]) -> list[dict[str, str]]:
+    """The main figures, for the top of the page."""
+    cards = []
+    first = every[0].protocol if every else None
+    for ladder in every:
+        figure = ladder.figure(SHOWN_METHOD, HEADLINE)
+        if ladder.protocol != first or figure.value is None:
+            continue
+        parts = " and ".join(metric_label(key) for key in ladder.main_metrics if key != HEADLINE)
+        interval = f"95 % interval {figure.low:.1f} to {figure.high:.1f}. " if figure.has_interval else ""
+        cards.append(
+            {
+                "name": f"Combiner, headline on {ladder.split}",
+                "value": f"{figure.value:.1f}",
+                "unit": "%",
+                "note": f"{interval}Mean of {parts}.",
+            }
+        )
+    gain = _gain(every[0]) if every else None
+    if gain is not None:
+        cards.append(
+            {
+                "name": f"Over the zero-shot sum on {every[0].split}",
+                "value": f"{gain:+.1f}".replace("-", "−"),
+                "unit": "points",
+                "note": "Headline of the Combiner less that of picture + caption with CLIP as it came.",
+            }
+        )
+    shown = _shown_ladder(inputs, every)
+    if shown is not None:
+        ranks = inputs.rankings.filter(pl.col("evaluation_id") == shown.evaluation_ids[SHOWN_METHOD])[
+            "target_rank"
+        ]
+        if len(ranks):
+            cards.append(
+                {
+                    "name": f"Median rank of the target on {shown.split}",
+                    "value": f"{statistics.median(ranks.to_list()):,.0f}",
+                    "unit": "",
+                    "note": f"Of {len(ranks):,} queries; {shown.gallery_size:,} pictures in the galleries.",
+                }
+            )
+    return cards
+
+
+def _gain(ladder: Ladder) -> float | None:
+    """Headline of the Combiner less that of the zero-shot sum, in points."""
+    ours, plain = (ladder.figure(method, HEADLINE).value for method in (SHOWN_METHOD, "sum"))
+    return None if ours is None or plain is None else ours - plain
+
+
+def _ladder_summary(ladder: Ladder) -> str:
+    """The ladder in a sentence, for those who do not see the chart."""
+    said = [
+        f"{method_label(method)} {figure.value:.1f}"
+        for method in ladder.methods
+        if (figure := ladder.figure(method, HEADLINE)).value is not None
+    ]
+    return f"Headline in percent on {ladder.split}: {', '.join(said)}." if said else "No figure was measured."
+
+
+def _recall_summary(curves: Mapping[str, Sequence[float]]) -> str:
+    said = [
+        f"{method_label(method)} {values[0]:.0f} to {values[-1]:.0f}" for method, values in curves.items()
+    ]
+    return f"Recall in percent from k = 1 to k = {charts.RECALL_DEPTH}: {', '.join(said)}."
+
+
+def _gallery_sizes(inputs: ReportInputs) -> list[dict[str, str]]:
+    """How many pictures each split's galleries hold, in total and by category."""
+    if inputs.galleries is None:
+        return []
+    found = []
+    splits = {"train": 0, "val": 1, "test": 2}
+    for split in sorted(inputs.galleries["split"].unique(), key=lambda name: (splits.get(name, 3), name)):
+        rows = inputs.galleries.filter(pl.col("split") == split)
+        sizes = rows.group_by("category", maintain_order=True).len().sort("category")
+        parts = ", ".join(f"{category} {size:,}" for category, size in sizes.iter_rows())
+        total = rows["image"].n_unique()
+        found.append(
+            {"split": split, "text": f"{total:,} pictures" + (f" ({parts})" if sizes.height > 1 else "")}
+        )
+    return found
+
+
+def _trainings(inputs: ReportInputs, drawn: dict[str, charts.Chart]) -> list[dict[str, str]]:
+    """Each stage's curve; its chart goes to ``drawn``."""
+    epochs = inputs.own_epochs
+    found = []
+    known = list(charts.STAGES)
+    stages = sorted(
+        epochs["stage"].unique(), key=lambda stage: (known.index(stage) if stage in known else 9, stage)
+    )
+    for place, stage in enumerate(stages):
+        rows = epochs.filter(pl.col("stage") == stage)
+        drawn[f"training-{place}"] = charts.training_chart(stage, rows)
+        best = charts.best_epoch(rows)
+        kept = ""
+        if best is not None:
+            score = rows.filter(pl.col("epoch") == best)["selection_metric"][0]
+            kept = f" Kept: epoch {best}, headline {score:.1f} % on val."
+        seconds = sum(rows["seconds"].to_list()) if "seconds" in rows.columns else 0.0
+        took = f", {_duration(seconds)}" if seconds else ""
+        first, last = rows["loss"][0], rows["loss"][-1]
+        found.append(
+            {
+                "chart": f"training-{place}",
+                "name": charts.STAGES.get(stage, stage),
+                "text": f"{rows.height:,} epochs{took}. Loss {first:.3f} to {last:.3f}.{kept}",
+            }
+        )
+    return found
+
+
+def _lambdas(inputs: ReportInputs, shown: Ladder | None, drawn: dict[str, charts.Chart]) -> str | None:
+    """What there is to say of lambda; its chart goes to ``drawn``. None where it was not kept."""
+    if shown is None:
+        return None
+    rankings = inputs.rankings.filter(pl.col("evaluation_id") == shown.evaluation_ids[SHOWN_METHOD])
+    weights = text_weights(inputs, rankings)
+    found: list[float] = []
+    missed: list[float] = []
+    for query, rank in rankings.select("query_id", "target_rank").iter_rows():
+        if query in weights:
+            (found if rank <= 10 else missed).append(weights[query])
+    if not found and not missed:
+        return None
+    drawn["lambda"] = charts.lambda_chart(found, missed)
+    everything = sorted([*found, *missed])
+    said = (
+        f"{len(everything):,} queries on {shown.split}: mean λ {statistics.fmean(everything):.2f}, "
+        f"from {everything[0]:.2f} to {everything[-1]:.2f}."
+    )
+    if found and missed:
+        said += (
+            f" Mean {statistics.fmean(found):.2f} where the target is in the top 10, "
+            f"{statistics.fmean(missed):.2f} elsewhere."
+        )
+    return said
+
+
+def _sheet(sheet: Sheet, small: Thumbnails, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """One sheet as the page shows it."""
+
+    def tile(image: str, said: str, **more: Any) -> dict[str, Any]:
+        return {
+            "image": image,
+            "number": numbers.get(image),
+            "reason": small.reasons.get(image),
+            "alt": said,
+            "target": image == sheet.target,
+            "reference": image == sheet.reference,
+            **more,
+        }
+
+    strips = []
+    for method, results in sheet.results.items():
+        tiles = [
+            tile(
+                result.image,
+                f"Rank {result.rank}{', the target' if result.image == sheet.target else ''}: {result.image}",
+                rank=result.rank,
+                score=f"{result.score:.3f}",
+            )
+            for result in results
+        ]
+        rank = sheet.ranks.get(method)
+        if rank is not None and not any(each["target"] for each in tiles):
+            tiles.append(
+                tile(
+                    sheet.target,
+                    f"Rank {rank:,}, the target: {sheet.target}",
+                    rank=rank,
+                    score=None,
+                    far=True,
                 )
             )
-    return "".join([*parts, "</section>"])
+        strips.append({"method": method, "label": method_label(method), "rank": rank, "tiles": tiles})
+    return {
+        "sheet": sheet,
+        "reference": tile(sheet.reference, f"Reference: {sheet.reference}"),
+        "target": tile(sheet.target, f"Target: {sheet.target}"),
+        "strips": strips,
+        "ranks": [(method_label(method), rank) for method, rank in sheet.ranks.items()],
+        "rank_text": _ordinal(sheet.target_rank),
+    }
 
 
-def _ladder_table(ladder: Ladder, title: str) -> str:
-    head = "".join(f'<th scope="col">{escape(metric_label(metric))}</th>' for metric in ladder.metrics)
-    rows = []
-    for method in ladder.methods:
-        explained = METHODS[method].explanation if method in METHODS else ""
-        cells = []
-        for metric in ladder.metrics:
-            figure = ladder.figure(method, metric)
-            best = figure.value is not None and figure.value == ladder.best(metric)
-            interval = f"<small>{figure.low:.1f} to {figure.high:.1f}</small>" if figure.has_interval else ""
-            value = "none" if figure.value is None else f"{figure.value:.1f}"
-            cells.append(f"<td{' class=best' if best else ''}>{value}{interval}</td>")
-        label = escape(method_label(method))
-        rows.append(
-            f'<tr><th scope="row">{label}<small>{escape(explained)}</small></th>{"".join(cells)}</tr>'
-        )
-    return (
-        f'<div class="wide"><table><caption class="unseen">{escape(title)}</caption>'
-        f'<thead><tr><th scope="col">Method</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
-
-
-def _training_section(inputs: ReportInputs, charts: dict[str, Chart]) -> str:
-    epochs = inputs.own_epochs
-    parts = ['<section id="training"><h2>Training</h2>']
-    for stage, name in STAGES.items():
-        mine = epochs.filter(pl.col("stage") == stage)
-        if mine.is_empty():
-            continue
-        kept = best_epoch(mine)
-        said = f"Loss and headline on val over {mine.height} epochs; epoch {kept} was kept."
-        parts.append(f'<h3>{escape(name)}</h3><p class="facts">{escape(said)}</p>')
-        parts.append(_chart(charts, f"training-{stage}", training_chart(stage, mine), f"{name}: {said}"))
-    if len(parts) == 1:
-        parts.append('<p class="empty">No training curve was kept.</p>')
-    return "".join([*parts, "</section>"])
-
-
-def _query_section(inputs: ReportInputs, shown: Ladder, charts: dict[str, Chart]) -> str:
-    parts = ['<section id="queries"><h2>Over all queries</h2><h3>Recall at k</h3>']
-    curves = recall_curves(shown, inputs.rankings)
-    parts.append(
-        _chart(charts, "recall", recall_chart(curves), "Recall at k of every method, k from 1 to 50")
-    )
+def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any]:
+    """Every query of the shown ladder, best first, with the target's rank by each method."""
+    if shown is None:
+        return {"methods": [], "rows": [], "total": 0}
     ordered = queries_in_order(inputs, shown.evaluation_ids[SHOWN_METHOD])
     weights = text_weights(inputs, ordered)
-    ranks = dict(ordered.select("query_id", "target_rank").iter_rows())
-    found = [
-        weight for query, weight in weights.items() if ranks.get(query, FOUND_WITHIN + 1) <= FOUND_WITHIN
-    ]
-    missed = [weight for query, weight in weights.items() if ranks.get(query, 0) > FOUND_WITHIN]
-    if found or missed:
-        parts.append(
-            "<h3>Lambda</h3><p class='facts'>How much the Combiner leans on the sentence (1) against the picture "
-            "(0), query by query.</p>"
+    ranks = []
+    for evaluation_id in shown.evaluation_ids.values():
+        own = inputs.rankings.filter(pl.col("evaluation_id") == evaluation_id)
+        ranks.append(dict(own.select("query_id", "target_rank").iter_rows()))
+    rows = []
+    for query, category, caption in (
+        ordered.head(LISTED_QUERIES).select("query_id", "category", "caption").iter_rows()
+    ):
+        weight = weights.get(query)
+        said = caption if len(caption) <= LISTED_CAPTION else f"{caption[:LISTED_CAPTION]}…"
+        rows.append(
+            [
+                query,
+                category,
+                said,
+                None if weight is None else round(weight, 3),
+                [each.get(query) for each in ranks],
+            ]
         )
-        parts.append(_chart(charts, "lambda", lambda_chart(found, missed), "Distribution of lambda"))
-    return "".join([*parts, "</section>"])
+    return {
+        "methods": [method_label(method) for method in shown.methods],
+        "shown": shown.methods.index(SHOWN_METHOD),
+        "rows": rows,
+        "total": ordered.height,
+    }
 
 
-def _sheets_section(
-    inputs: ReportInputs,
-    shown: Ladder | None,
-    sheets: Sequence[Sheet],
-    pictures: Thumbnails,
-    numbers: dict[str, int],
-) -> str:
-    parts = ['<section id="sheets"><h2>Queries in pictures</h2>']
-    if shown is None or not sheets:
-        said = f"The Combiner was not evaluated on {inputs.sheet_split}, or had no queries there."
-        return "".join([*parts, f'<p class="empty">{escape(said)}</p></section>'])
-    parts.append(
-        f'<p class="lead">The Combiner on {escape(shown.split)}: reference, what should differ, and the '
-        f"{inputs.top} best pictures. The picture meant is framed.</p>"
-    )
-    for band, (title, explained) in BANDS.items():
-        mine = [sheet for sheet in sheets if sheet.band == band]
-        if mine:
-            parts.append(f'<h3>{escape(title)}</h3><p class="facts">{escape(explained)}</p>')
-            parts += [_sheet(sheet, inputs.top, pictures, numbers) for sheet in mine]
-    return "".join([*parts, "</section>"])
+def _newest(evaluations: pl.DataFrame) -> datetime | str | None:
+    newest: Any = evaluations["created_at"].max()
+    return newest if newest is None or isinstance(newest, datetime) else str(newest)
 
 
-def _sheet(sheet: Sheet, top: int, pictures: Thumbnails, numbers: dict[str, int]) -> str:
-    results: Sequence[Result] = sheet.results[SHOWN_METHOD][:top]
-    tiles = "".join(
-        _tile(
-            result.image,
-            f"{result.rank}",
-            f"rank {result.rank}, score {result.score:.3f}"
-            + (", the target" if result.image == sheet.target else ""),
-            pictures,
-            numbers,
-            "target" if result.image == sheet.target else "",
-        )
-        for result in results
-    )
-    outside = ""
-    if all(result.image != sheet.target for result in results):
-        outside = _tile(
-            sheet.target, f"rank {sheet.target_rank:,}", "the target", pictures, numbers, "target apart"
-        )
-    others = ", ".join(f"{escape(method_label(method))} {rank:,}" for method, rank in sheet.ranks.items())
-    weight = "" if sheet.text_weight is None else f" · lambda {sheet.text_weight:.2f}"
-    reference = _tile(sheet.reference, "reference", "the reference", pictures, numbers, "reference")
-    return (
-        f'<article class="sheet"><header><blockquote>{escape(sheet.caption)}</blockquote>'
-        f'<p class="facts">{escape(sheet.category)} · query {escape(sheet.query_id)} · target at rank '
-        f"{sheet.target_rank:,}{weight}</p></header>"
-        f'<div class="tiles">{reference}<span class="arrow" aria-hidden="true">→</span>{tiles}{outside}</div>'
-        f'<p class="facts">Rank of the target by method: {others}</p></article>'
-    )
+def _moment(moment: datetime | str | None) -> str:
+    """A time for people, in the zone it was given in."""
+    if moment is None:
+        return "never"
+    return f"{moment:%d %B %Y, %H:%M} {moment.tzname() or 'UTC'}" if isinstance(moment, datetime) else moment
 
 
-def _tile(image: str, label: str, said: str, pictures: Thumbnails, numbers: dict[str, int], kind: str) -> str:
-    name = escape(f"{image}: {said}", quote=True)
-    if image in numbers:
-        face = f'<div class="face i{numbers[image]}" role="img" aria-label="{name}" title="{name}"></div>'
-    else:
-        reason = escape(pictures.reasons.get(image, "not shown"))
-        face = f'<div class="face none" role="img" aria-label="{name}">{reason}</div>'
-    return f'<figure class="tile {kind}">{face}<figcaption>{escape(label)}</figcaption></figure>'
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _sheet_images(sheet: Sheet, top: int) -> list[str]:
-    return [sheet.reference, sheet.target, *(result.image for result in sheet.results[SHOWN_METHOD][:top])]
+def _ordinal(rank: int) -> str:
+    ending = "th" if 10 <= rank % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
+    return f"{rank:,}{ending}"
 
 
-def _chart(charts: dict[str, Chart], name: str, chart: Chart, said: str) -> str:
-    charts[name] = chart
-    height = int(chart.get("layout", {}).get("height") or 320)
-    label = escape(said, quote=True)
-    return f'<div class="chart" id="{name}" role="img" aria-label="{label}" style="height:{height}px"></div>'
+def _json(value: Any) -> str:
+    """JSON that may stand within a script: nothing in it can close the script or open a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
-def _page(
-    inputs: ReportInputs,
-    every: Sequence[Ladder],
-    sections: Sequence[str],
-    charts: dict[str, Chart],
-    pictures: Thumbnails,
-    numbers: dict[str, int],
-) -> str:
-    title = f"{inputs.dataset} · {inputs.backbone} · {inputs.recipe}"
-    made = inputs.made_at or max(inputs.own_evaluations["created_at"].to_list(), default=None)
-    facts = {"evaluated": f"{made:%Y-%m-%d %H:%M} UTC" if made is not None else "never"}
-    for ladder in every:
-        facts.setdefault(f"queries on {ladder.split}", f"{ladder.queries:,}")
-    if inputs.galleries is not None:
-        sizes = inputs.galleries.group_by("split", "category", maintain_order=True).len()
-        facts |= {
-            f"{split} {category}": f"{count:,} pictures" for split, category, count in sizes.iter_rows()
-        }
-    facts |= dict(inputs.versions)
-    listed = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts.items()
-    )
-    faces = "".join(
-        f".i{numbers[image]}{{background-image:url({uri})}}" for image, uri in pictures.uris.items()
-    )
-    # "</" would end the script it stands in.
-    data = json.dumps({"charts": charts, "dark": dict(DARK_OF)}).replace("</", "<\\/")
-    links = "".join(
-        f'<a href="#{place}">{name}</a>'
-        for place, name in (
-            ("ladder", "Ladder"),
-            ("training", "Training"),
-            ("queries", "Queries"),
-            ("sheets", "Pictures"),
-        )
-    )
-    return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><link rel=icon href='data:,'>"
-        f"<style>{(PAGE / 'report.css').read_text(encoding='utf-8')}{faces}</style></head><body>"
-        f'<header class="top"><p class="kind">Composed image retrieval</p><h1>{escape(title)}</h1>'
-        f'<dl class="about">{listed}</dl><nav aria-label="Sections">{links}'
-        "<button type=button id=theme aria-pressed=false>Dark</button></nav></header>"
-        f"<main>{''.join(sections)}</main>"
-        f"<script>{get_plotlyjs()}</script>"
-        f'<script type="application/json" id="data">{data}</script>'
-        f"<script>{(PAGE / 'report.js').read_text(encoding='utf-8')}</script></body></html>"
-    )
+def _part(name: str) -> str:
+    """A part of the page that lies beside this module."""
+    return (files("cir_assets.reporting") / "page" / name).read_text(encoding="utf-8")

@@ -1,0 +1,205 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+
+  /* Pictures: each is in the file once and may be shown in several places. */
+  for (const image of document.querySelectorAll("img[data-picture]")) {
+    image.src = data.pictures[Number(image.dataset.picture)];
+  }
+
+  /* Charts: drawn when first seen, drawn anew when the colours change. */
+  const drawn = new Set();
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const inTheme = (value) => {
+    if (typeof value === "string") return isDark() && value in data.dark ? data.dark[value] : value;
+    if (Array.isArray(value)) return value.map(inTheme);
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, inTheme(each)]));
+    }
+    return value;
+  };
+  const narrow = () => innerWidth < 560;
+  const draw = (place) => {
+    const chart = inTheme(data.charts[place.dataset.chart]);
+    chart.layout.autosize = true;
+    if (narrow()) chart.layout.font.size = 11;
+    if (!drawn.has(place)) place.replaceChildren();
+    drawn.add(place);
+    Plotly.react(place, chart.data, chart.layout, { responsive: true, displayModeBar: false });
+  };
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting && !drawn.has(entry.target)) {
+        draw(entry.target);
+        seen.unobserve(entry.target);
+      }
+    }
+  }, { rootMargin: "400px" });
+  for (const place of document.querySelectorAll("[data-chart]")) seen.observe(place);
+  addEventListener("beforeprint", () => document.querySelectorAll("[data-chart]").forEach(draw));
+
+  /* Light, dark, or as the system has it. */
+  const themes = [["", "Auto", "as the system has them"], ["light", "Light", "light"], ["dark", "Dark", "dark"]];
+  const button = document.getElementById("theme");
+  const recolour = () => {
+    for (const swatch of document.querySelectorAll(".swatch")) {
+      swatch.dataset.light ??= swatch.style.getPropertyValue("--colour").trim();
+      swatch.style.setProperty("--colour", inTheme(swatch.dataset.light));
+    }
+    drawn.forEach(draw);
+  };
+  const choose = (name) => {
+    const [value, label, said] = themes.find(([each]) => each === name) ?? themes[0];
+    if (value) root.dataset.theme = value; else delete root.dataset.theme;
+    document.getElementById("theme-name").textContent = label;
+    button.setAttribute("aria-label", `Colours: ${said}`);
+    recolour();
+  };
+  /* A page opened from a file may be refused storage; then the choice lasts as long as the page. */
+  const kept = { get: () => { try { return localStorage.getItem("theme") ?? ""; } catch { return ""; } },
+    set: (value) => { try { localStorage.setItem("theme", value); } catch { /* not kept */ } } };
+  button.addEventListener("click", () => {
+    const now = themes.findIndex(([value]) => value === (root.dataset.theme ?? ""));
+    const next = themes[(now + 1) % themes.length][0];
+    kept.set(next);
+    choose(next);
+  });
+  system.addEventListener("change", recolour);
+  choose(kept.get());
+
+  /* Tabs, by mouse and by arrow keys. */
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  const open = (chosen) => {
+    for (const tab of tabs) {
+      const on = tab === chosen;
+      tab.setAttribute("aria-selected", String(on));
+      tab.tabIndex = on ? 0 : -1;
+      document.getElementById(tab.getAttribute("aria-controls")).hidden = !on;
+    }
+  };
+  tabs.forEach((tab, place) => {
+    tab.addEventListener("click", () => open(tab));
+    tab.addEventListener("keydown", (event) => {
+      const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: tabs.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      const next = tabs[(to + tabs.length) % tabs.length];
+      next.focus();
+      open(next);
+    });
+  });
+  if (tabs.length) open(tabs[0]);
+
+  const wordsOf = (text) => text.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+  const holds = (caption, words) => words.every((word) => caption.includes(word));
+  const counted = (count, of) => (count === of ? `${of.toLocaleString("en")} queries` : `${count.toLocaleString("en")} of ${of.toLocaleString("en")} queries`);
+
+  /* Sheets: filtered in place. */
+  const filters = document.getElementById("filters");
+  if (filters) {
+    const sheets = [...document.querySelectorAll(".sheet")];
+    const filter = () => {
+      const band = filters.elements.band.value;
+      const category = filters.elements.category?.value ?? "";
+      const words = wordsOf(filters.elements.words.value);
+      let shown = 0;
+      for (const sheet of sheets) {
+        const of = sheet.closest(".band").dataset.band;
+        sheet.hidden = !((!band || of === band) && (!category || sheet.dataset.category === category)
+          && holds(sheet.dataset.words.toLocaleLowerCase(), words));
+        shown += sheet.hidden ? 0 : 1;
+      }
+      for (const each of document.querySelectorAll(".band")) each.hidden = !each.querySelector(".sheet:not([hidden])");
+      document.getElementById("filtered").textContent = counted(shown, sheets.length);
+    };
+    filters.addEventListener("input", filter);
+    filter();
+  }
+
+  /* The list of all queries: searched and ordered here, a page at a time. Text only, never markup. */
+  const list = document.getElementById("list");
+  const { methods, rows, total, shown } = data.queries;
+  if (!rows.length) {
+    const none = document.createElement("p");
+    none.className = "notice";
+    none.textContent = "There is no query to list.";
+    list.replaceChildren(none);
+    return;
+  }
+  const search = document.getElementById("search");
+  const LENGTH = 25;
+  let page = 0;
+  const made = (tag, text, className) => {
+    const element = document.createElement(tag);
+    if (text !== undefined) element.textContent = text;
+    if (className) element.className = className;
+    return element;
+  };
+  const category = search.elements.category;
+  for (const name of [...new Set(rows.map((row) => row[1]))].sort()) category.add(new Option(name, name));
+  if (category.options.length < 3) category.closest("label").hidden = true;
+  const plain = methods.indexOf("Sum");
+  if (plain < 0) for (const value of ["gained", "lost"]) search.elements.order.querySelector(`[value=${value}]`).remove();
+  const heads = made("tr");
+  for (const [place, text] of ["Query", "λ", ...methods].entries()) {
+    const head = made("th", text, place ? "number" : "");
+    head.scope = "col";
+    heads.append(head);
+  }
+  list.querySelector("thead").append(heads);
+  const sheetOf = new Map([...document.querySelectorAll(".sheet")].map((sheet) => [sheet.dataset.query, sheet.id]));
+  const captions = rows.map((row) => row[2].toLocaleLowerCase());
+  const order = {
+    best: (a, b) => a - b,
+    worst: (a, b) => b - a,
+    gained: (a, b) => gain(b) - gain(a) || a - b,
+    lost: (a, b) => gain(a) - gain(b) || a - b,
+  };
+  /* Places gained count in proportion: from 100 to 10 is as much as from 10 to 1. */
+  const gain = (place) => Math.log((rows[place][4][plain] ?? 1) / rows[place][4][shown]);
+  const refresh = () => {
+    const form = search.elements;
+    const words = wordsOf(form.words.value);
+    const low = Number(form.low.value) || 1;
+    const high = Number(form.high.value) || Infinity;
+    const found = [];
+    rows.forEach((row, place) => {
+      const rank = row[4][shown];
+      if (rank >= low && rank <= high && (!form.category.value || row[1] === form.category.value)
+        && holds(captions[place], words)) found.push(place);
+    });
+    found.sort(order[form.order.value]);
+    const last = Math.max(0, Math.ceil(found.length / LENGTH) - 1);
+    page = Math.min(page, last);
+    list.querySelector("tbody").replaceChildren(...found.slice(page * LENGTH, (page + 1) * LENGTH).map((place) => {
+      const [query, group, caption, weight, ranks] = rows[place];
+      const line = made("tr");
+      const first = made("td", caption);
+      const under = made("small", `${group} · ${query}`);
+      if (sheetOf.has(query)) {
+        const link = made("a", "in pictures");
+        link.href = `#${sheetOf.get(query)}`;
+        link.addEventListener("click", () => { filters.reset(); filters.dispatchEvent(new Event("input")); });
+        under.append(" · ", link);
+      }
+      first.append(under);
+      line.append(first, made("td", weight === null ? "–" : weight.toFixed(2), "number"));
+      for (const rank of ranks) {
+        line.append(made("td", rank === null ? "–" : rank.toLocaleString("en"), rank !== null && rank <= 10 ? "number hit" : "number"));
+      }
+      return line;
+    }));
+    const less = rows.length < total ? ` (the first ${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")})` : "";
+    search.querySelector("output").textContent = counted(found.length, rows.length) + less;
+    list.querySelector(".pages span").textContent = `page ${page + 1} of ${last + 1}`;
+    list.querySelector("[data-step='-1']").disabled = page === 0;
+    list.querySelector("[data-step='1']").disabled = page === last;
+  };
+  search.addEventListener("input", () => { page = 0; refresh(); });
+  for (const step of list.querySelectorAll("[data-step]")) {
+    step.addEventListener("click", () => { page += Number(step.dataset.step); refresh(); });
+  }
+  refresh();
+})();
