@@ -1,4 +1,4 @@
-"""Relative captions as models read them: FashionIQ's two joined, CIRR's one as it stands (METHOD, captions).
+"""Relative captions as models read them: FashionIQ's two joined, CIRR's one as it stands.
 
 Captions that say nothing are kept, as the reference implementation keeps them and published figures count
 them; ``caption_issues`` reports them. ``without_placeholders`` leaves them out where a user asks for it.

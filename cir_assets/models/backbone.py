@@ -99,7 +99,7 @@ class Backbone:
         """Raw text features (b, D), differentiable; padded to the longest of the batch, no further.
 
         The text tower is causal and pools at the first end token, so what follows it is never seen and
-        cutting the batch changes features by float32 rounding only (METHOD, captions).
+        cutting the batch changes features by float32 rounding only.
         """
         longest = max(len(ids) for ids in tokens)
         end = self.tokenizer.eos_token_id
