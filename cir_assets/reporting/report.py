@@ -218,7 +218,7 @@ def _cards(inputs: ReportInputs, every: Sequence[Ladder]) -> list[dict[str, str]
         cards.append(
             {
                 "name": f"Over the zero-shot sum on {every[0].split}",
-                "value": f"{gain:+.1f}".replace("-", "−"),
+                "value": f"{gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
                 "unit": "points",
                 "note": "Headline of the Combiner less that of picture + caption with CLIP as it came.",
             }
