@@ -44,6 +44,7 @@ _METHOD_LOOKS: Mapping[str, tuple[str, str, str]] = {
 }
 """Method -> colour, dash and marker: told apart without seeing colours too."""
 
+_HATCHINGS = {"square": ".", "diamond": "/", "triangle-up": "\\", "cross": "x"}
 _METRIC_LOOKS = (("#3b6fb0", "diamond"), ("#a16207", "square"), ("#7c4dab", "triangle-up"))
 _STAGE_LOOKS = {"text_encoder": "#7c4dab", "combiner": "#0f766e", "combiner_frozen_clip": "#c2570c"}
 STAGES: Mapping[str, str] = {
@@ -96,7 +97,7 @@ def ladder_chart(ladder: Ladder) -> Chart:
             )
         )
     _lay_out(figure, height=90 + 58 * max(lines, 1))
-    figure.update_xaxes(range=[0, 100], ticksuffix=" %", dtick=20)
+    figure.update_xaxes(range=[-0.5, 101.5], tick0=0, ticksuffix=" %", dtick=20)
     figure.update_yaxes(
         tickvals=[lines - 1 - line for line in range(lines)],
         ticktext=[html.escape(method_label(method)) for method in ladder.methods],
@@ -156,7 +157,7 @@ def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
     _lay_out(figure, height=420)
     ticks = [1, 2, 5, 10, 20, 50]
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=list(map(str, ticks)), title="k", range=[0, 1.7])
-    figure.update_yaxes(range=[0, 101], ticksuffix=" %", title="recall at k")
+    figure.update_yaxes(range=[0, 101.5], ticksuffix=" %", title="recall at k")
     figure.update_layout(hovermode="x unified")
     return _plain(figure)
 
@@ -185,13 +186,13 @@ def category_chart(ladder: Ladder, metric: tuple[str, int]) -> Chart:
                     "width": 3,
                 },
                 name=html.escape(method_label(method)),
-                marker={"color": colour, "pattern": {"shape": _pattern(symbol), "size": 5, "solidity": 0.25}},
+                marker={"color": colour, "pattern": _hatching(_HATCHINGS.get(symbol, ""))},
                 customdata=[[point.text()] for _, point in points],
                 hovertemplate="%{x}: <b>%{customdata[0]}</b><extra>%{fullData.name}</extra>",
             )
         )
     _lay_out(figure, height=380)
-    figure.update_yaxes(range=[0, 101], ticksuffix=" %", title=metric_label(metric))
+    figure.update_yaxes(range=[0, 101.5], ticksuffix=" %", title=metric_label(metric))
     figure.update_xaxes(showgrid=False)
     figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0.08)
     return _plain(figure)
@@ -283,7 +284,7 @@ def lambda_chart(found: Sequence[float], missed: Sequence[float]) -> Chart:
                 marker={
                     "color": colour,
                     "line": {"color": PAPER, "width": 1},
-                    "pattern": {"shape": shape, "size": 5, "solidity": 0.25},
+                    "pattern": _hatching(shape),
                 },
                 customdata=[f"{place / 40:.3f} to {(place + 1) / 40:.3f}" for place in range(40)],
                 hovertemplate="λ %{customdata}: <b>%{y:,}</b> queries<extra>%{fullData.name}</extra>",
@@ -295,9 +296,16 @@ def lambda_chart(found: Sequence[float], missed: Sequence[float]) -> Chart:
         mean = statistics.fmean(everything)
         figure.add_vline(x=mean, line={"color": INK, "dash": "dot", "width": 1.5})
         figure.add_annotation(
-            x=mean, y=1.0, yref="paper", yanchor="bottom", text=f"mean {mean:.2f}", showarrow=False
+            x=mean,
+            y=1.0,
+            yref="paper",
+            yanchor="top",
+            text=f"mean {mean:.2f}",
+            showarrow=False,
+            xanchor="left" if mean < 0.8 else "right",
+            bgcolor=PAPER,
         )
-    figure.update_layout(barmode="stack", bargap=0)
+    figure.update_layout(barmode="stack", bargap=0, legend={"traceorder": "normal"})
     figure.update_xaxes(range=[0, 1], title="λ   (0: the picture's feature, 1: the text's)", showgrid=False)
     figure.update_yaxes(title="queries")
     return _plain(figure)
@@ -317,8 +325,9 @@ def _lay_out(figure: go.Figure, height: int) -> None:
         dragmode=False,
     )
     axes = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "automargin": True}
-    figure.update_xaxes(**axes, title={"standoff": 8})
-    figure.update_yaxes(**axes, title={"standoff": 8})
+    title = {"standoff": 8, "font": {"size": 12, "color": MUTED}}
+    figure.update_xaxes(**axes, title=title)
+    figure.update_yaxes(**axes, title=title)
 
 
 def _plain(figure: go.Figure) -> Chart:
@@ -332,5 +341,6 @@ def _above(low: float | None, high: float | None) -> float:
     return 0.0 if low is None or high is None else max(0.0, high - low)
 
 
-def _pattern(symbol: str) -> str:
-    return {"square": ".", "diamond": "/", "triangle-up": "\\", "cross": "x"}.get(symbol, "")
+def _hatching(shape: str) -> dict[str, Any]:
+    """Fine lines over a bar's colour, so that bars are told apart without seeing colours too."""
+    return {"shape": shape, "fillmode": "overlay", "fgcolor": PAPER, "size": 7, "solidity": 0.14}

@@ -176,7 +176,10 @@
     list.querySelector("tbody").replaceChildren(...found.slice(page * LENGTH, (page + 1) * LENGTH).map((place) => {
       const [query, group, caption, weight, ranks] = rows[place];
       const line = made("tr");
-      const first = made("td", caption);
+      const first = made("td");
+      const said = made("span", caption, "said-short");
+      said.title = caption;
+      first.append(said);
       const under = made("small", `${group} · ${query}`);
       if (sheetOf.has(query)) {
         const link = made("a", "in pictures");

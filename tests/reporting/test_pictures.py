@@ -1,0 +1,121 @@
+"""Thumbnails and contact sheet: every kind of picture file gives a tile, or the reason why not."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from cir_assets.models.decoding import UnreadablePicture
+from cir_assets.reporting.inputs import ReportInputs
+from cir_assets.reporting.pictures import (
+    contact_sheet,
+    small_picture,
+    thumbnails,
+    write_beside,
+    write_contact_sheet,
+)
+
+LIMIT = 1_000_000
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16"])
+def test_a_picture_of_any_mode_becomes_a_small_rgb_picture(mode: str, tmp_path: Path) -> None:
+    file = tmp_path / ("a.tiff" if mode in ("CMYK", "I;16") else "a.png")
+    Image.new(mode, (300, 150)).save(file)
+    small = small_picture(file, 60, LIMIT)
+    assert (small.mode, small.size) == ("RGB", (60, 30))
+
+
+def test_what_is_see_through_is_shown_on_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(tmp_path / "a.png")
+    assert small_picture(tmp_path / "a.png", 20, LIMIT).getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (80, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert small_picture(tmp_path / "a.jpg", 80, LIMIT).size == (40, 80)
+
+
+def test_each_kind_of_broken_picture_has_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture at all")
+    Image.new("RGB", (2000, 1000)).save(tmp_path / "huge.png")
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    whole = io.BytesIO()
+    Image.effect_noise((64, 64), 80).save(whole, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(whole.getvalue()[:900])
+    for name, reason in (
+        ("text.jpg", "cannot identify"),
+        ("huge.png", "more than the limit"),
+        ("dot.png", "too few"),
+        ("cut.jpg", "truncated"),
+        ("none.png", "no such file"),
+    ):
+        with pytest.raises(UnreadablePicture, match=reason) as error:
+            small_picture(tmp_path / name, 64, LIMIT)
+        assert str(tmp_path) not in str(error.value)
+    with pytest.raises(UnreadablePicture, match="has no file"):
+        small_picture(None, 64, LIMIT)
+
+
+def test_thumbnails_keep_to_their_budget_and_each_picture_is_there_once(tmp_path: Path) -> None:
+    for number in range(12):
+        Image.effect_noise((400, 300), 90).convert("RGB").save(tmp_path / f"{number}.png")
+    asked = [*map(str, range(12)), *map(str, range(12)), "gone"]
+
+    def path(image: str) -> Path:
+        return tmp_path / f"{image}.png"
+
+    roomy = thumbnails(asked, path, budget=10_000_000, pixel_limit=LIMIT)
+    tight = thumbnails(asked, path, budget=60_000, pixel_limit=LIMIT)
+    assert list(roomy.uris) == list(map(str, range(12)))
+    assert list(roomy.reasons) == ["gone"]
+    assert sum(map(len, tight.uris.values())) <= 60_000 < sum(map(len, roomy.uris.values()))
+    head, _, content = tight.uris["0"].partition(",")
+    assert head == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as shown:
+        assert shown.width > shown.height
+
+
+def test_the_contact_sheet_is_a_png_with_a_row_a_query(inputs: ReportInputs, tmp_path: Path) -> None:
+    heights = []
+    for each in (1, 2):
+        file = write_contact_sheet(inputs, tmp_path / "deep" / f"{each}.png", each=each)
+        with Image.open(file) as sheet:
+            assert (sheet.format, sheet.mode) == ("PNG", "RGB")
+            heights.append(sheet.height)
+    assert heights[0] < heights[1] < 2 * heights[0]
+    assert [file.name for file in (tmp_path / "deep").iterdir() if file.name.startswith(".")] == []
+
+
+def test_a_contact_sheet_of_missing_pictures_and_endless_captions_is_still_drawn(
+    inputs: ReportInputs, tmp_path: Path
+) -> None:
+    endless = inputs.rankings.with_columns(caption=pl.lit("w" * 5000 + " 裙子 \n <b>"))
+    given = replace(inputs, rankings=endless, picture_path=lambda image: None)
+    with Image.open(write_contact_sheet(given, tmp_path / "sheet.png")) as sheet:
+        colours = sheet.getcolors(1 << 20)
+    assert colours is not None
+    assert (0xE9, 0xE6, 0xDE) in {colour for _, colour in colours}
+
+
+def test_a_contact_sheet_without_queries_says_so() -> None:
+    sheet = contact_sheet([], "shop", lambda image: None)
+    assert len(sheet.getcolors(1 << 20) or []) > 2
+
+
+def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    file = write_beside(tmp_path / "page.html", b"first")
+    blocked = tmp_path / "folder"
+    (blocked / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"cannot write .*folder .*unchanged"):
+        write_beside(blocked, b"second")
+    assert file.read_bytes() == b"first"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "page.html"]
