@@ -25,19 +25,11 @@ class ModelMismatch(ValueError):
 def save_text_encoder(folder: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
     """Write the text encoder's weights, its configuration and its tokenizer into an existing folder.
 
-    ``model.safetensors`` holds ``text_model.*`` and ``text_projection.*`` under transformers' names: it loads
-    into ``CLIPTextModelWithProjection``.
+    ``model.safetensors`` holds them under the network's own names: of CLIP, ``text_model.*`` and
+    ``text_projection.*``, which load into transformers' ``CLIPTextModelWithProjection``.
     """
     save_file(backbone.text_state_dict(), folder / WEIGHTS)
-    backbone.tokenizer.save_pretrained(folder)
-    text_config = backbone.model.config.text_config.to_dict()
-    text_config |= {
-        "architectures": ["CLIPTextModelWithProjection"],
-        "model_type": "clip_text_model",
-        "projection_dim": backbone.feature_dimension,
-        "cir_assets": {**about, "backbone": backbone.weights_digest},
-    }
-    _write_json(folder / CONFIG, text_config)
+    backbone.save_text_companions(folder, {**about, "backbone": backbone.weights_digest})
 
 
 def load_text_encoder(folder: Path, backbone: Backbone) -> None:

@@ -14,16 +14,23 @@ class BackboneSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["embedded", "folder", "hub"] = Field(
-        description="embedded: shipped with this package; folder: a local folder; hub: the Hugging Face Hub."
+    kind: Literal["embedded", "folder", "hub", "open_clip"] = Field(
+        description=(
+            "embedded: shipped with this package; folder: a local folder; hub: the Hugging Face Hub; open_clip: "
+            "a model of open_clip, an optional extra."
+        )
     )
     place: str = Field(
         description=(
             "embedded: its name (tiny_clip); folder: a path; hub: a repository such as "
-            "openai/clip-vit-base-patch32."
+            "openai/clip-vit-base-patch32; open_clip: an architecture such as RN50x4."
         )
     )
     revision: str | None = Field(default=None, description="Hub only: the commit, tag or branch to pin.")
+    pretrained: str | None = Field(
+        default=None,
+        description="open_clip only: the tag of its weights (openai), or the path of a weights file.",
+    )
     padding: Padding = Field(
         default="targetpad",
         description="How pictures are padded before they are resized; targetpad is the paper's.",
@@ -33,7 +40,12 @@ class BackboneSettings(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _revision_belongs_to_the_hub(self) -> BackboneSettings:
+    def _keys_belong_to_the_kind(self) -> BackboneSettings:
         if self.revision is not None and self.kind != "hub":
             raise ValueError(f"revision is for kind: hub; kind: {self.kind} has none, remove it")
+        if (self.pretrained is not None) != (self.kind == "open_clip"):
+            raise ValueError(
+                "pretrained names the weights of kind: open_clip, such as openai; it is needed there and nowhere "
+                "else"
+            )
         return self

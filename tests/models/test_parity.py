@@ -12,7 +12,6 @@ from PIL import Image
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from cir_assets.models.backbone import STRAIGHT_QUOTES
 from cir_assets.models.preprocessing import normalise, prepare_picture
 from cir_assets.models.saving import (
     ModelMismatch,
@@ -22,6 +21,7 @@ from cir_assets.models.saving import (
     save_combiner,
 )
 from cir_assets.models.settings import Padding
+from cir_assets.models.transformers_backbone import STRAIGHT_QUOTES
 
 
 @pytest.mark.parametrize("padding", ["targetpad", "squarepad", "clip"])

@@ -74,13 +74,14 @@ def test_each_distinct_variant_is_encoded_once_however_many_epochs(
     backbone: Backbone, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[tuple[int, ...]] = []
-    encode = Backbone.encode_texts
+    kind = type(backbone)
+    encode = kind.encode_texts
 
     def counted(self: Backbone, tokens: Sequence[Sequence[int]]) -> Tensor:
         encoded.extend(tuple(ids) for ids in tokens)
         return encode(self, tokens)
 
-    monkeypatch.setattr(Backbone, "encode_texts", counted)
+    monkeypatch.setattr(kind, "encode_texts", counted)
     train(backbone, problem, tmp_path, epochs=3)
     variants = {caption for captions in problem.triplets.captions for caption in captions}
     assert len(encoded) == len(variants) + len(set(problem.validation.captions))
