@@ -45,4 +45,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+# Apart from the rest: beside a build of torch for the CPU, the registry's torchvision breaks what imports it.
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --constraint constraints.txt --target $(VENV)/open_clip \
+		open_clip_torch torchvision timm ftfy wcwidth
 	touch $@

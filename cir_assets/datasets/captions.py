@@ -7,6 +7,7 @@ them; ``caption_issues`` reports them. ``without_placeholders`` leaves them out 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import polars as pl
 
@@ -41,10 +42,13 @@ def evaluation_caption(captions: Sequence[str]) -> str:
     raise ValueError(f"a triplet has one or two relative captions, this one has {len(captions)}")
 
 
-def training_captions(captions: Sequence[str]) -> list[str]:
+def training_captions(
+    captions: Sequence[str], variants: Literal["paper", "joined", "evaluation"] = "paper"
+) -> list[str]:
     """List the variants one is drawn from in training, with equal probability, anew each epoch.
 
-    Of two captions a and b: "{A} and {b}", "{B} and {a}", "{A}", "{B}"; of one caption, that caption.
+    Of two captions a and b they are, for "paper", "{A} and {b}", "{B} and {a}", "{A}", "{B}"; for "joined" the
+    first two; for "evaluation" the first, as queries are evaluated. Of one caption, that caption.
 
     Raises:
         ValueError: as ``evaluation_caption``.
@@ -52,12 +56,13 @@ def training_captions(captions: Sequence[str]) -> list[str]:
     if len(captions) != 2:
         return [evaluation_caption(captions)]
     first, second = captions
-    return [
+    every = [
         _joined(first, second),
         _joined(second, first),
         strip_caption(first).capitalize(),
         strip_caption(second).capitalize(),
     ]
+    return every[: {"paper": 4, "joined": 2, "evaluation": 1}[variants]]
 
 
 def variant_for_draw(draw: float) -> int:

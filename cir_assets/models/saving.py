@@ -15,6 +15,7 @@ from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
 
 WEIGHTS = "model.safetensors"
+IMAGE_WEIGHTS = "image_encoder.safetensors"
 CONFIG = "config.json"
 
 
@@ -22,24 +23,32 @@ class ModelMismatch(ValueError):
     """A saved model that does not fit what it is to be used with; the message names both sides."""
 
 
-def save_text_encoder(folder: Path, backbone: Backbone, about: Mapping[str, Any]) -> None:
+def save_text_encoder(
+    folder: Path, backbone: Backbone, about: Mapping[str, Any], *, with_image_encoder: bool = False
+) -> None:
     """Write the text encoder's weights, its configuration and its tokenizer into an existing folder.
+
+    With the image encoder, where it was tuned too, as ``image_encoder.safetensors``.
 
     ``model.safetensors`` holds them under the network's own names: of CLIP, ``text_model.*`` and
     ``text_projection.*``, which load into transformers' ``CLIPTextModelWithProjection``.
     """
     save_file(backbone.text_state_dict(), folder / WEIGHTS)
+    if with_image_encoder:
+        save_file(backbone.image_state_dict(), folder / IMAGE_WEIGHTS)
     backbone.save_text_companions(folder, {**about, "backbone": backbone.weights_digest})
 
 
 def load_text_encoder(folder: Path, backbone: Backbone) -> None:
-    """Put a saved text encoder into its backbone.
+    """Put a saved text encoder into its backbone, and the image encoder that was tuned with it, if any.
 
     Raises:
         ModelMismatch: when it was tuned from another backbone.
     """
     try:
         backbone.load_text_state_dict(_weights(folder))
+        if (folder / IMAGE_WEIGHTS).is_file():
+            backbone.load_image_state_dict(load_file(folder / IMAGE_WEIGHTS))
     except ValueError as error:
         raise ModelMismatch(f"{folder}: {error}") from error
 
@@ -94,25 +103,6 @@ def combiner_from_state(state: Mapping[str, torch.Tensor]) -> Combiner:
             "image_projection_layer, combiner_layer, output_layer, dynamic_scalar.0 and dynamic_scalar.3"
         ) from error
     return combiner.eval()
-
-
-def import_published_combiner(checkpoint: Path) -> tuple[Combiner, int]:
-    """A Combiner and its epoch from a reference checkpoint ``{"epoch": int, "Combiner": state_dict}``.
-
-    Nothing in the file is executed: it is read as plain tensors only.
-
-    Raises:
-        ModelMismatch: when the file is something else.
-    """
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        state, epoch = content["Combiner"], int(content["epoch"])
-    except Exception as error:
-        raise ModelMismatch(
-            f"{checkpoint} is not a published Combiner checkpoint, a file of plain tensors with the keys 'epoch' "
-            f"and 'Combiner' ({type(error).__name__}: {error})"
-        ) from error
-    return combiner_from_state({name: value.float() for name, value in state.items()}), epoch
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -49,3 +49,49 @@ class BackboneSettings(BaseModel):
                 "else"
             )
         return self
+
+
+class ModelsOf(BaseModel):
+    """Models that another data set's pipeline trains, to be evaluated on this one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = Field(description="The data set they are trained on.", min_length=1)
+    recipe: str = Field(description="The recipe there: of its recipes or its checkpoints.", min_length=1)
+    encoder: Literal["text", "image", "both"] = Field(
+        default="text", description="Which encoder stage 1 trains there; it must say the same."
+    )
+
+
+class PublishedCheckpoints(BaseModel):
+    """Files of the reference implementation, evaluated without training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text_encoder: str | None = Field(
+        default=None, description="Stage 1: a file {'epoch': int, 'CLIP': parameters}.", min_length=1
+    )
+    combiner: str | None = Field(
+        default=None,
+        description="Stage 2 on that text encoder: a file {'epoch': int, 'Combiner': parameters}.",
+        min_length=1,
+    )
+    combiner_frozen_clip: str | None = Field(
+        default=None, description="Stage 2 on CLIP as it came: a file of the same form.", min_length=1
+    )
+    encoder: Literal["text", "image", "both"] = Field(
+        default="text",
+        description="Which of CLIP's encoders the file of stage 1 tuned; with image or both pictures are encoded anew.",
+    )
+
+    @model_validator(mode="after")
+    def _names_something_usable(self) -> PublishedCheckpoints:
+        if self.text_encoder is None and self.combiner_frozen_clip is None:
+            raise ValueError(
+                "name the files: text_encoder (and combiner), combiner_frozen_clip, or all three"
+            )
+        if self.combiner is not None and self.text_encoder is None:
+            raise ValueError(
+                "combiner belongs to a tuned text_encoder: name that file too, or call it combiner_frozen_clip"
+            )
+        return self

@@ -52,6 +52,15 @@ class Validation:
             for group in groups
         ]
 
+    def on(self, features: Tensor) -> Validation:
+        """The same queries over other features (N, D) of the same pictures, as of an encoder in training."""
+        return Validation(self._groups, features, self.protocol)
+
+    def rows(self) -> Tensor:
+        """Every row of the feature matrix that is ranked or asked about, each once; int64, ascending."""
+        named = [self.reference, *(torch.from_numpy(group.gallery) for group in self._groups)]
+        return torch.from_numpy(np.unique(torch.cat(named).numpy()))
+
     def __len__(self) -> int:
         """How many queries there are."""
         return len(self.captions)

@@ -13,7 +13,7 @@ from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
 from cir_assets.progress import ProgressFactory, terminal_progress
 from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_epochs
-from cir_assets.training.losses import contrastive_loss
+from cir_assets.training.negatives import TargetLoss
 from cir_assets.training.settings import CombinerSettings
 from cir_assets.training.triplets import TrainingTriplets, epoch_batches
 
@@ -55,8 +55,10 @@ def train_combiner(
         settings.dropout,
     ).to(device)
     mixed = settings.mixed_precision and device.type == "cuda"
+    unit_features = functional.normalize(features, dim=1)
+    target_loss = TargetLoss(settings, triplets, unit_features)
     optimiser = torch.optim.Adam(
-        combiner.parameters(),
+        [*combiner.parameters(), *target_loss.parameters()],
         lr=settings.learning_rate,
         betas=settings.betas,
         eps=settings.eps,
@@ -67,7 +69,6 @@ def train_combiner(
     text = backbone.text_features(variants.captions)
     reference = torch.from_numpy(triplets.reference).to(device)
     target = torch.from_numpy(triplets.target).to(device)
-    unit_features = functional.normalize(features, dim=1)
 
     def losses(epoch: int) -> Iterator[Tensor]:
         combiner.train()
@@ -76,7 +77,7 @@ def train_combiner(
             drawn = torch.from_numpy(variants.rows(batch)).to(device)
             with torch.autocast(device.type, enabled=mixed):
                 queries = combiner(features[reference[rows]], text[drawn])
-            yield contrastive_loss(queries.float(), unit_features[target[rows]], settings.logit_scale)
+            yield target_loss(queries.float(), unit_features[target[rows]], target[rows])
 
     validated_image = features[validation.reference.to(device)]
     validated_text = backbone.text_features(validation.captions)
@@ -87,12 +88,15 @@ def train_combiner(
         return validation.score(combiner(validated_image, validated_text))[settings.selection]
 
     def load_weights(weights: dict[str, Tensor]) -> None:
-        combiner.load_state_dict(weights)
+        combiner.load_state_dict(target_loss.load_weights(weights))
 
     outcome = run_epochs(
         "combiner",
         Trained(
-            weights=lambda: {k: v.detach().cpu().clone() for k, v in combiner.state_dict().items()},
+            weights=lambda: {
+                **{name: value.detach().cpu().clone() for name, value in combiner.state_dict().items()},
+                **target_loss.weights(),
+            },
             load_weights=load_weights,
             optimiser=optimiser,
             scaler=torch.amp.GradScaler(device.type, enabled=mixed),

@@ -68,6 +68,14 @@ class Validated(Protocol):
         """Figures of unit-length queries (Q, D) in percent, ``headline`` among them."""
         ...
 
+    def on(self, features: Tensor) -> Validated:
+        """The same queries over other features of the same pictures."""
+        ...
+
+    def rows(self) -> Tensor:
+        """Every row of the feature matrix that is ranked or asked about, each once."""
+        ...
+
 
 @dataclass
 class Trained:

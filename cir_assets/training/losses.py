@@ -24,26 +24,39 @@ def summed_query(image: Tensor, text: Tensor) -> Tensor:
     return functional.normalize(image.float() + text.float(), dim=1)
 
 
-def similarity_logits(queries: Tensor, targets: Tensor, scale: float = 100.0) -> Tensor:
+def similarity_logits(queries: Tensor, targets: Tensor, scale: float | Tensor = 100.0) -> Tensor:
     """Scaled cosines (B, T) of unit-length queries (B, D) and targets (T, D)."""
     return scale * queries @ targets.T
 
 
 def contrastive_loss(
-    queries: Tensor, targets: Tensor, scale: float = 100.0, reduction: Literal["mean", "none"] = "mean"
+    queries: Tensor,
+    candidates: Tensor,
+    scale: float | Tensor = 100.0,
+    reduction: Literal["mean", "none"] = "mean",
+    *,
+    labels: Tensor | None = None,
+    left_out: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of ``scale * queries @ targets.T`` with each row's own target as its label.
+    """Cross-entropy of ``scale * queries @ candidates.T`` with each query's target as its label.
 
-    One direction only, in-batch negatives (paper section 3.2; reference ``clip_fine_tune.py``).
+    One direction only (paper section 3.2; reference ``clip_fine_tune.py``). The paper's candidates are the
+    targets of the batch.
 
     Args:
         queries: (B, D), unit length.
-        targets: (B, D), unit length; row i is the target of query i.
+        candidates: (T, D), unit length.
         scale: what cosine similarities are multiplied by.
         reduction: "mean" over the batch, or "none".
+        labels: int64 (B,), the candidate that is each query's target; None: candidate i is that of query i.
+        left_out: bool (B, T), candidates that are not negatives of a query; never its target.
 
     Returns:
         A scalar, or (B,) unreduced.
     """
-    labels = torch.arange(len(queries), device=queries.device)
-    return functional.cross_entropy(similarity_logits(queries, targets, scale), labels, reduction=reduction)
+    if labels is None:
+        labels = torch.arange(len(queries), device=queries.device)
+    logits = similarity_logits(queries, candidates, scale)
+    if left_out is not None:
+        logits = logits.masked_fill(left_out, -torch.inf)
+    return functional.cross_entropy(logits, labels, reduction=reduction)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -12,15 +12,54 @@ Selection = Literal["headline", "arithmetic_mean", "harmonic_mean", "geometric_m
 """A figure of the protocol on val, in percent: its headline, or a mean of all its recalls."""
 
 
+CaptionVariantsName = Literal["paper", "joined", "evaluation"]
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TextEncoderSettings(_Settings):
+class _StageSettings(_Settings):
+    """What both stages have in common: how a query's target is told apart from other pictures."""
+
+    logit_scale: float = Field(
+        default=100.0,
+        gt=0,
+        description="Cosine similarities are multiplied by this before the cross-entropy.",
+    )
+    learn_logit_scale: bool = Field(
+        default=False,
+        description="Train the scale too, from logit_scale on and never above 100; the paper's is fixed.",
+    )
+    negatives: Literal["batch", "gallery"] = Field(
+        default="batch",
+        description=(
+            "What a target is told apart from: the other targets of the batch (the paper's), or every picture of "
+            "the train galleries, at the cost of one matrix product a step; needs a frozen image encoder."
+        ),
+    )
+    mask_duplicate_targets: bool = Field(
+        default=False,
+        description="Leave exact copies of a query's target out of its negatives; the paper keeps them.",
+    )
+    caption_variants: CaptionVariantsName = Field(
+        default="paper",
+        description=(
+            "Of two captions a and b: paper draws '{A} and {b}', '{B} and {a}', '{A}' or '{B}' anew each epoch; "
+            "joined one of the first two; evaluation always '{A} and {b}', as queries are evaluated."
+        ),
+    )
+
+
+class TextEncoderSettings(_StageSettings):
     """Stage 1: CLIP's text encoder on the sum of image and text features (paper section 3.2)."""
 
-    encoder: Literal["text"] = Field(
-        default="text", description="Which of CLIP's encoders is trained; the image encoder stays frozen."
+    encoder: Literal["text", "image", "both"] = Field(
+        default="text",
+        description=(
+            "Which of CLIP's encoders is trained: text is this paper's, both that of TOMM 2023. With image or both "
+            "pictures are encoded in every step, and their features are cached again afterwards."
+        ),
     )
     learning_rate: float = Field(default=2e-6, gt=0, le=1, description="AdamW's learning rate; constant.")
     betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="AdamW's betas.")
@@ -30,11 +69,6 @@ class TextEncoderSettings(_Settings):
         default=512, ge=2, description="Triplets a step; the other targets of the batch are the negatives."
     )
     epochs: int = Field(default=100, ge=1, le=100_000, description="Passes over the train split.")
-    logit_scale: float = Field(
-        default=100.0,
-        gt=0,
-        description="Cosine similarities are multiplied by this before the cross-entropy.",
-    )
     mixed_precision: bool = Field(
         default=True, description="Half precision with gradient scaling on CUDA; float32 on the CPU always."
     )
@@ -44,8 +78,17 @@ class TextEncoderSettings(_Settings):
     )
     seed: int = Field(default=0, ge=0, description="Decides order and caption variants of every epoch.")
 
+    @model_validator(mode="after")
+    def _gallery_needs_frozen_images(self) -> TextEncoderSettings:
+        if self.negatives == "gallery" and self.encoder != "text":
+            raise ValueError(
+                f"negatives: gallery takes features that stay as they are, but encoder: {self.encoder} changes them "
+                "in every step; use negatives: batch, or encoder: text"
+            )
+        return self
 
-class CombinerSettings(_Settings):
+
+class CombinerSettings(_StageSettings):
     """Stage 2: the Combiner network, CLIP frozen (paper section 3.3)."""
 
     learning_rate: float = Field(default=2e-5, gt=0, le=1, description="Adam's learning rate; constant.")
@@ -66,11 +109,6 @@ class CombinerSettings(_Settings):
         description="Width of the hidden layers, in multiples of the feature dimension.",
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="Dropout after every hidden activation.")
-    logit_scale: float = Field(
-        default=100.0,
-        gt=0,
-        description="Cosine similarities are multiplied by this before the cross-entropy.",
-    )
     mixed_precision: bool = Field(
         default=True, description="Half precision around the Combiner on CUDA; float32 on the CPU always."
     )

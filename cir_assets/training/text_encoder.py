@@ -1,18 +1,24 @@
-"""Stage 1: CLIP's text encoder, trained on the sum of image and text features (paper section 3.2)."""
+"""Stage 1: CLIP's text encoder, trained on the sum of image and text features (paper section 3.2).
+
+With ``encoder: both`` or ``image`` the image encoder is trained too or instead, as in TOMM 2023.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cir_assets.models.backbone import Backbone
+from cir_assets.models.backbone import IMAGE_ENCODER, Backbone
 from cir_assets.progress import ProgressFactory, terminal_progress
 from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_epochs
-from cir_assets.training.losses import contrastive_loss, summed_query
+from cir_assets.training.losses import summed_query
+from cir_assets.training.negatives import TargetLoss
+from cir_assets.training.pictures import CachedFeatures, EncodedPictures, PictureFiles
 from cir_assets.training.settings import TextEncoderSettings
 from cir_assets.training.triplets import TrainingTriplets, epoch_batches
 
@@ -25,30 +31,46 @@ def train_text_encoder(
     settings: TextEncoderSettings,
     checkpoints: Path,
     progress: ProgressFactory = terminal_progress,
+    pictures: PictureFiles | None = None,
 ) -> TrainingOutcome:
-    """Tune a backbone's text encoder in place; it ends with the weights of the best epoch.
+    """Tune a backbone's encoder, or both, in place; it ends with the weights of the best epoch.
 
     Args:
-        backbone: its image encoder is never run; its text encoder is trained in eval mode.
+        backbone: trained in eval mode; with ``encoder: text`` its image encoder is never run.
         features: float32 (N, D), raw image features on the backbone's device.
         triplets: the train split.
         validation: scored after every epoch; ``settings.selection`` of it chooses the epoch.
         settings: the hyper-parameters.
         checkpoints: folder of this training's checkpoint; one that is there is resumed.
         progress: where it is told how far the training is.
+        pictures: the files of the features' rows; needed to train the image encoder.
 
     Raises:
-        ValueError: when there are fewer triplets than one batch takes.
+        ValueError: when there are fewer triplets than one batch takes, or the image encoder is to be trained
+            without pictures.
         TrainingDiverged: when the loss is not finite.
     """
     triplets = triplets.checked(settings.batch_size)
-    parameters = list(backbone.text_parameters())
+    trains_text, trains_images = settings.encoder != "image", settings.encoder != "text"
+    parameters = [
+        *(backbone.text_parameters() if trains_text else ()),
+        *(backbone.image_parameters() if trains_images else ()),
+    ]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    on_cuda = backbone.device.type == "cuda"
-    mixed = settings.mixed_precision and on_cuda
+    mixed = settings.mixed_precision and backbone.device.type == "cuda"
+    images: CachedFeatures | EncodedPictures
+    if not trains_images:
+        images = CachedFeatures(features, triplets, validation)
+    elif pictures is not None:
+        images = EncodedPictures(backbone, pictures, triplets, validation, mixed)
+    else:
+        raise ValueError(f"encoder: {settings.encoder} trains on pictures, and none were given")
+    target_loss = TargetLoss(settings, triplets, functional.normalize(features, dim=1))
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    groups += ({"params": [scale], "weight_decay": 0.0} for scale in target_loss.parameters())
     optimiser = torch.optim.AdamW(
-        parameters,
+        groups,
         lr=settings.learning_rate,
         betas=settings.betas,
         eps=settings.eps,
@@ -57,31 +79,44 @@ def train_text_encoder(
     )
     variants = triplets.distinct_captions()
     tokens = backbone.tokenise(variants.captions)
-    reference = torch.from_numpy(triplets.reference).to(features.device)
     target = torch.from_numpy(triplets.target).to(features.device)
-    unit_features = functional.normalize(features, dim=1)
 
     def losses(epoch: int) -> Iterator[Tensor]:
-        for batch in epoch_batches(triplets, settings.batch_size, settings.seed, epoch):
-            rows = torch.from_numpy(batch.triplets).to(features.device)
+        batches = epoch_batches(triplets, settings.batch_size, settings.seed, epoch)
+        for batch, reference, targets in images.of(batches):
             drawn = [tokens[row] for row in variants.rows(batch).tolist()]
             with torch.autocast(backbone.device.type, enabled=mixed):
                 text = backbone.encode_texts(drawn)
-            queries = summed_query(features[reference[rows]], text)
-            yield contrastive_loss(queries, unit_features[target[rows]], settings.logit_scale)
-
-    validated_reference = features[validation.reference.to(features.device)]
+            rows = torch.from_numpy(batch.triplets).to(features.device)
+            yield target_loss(summed_query(reference, text), targets, target[rows])
 
     def select() -> float:
-        text = backbone.text_features(validation.captions)
-        return validation.score(summed_query(validated_reference, text))[settings.selection]
+        queries, reference = images.validation()
+        return queries.score(summed_query(reference, backbone.text_features(queries.captions)))[
+            settings.selection
+        ]
+
+    def weights() -> dict[str, Tensor]:
+        return {
+            **(backbone.text_state_dict() if trains_text else {}),
+            **(backbone.image_state_dict() if trains_images else {}),
+            **target_loss.weights(),
+        }
+
+    def load_weights(state: dict[str, Tensor]) -> None:
+        state = target_loss.load_weights(state)
+        image = {name: value for name, value in state.items() if name.startswith(IMAGE_ENCODER)}
+        if trains_images:
+            backbone.load_image_state_dict(image)
+        if trains_text:
+            backbone.load_text_state_dict({name: state[name] for name in state.keys() - image.keys()})
 
     try:
         return run_epochs(
             "text_encoder",
             Trained(
-                weights=backbone.text_state_dict,
-                load_weights=backbone.load_text_state_dict,
+                weights=weights,
+                load_weights=load_weights,
                 optimiser=optimiser,
                 scaler=torch.amp.GradScaler(backbone.device.type, enabled=mixed),
                 losses=losses,

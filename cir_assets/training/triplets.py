@@ -14,12 +14,16 @@ class TrainingTriplets:
     """N triplets; ``reference`` and ``target`` are int64 (N,) rows of the feature matrix.
 
     ``captions[i]`` holds the variants triplet i's caption is drawn from, with equal probability, anew each
-    epoch.
+    epoch. ``gallery``, int64 (G,), are the rows of the train galleries' pictures, every target among them, and
+    ``contents``, int64 (rows of the feature matrix,), is equal where two rows show the very same picture; both
+    are needed for some negatives only.
     """
 
     reference: NDArray[np.int64]
     target: NDArray[np.int64]
     captions: Sequence[Sequence[str]]
+    gallery: NDArray[np.int64] | None = None
+    contents: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """How many triplets there are."""

@@ -39,7 +39,7 @@ def sentence_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )
 
@@ -47,7 +47,7 @@ def sentence_tokenizer() -> PreTrainedTokenizerFast:
 def write_family(family: str, folder: Path) -> Path:
     """Write a small model of one family with its tokenizer and preprocessing, as the Hub holds them."""
     torch.manual_seed(11)
-    text: dict[str, Any]
+    model: Any
     if family in ("clip", "clip_patch14"):
         tokenizer = tiny_tokenizer(400, seed=3, garments=200)
     else:

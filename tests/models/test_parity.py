@@ -13,10 +13,10 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from cir_assets.models.preprocessing import normalise, prepare_picture
+from cir_assets.models.published import import_published_combiner
 from cir_assets.models.saving import (
     ModelMismatch,
     combiner_from_state,
-    import_published_combiner,
     load_combiner,
     save_combiner,
 )
