@@ -10,6 +10,7 @@ from cir_assets.assets.leaderboard import leaderboard_asset
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.automation import automation_sensor
 from cir_assets.components.dataset import Dataset
+from cir_assets.components.graph import check_models_of
 from cir_assets.resources import Storage
 
 PROJECT = Path(__file__).parent.parent
@@ -23,14 +24,15 @@ def build_definitions(project: Path = PROJECT, storage: Storage | None = None) -
         storage: where files lie; by default ``DAGSTER_HOME``, else ``storage`` in the working folder.
 
     Raises:
+        InvalidDefinition: for a YAML that names a backbone or models nobody defines, naming file and line.
         Exception: Dagster's own, for a YAML that is not as the component's specification asks, naming file,
             line and key.
     """
     tree = dg.ComponentTree.for_project(project)
     from_files = tree.build_defs()
-    pipelines: list[Pipeline] = [
-        pipeline for dataset in tree.get_all_components(of_type=Dataset) for pipeline in dataset.pipelines()
-    ]
+    datasets = list(tree.get_all_components(of_type=Dataset))
+    check_models_of(datasets)
+    pipelines: list[Pipeline] = [pipeline for dataset in datasets for pipeline in dataset.pipelines()]
     return dg.Definitions.merge(
         from_files,
         dg.Definitions(

@@ -62,6 +62,10 @@ class Storage(dg.ConfigurableResource):
         """The feature cache of one data set under one backbone."""
         return self.root / "features" / dataset / f"{backbone}.duckdb"
 
+    def tuned_features(self, dataset: str, backbone: str, recipe: str) -> Path:
+        """The feature cache of one pipeline whose stage 1 changed the image encoder."""
+        return self.root / "features" / dataset / backbone / f"{recipe}.duckdb"
+
     def models(self, dataset: str, backbone: str, recipe: str, step: str) -> Path:
         """All versions of one trained model."""
         return self.root / "models" / dataset / backbone / recipe / step

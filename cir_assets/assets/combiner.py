@@ -2,20 +2,22 @@
 
 import dagster as dg
 
-from cir_assets.assets.inputs import installed_backbone, load_inputs, model_folder
+from cir_assets.assets.inputs import installed_backbone, load_inputs, load_tuned
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.assets.trained import EPOCHS_SCHEMA, trained
 from cir_assets.automation import on_upstream_change
 from cir_assets.resources import Storage
+from cir_assets.training.settings import CombinerSettings
 
-GENERATION = 1
+GENERATION = 2
 
 
-def combiner_asset(pipeline: Pipeline, *, frozen_clip: bool) -> dg.AssetsDefinition:
+def combiner_asset(
+    pipeline: Pipeline, settings: CombinerSettings, *, frozen_clip: bool
+) -> dg.AssetsDefinition:
     """Stage 2 of one pipeline: on stage 1's text encoder, or on CLIP as it came (the ladder's fifth rung)."""
     graph, encoded = pipeline.graph, pipeline.encoded
-    settings = pipeline.recipe.combiner
     name = "combiner_frozen_clip" if frozen_clip else "combiner"
     step = Step(
         pipeline.key(name),
@@ -28,7 +30,7 @@ def combiner_asset(pipeline: Pipeline, *, frozen_clip: bool) -> dg.AssetsDefinit
         key=step.key,
         deps=[
             graph.key("triplets"),
-            encoded.key("image_features"),
+            *([encoded.key("image_features")] if frozen_clip else pipeline.feature_keys()),
             *([] if frozen_clip else [pipeline.key("text_encoder")]),
         ],
         group_name=graph.dataset,
@@ -61,18 +63,17 @@ def combiner_asset(pipeline: Pipeline, *, frozen_clip: bool) -> dg.AssetsDefinit
             versions |= content_versions(storage, pipeline.name("text_encoder"))
 
         def make(version: str) -> Made:
-            from cir_assets.models.saving import load_text_encoder, save_combiner
+            from cir_assets.models.saving import save_combiner
             from cir_assets.training.combiner import train_combiner
 
-            if not frozen_clip:
-                load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
+            seen = inputs if frozen_clip else load_tuned(storage, pipeline, backbone, inputs)
             folder = storage.models(*pipeline.place, name)
             checkpoints = folder / "checkpoints" / version
             network, outcome = train_combiner(
                 backbone,
-                inputs.features,
-                inputs.training_triplets(),
-                inputs.validation(graph.protocols[0]),
+                seen.features,
+                seen.training_triplets(settings.caption_variants),
+                seen.validation(graph.protocols[0]),
                 settings,
                 checkpoints,
                 logged_progress(context),

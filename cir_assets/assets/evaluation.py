@@ -1,43 +1,46 @@
-"""``…/<recipe>/evaluation``: the ladder of six methods, under every protocol, on val and test."""
+"""``…/<recipe>/evaluation``: the ladder of methods, under every protocol, on val and test."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
-from cir_assets.assets.inputs import PipelineInputs, installed_backbone, load_inputs, model_folder
+from cir_assets.assets.inputs import installed_backbone, load_inputs, model_folder
+from cir_assets.assets.ladder import MethodQueries, method_queries
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.automation import on_upstream_change
-from cir_assets.checks import LADDER, evaluation_complete, ladder_in_order
+from cir_assets.checks import evaluation_complete, ladder_in_order
+from cir_assets.models.settings import PublishedCheckpoints
 from cir_assets.progress import ProgressFactory
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest, digest_frame
+from cir_assets.training.settings import Recipe
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from cir_assets.models.backbone import Backbone
-
-GENERATION = 1
-TRAINED = ("text_encoder", "combiner_frozen_clip", "combiner")
+GENERATION = 2
+CURVES = pl.Schema(
+    {
+        **dict.fromkeys(("dataset", "backbone", "recipe", "stage", "version"), pl.String()),
+        "epoch": pl.Int64(),
+        "step": pl.Int64(),
+        **dict.fromkeys(("loss", "learning_rate", "selection_metric", "seconds"), pl.Float64()),
+    }
+)
+EVALUATED = ("evaluations", "metrics", "left_out", "rankings", "retrieved")
 
 
 def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     """The evaluation of one pipeline."""
-    graph, encoded = pipeline.graph, pipeline.encoded
+    graph = pipeline.graph
     step = Step(pipeline.key("evaluation"), GENERATION, {"protocols": list(graph.protocols)})
 
     @dg.asset(
         key=step.key,
         deps=[
             graph.key("triplets"),
-            encoded.key("image_features"),
-            *(pipeline.key(name) for name in TRAINED),
+            *pipeline.feature_keys(),
+            *(pipeline.model_key(name) for name in pipeline.models),
         ],
         group_name=graph.dataset,
         kinds={"torch", "duckdb"},
@@ -58,10 +61,11 @@ def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
             ),
         ],
         description=(
-            "Image only, text only, their sum, the sum with the tuned text encoder, the Combiner on frozen CLIP "
-            "and the Combiner on the tuned text encoder: recalls in percent with 95 % bootstrap intervals, every "
-            "query's target rank and its 50 best pictures, on val and test under "
-            f"{', '.join(graph.protocols)}. Tables `evaluations`, `metrics`, `rankings` and `retrieved` of "
+            f"The methods {', '.join(pipeline.methods)} with the models of `{'/'.join(pipeline.models_place)}`: "
+            "figures in percent with 95 % bootstrap intervals, every query's target rank and its 50 best pictures, "
+            "on val and on test where its targets are public, under "
+            f"{', '.join(graph.protocols)}. What could not take part is told in `left_out`. Tables `evaluations`, "
+            "`metrics`, `rankings`, `retrieved` and `left_out` of "
             f"`storage/results/{'/'.join(pipeline.place)}.duckdb`."
         ),
     )
@@ -70,8 +74,8 @@ def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
             storage,
             graph.name("images"),
             graph.name("triplets"),
-            encoded.name("image_features"),
-            *(pipeline.name(name) for name in TRAINED),
+            *("/".join(key.path) for key in pipeline.feature_keys()),
+            *(pipeline.model_name(name) for name in pipeline.models),
         )
 
         def make(version: str) -> Made:
@@ -87,22 +91,23 @@ def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
 def evaluate_ladder(
     storage: Storage, pipeline: Pipeline, version: str, run_id: str, progress: ProgressFactory
 ) -> Made:
-    """Evaluate all six methods and add them to the pipeline's results file."""
+    """Evaluate every method and add them to the pipeline's results file."""
     from cir_assets.reporting.ladder import ladder_markdown
     from cir_assets.store.results import write_results
 
     backbone = installed_backbone(storage, pipeline.encoded)
     inputs = load_inputs(storage, pipeline.encoded, backbone)
     protocols, splits = pipeline.graph.protocols, inputs.splits_with_targets()
-    expected = len(LADDER) * len(protocols) * len(splits)
-    made: dict[str, list[pl.DataFrame]] = {t: [] for t in ("evaluations", "metrics", "rankings", "retrieved")}
+    asked = {
+        (split, protocol): inputs.query_groups(protocol, split) for split in splits for protocol in protocols
+    }
+    expected = len(pipeline.methods) * len(asked)
+    made: dict[str, list[pl.DataFrame]] = {table: [] for table in EVALUATED}
     with progress("evaluate", expected, "evaluations") as shown:
-        for queries in method_queries(storage, pipeline, backbone, inputs, splits):
-            for protocol in protocols:
-                frames = evaluate_method(pipeline, inputs, queries, protocol, version, run_id)
-                for table, frame in frames.items():
-                    made[table].append(frame)
-                shown.advance(1, f"{queries.method} on {queries.split} under {protocol}")
+        for queries in method_queries(storage, pipeline, backbone, inputs, asked, pipeline.methods):
+            for table, frame in evaluate_method(pipeline, queries, version, run_id).items():
+                made[table].append(frame)
+            shown.advance(1, f"{queries.method} on {queries.split} under {queries.protocol}")
     tables = {table: pl.concat(frames) for table, frames in made.items()}
     results = storage.results(*pipeline.place)
     write_results(results, {**tables, "training_epochs": training_epochs(storage, pipeline)})
@@ -123,103 +128,32 @@ def evaluate_ladder(
         },
         checks={
             "evaluation_complete": evaluation_complete(tables["evaluations"], expected),
-            "ladder_in_order": ladder_in_order({method: headlines[splits[0], method] for method in LADDER}),
+            "ladder_in_order": ladder_in_order(
+                {method: headlines[splits[0], method] for method in pipeline.methods}
+            ),
         },
         files=[results],
     )
 
 
-@dataclass(frozen=True)
-class MethodQueries:
-    """One method's query features on one split: a tensor (Q, D) of unit length a protocol."""
-
-    method: str
-    split: str
-    features: dict[str, "Tensor"]
-    text_weight: dict[str, "Tensor | None"]
-
-
-def method_queries(
-    storage: Storage,
-    pipeline: Pipeline,
-    backbone: "Backbone",
-    inputs: PipelineInputs,
-    splits: list[str],
-) -> Iterator[MethodQueries]:
-    """Every method's queries on every split; each encoder reads every caption once."""
-    import torch
-    from torch.nn import functional
-
-    from cir_assets.models.saving import load_combiner, load_text_encoder
-
-    groups = {
-        (split, protocol): inputs.query_groups(protocol, split)
-        for split in splits
-        for protocol in pipeline.graph.protocols
-    }
-    captions = {key: [c for group in found for c in group.captions] for key, found in groups.items()}
-    every = list(dict.fromkeys(caption for said in captions.values() for caption in said))
-    place = {caption: row for row, caption in enumerate(every)}
-    untuned = backbone.text_features(every)
-    load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
-    tuned = backbone.text_features(every)
-    combiners = {
-        name: load_combiner(model_folder(storage, pipeline, name), backbone.feature_dimension)
-        .to(backbone.device)
-        .eval()
-        for name in ("combiner_frozen_clip", "combiner")
-    }
-
-    def queries(method: str, split: str) -> MethodQueries:
-        features: dict[str, Tensor] = {}
-        weights: dict[str, Tensor | None] = {}
-        for protocol in pipeline.graph.protocols:
-            key = (split, protocol)
-            rows = torch.tensor(
-                [int(r) for group in groups[key] for r in group.reference], device=backbone.device
-            )
-            image = inputs.features[rows]
-            said = [place[caption] for caption in captions[key]]
-            text = (untuned if method in ("text_only", "sum", "combiner_frozen_clip") else tuned)[said]
-            weights[protocol] = None
-            if method == "image_only":
-                features[protocol] = functional.normalize(image, dim=1)
-            elif method == "text_only":
-                features[protocol] = functional.normalize(text, dim=1)
-            elif method in ("sum", "text_encoder_sum"):
-                features[protocol] = functional.normalize(image + text, dim=1)
-            else:
-                with torch.no_grad():
-                    features[protocol], weights[protocol] = combiners[method].combine(image, text)
-        return MethodQueries(method, split, features, weights)
-
-    for method in LADDER:
-        for split in splits:
-            yield queries(method, split)
-
-
 def evaluate_method(
-    pipeline: Pipeline,
-    inputs: PipelineInputs,
-    queries: MethodQueries,
-    protocol: str,
-    version: str,
-    run_id: str,
+    pipeline: Pipeline, asked: MethodQueries, version: str, run_id: str
 ) -> dict[str, pl.DataFrame]:
     """One method on one split under one protocol, as rows of the published tables."""
     from torch.nn import functional
 
     from cir_assets.retrieval.evaluation import evaluate
+    from cir_assets.retrieval.metrics import MEAN_CATEGORY
 
     started = time.perf_counter()
+    inputs = asked.inputs
     unit_features = functional.normalize(inputs.features, dim=1)
-    groups = inputs.query_groups(protocol, queries.split)
-    found = evaluate(protocol, groups, queries.features[protocol], unit_features)
-    identity = digest([version, queries.method, queries.split, protocol])
+    found = evaluate(asked.protocol, asked.groups, asked.queries, unit_features)
+    identity = digest([version, *pipeline.place, asked.method, asked.split, asked.protocol])
     images = (
         inputs.feature_images.select("image").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
     )
-    weight = queries.text_weight[protocol]
+    weight = asked.text_weight
     dataset, backbone, recipe = pipeline.place
     rankings = (
         found.rankings.with_columns(
@@ -246,9 +180,14 @@ def evaluate_method(
             "dataset": [dataset],
             "backbone": [backbone],
             "recipe": [recipe],
-            "method": [queries.method],
-            "split": [queries.split],
-            "protocol": [protocol],
+            "models_from": [
+                "published checkpoints"
+                if isinstance(pipeline.recipe, PublishedCheckpoints)
+                else "/".join(pipeline.models_place)
+            ],
+            "method": [asked.method],
+            "split": [asked.split],
+            "protocol": [asked.protocol],
             "queries": [found.queries],
             "gallery_size": [found.gallery_size],
             "created_at": [datetime.now(UTC).replace(tzinfo=None)],
@@ -257,27 +196,56 @@ def evaluate_method(
             "seconds": [time.perf_counter() - started],
         }
     )
+    left_out = pl.DataFrame(
+        [
+            (identity, group.category, reason, count)
+            for group in asked.groups
+            for reason, count in group.left_out.items()
+        ],
+        schema={
+            "evaluation_id": pl.String,
+            "category": pl.String,
+            "reason": pl.String,
+            "count": pl.Int32,
+        },
+        orient="row",
+    )
     return {
         "evaluations": evaluation,
-        "metrics": found.metrics.with_columns(evaluation_id=pl.lit(identity)),
+        "left_out": left_out,
+        "metrics": found.metrics.with_columns(evaluation_id=pl.lit(identity)).join(
+            pl.DataFrame(
+                [
+                    *((group.category, len(group), len(group.gallery)) for group in asked.groups),
+                    (MEAN_CATEGORY, found.queries, found.gallery_size),
+                ],
+                schema={"category": pl.String, "queries": pl.Int32, "gallery_size": pl.Int32},
+                orient="row",
+            ),
+            on="category",
+            maintain_order="left",
+        ),
         "rankings": rankings.drop("reference_row", "target_row"),
         "retrieved": retrieved.select("evaluation_id", "query_id", "rank", "image", "score"),
     }
 
 
 def training_epochs(storage: Storage, pipeline: Pipeline) -> pl.DataFrame:
-    """The curves of the models that were evaluated."""
+    """The curves of the models that were evaluated, where they were trained here."""
     dataset, backbone, recipe = pipeline.place
-    curves = []
-    for name in TRAINED:
+    curves = [pl.DataFrame(schema=CURVES)]
+    for name in pipeline.models if isinstance(pipeline.recipe, Recipe) else ():
         folder = model_folder(storage, pipeline, name)
         curves.append(
-            pl.read_parquet(folder / "epochs.parquet").with_columns(
+            pl.read_parquet(folder / "epochs.parquet")
+            .with_columns(
                 dataset=pl.lit(dataset),
                 backbone=pl.lit(backbone),
                 recipe=pl.lit(recipe),
                 version=pl.lit(folder.name),
             )
+            .select(CURVES.names())
+            .cast(CURVES)
         )
     return pl.concat(curves)
 

@@ -1,13 +1,16 @@
 """``<dataset>/<backbone>/image_features``: every picture encoded once, cached in DuckDB by content."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
 from cir_assets.assets.backbone import ensure_installed
-from cir_assets.assets.inputs import resolved_device
-from cir_assets.assets.pipeline import EncodedDataset, backbone_key
+from cir_assets.assets.inputs import installed_backbone, model_folder
+from cir_assets.assets.pipeline import EncodedDataset, Pipeline, backbone_key
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.assets.tables import read_table, write_table
 from cir_assets.automation import on_upstream_change
@@ -16,9 +19,10 @@ from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest, digest_array
 
 if TYPE_CHECKING:
+    from cir_assets.models.backbone import Backbone
     from cir_assets.store.feature_cache import FeatureCache
 
-GENERATION = 1
+GENERATION = 2
 
 
 def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
@@ -72,15 +76,94 @@ def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
             storage,
             step,
             versions,
-            lambda _: encode_missing(context, storage, encoded, versions[backbone_step_name]),
+            lambda _: encode_missing(
+                context,
+                storage,
+                encoded,
+                Encoder(
+                    versions[backbone_step_name],
+                    lambda: installed_backbone(storage, encoded),
+                    storage.features(graph.dataset, encoded.backbone),
+                    encoded.backbone,
+                ),
+            ),
             severity={"pictures_decode": dg.AssetCheckSeverity.WARN},
         )
 
     return image_features
 
 
+def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    """The feature cache of one pipeline whose stage 1 changed the image encoder."""
+    graph, encoded = pipeline.graph, pipeline.encoded
+    step = Step(
+        pipeline.key("image_features"), GENERATION, {"backbone": encoded.settings.model_dump(mode="json")}
+    )
+    images_step, model_step = graph.name("images"), pipeline.model_name("text_encoder")
+
+    @dg.asset(
+        key=step.key,
+        deps=[graph.key("images"), pipeline.model_key("text_encoder")],
+        group_name=graph.dataset,
+        kinds={"duckdb", "torch"},
+        owners=list(graph.owners),
+        pool="gpu",
+        code_version=step.code_version,
+        automation_condition=on_upstream_change(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "features_finite",
+                asset=step.key,
+                blocking=True,
+                description="Every feature is finite, not all zero, and of the backbone's dimension.",
+            ),
+            dg.AssetCheckSpec("pictures_decode", asset=step.key, description="Every picture decodes whole."),
+        ],
+        description=(
+            "Raw image features of the image encoder that stage 1 tuned, one row a distinct picture content, in "
+            f"table `image_features` of `storage/features/{'/'.join(pipeline.place)}.duckdb`."
+        ),
+    )
+    def tuned_image_features(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
+        versions = content_versions(storage, images_step, model_step)
+
+        def tuned() -> "Backbone":
+            from cir_assets.models.saving import load_text_encoder
+
+            backbone = installed_backbone(storage, encoded)
+            load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
+            return backbone
+
+        encoder = Encoder(
+            versions[model_step],
+            tuned,
+            storage.tuned_features(*pipeline.place),
+            f"{encoded.backbone}_{pipeline.recipe_name}",
+        )
+        return make_or_reuse(
+            context,
+            storage,
+            step,
+            versions,
+            lambda _: encode_missing(context, storage, encoded, encoder),
+            severity={"pictures_decode": dg.AssetCheckSeverity.WARN},
+        )
+
+    return tuned_image_features
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An image encoder, loaded only when there is something to encode, and where its features are kept."""
+
+    version: str
+    load: Callable[[], "Backbone"]
+    cache: Path
+    issues: str
+
+
 def encode_missing(
-    context: dg.AssetExecutionContext, storage: Storage, encoded: EncodedDataset, backbone_version: str
+    context: dg.AssetExecutionContext, storage: Storage, encoded: EncodedDataset, encoder: Encoder
 ) -> Made:
     """Encode what the cache lacks, in batches decoded ahead, and check the whole matrix."""
     from cir_assets.models.installation import backbone_shape
@@ -92,15 +175,15 @@ def encode_missing(
     images = read_table(tables, "images").unique("image_key", keep="first", maintain_order=True)
     shape = backbone_shape(storage.backbone(encoded.backbone))
     preprocessing = preprocessing_name(shape.resolution, settings.padding, settings.target_ratio)
-    cache = FeatureCache(storage.features(graph.dataset, encoded.backbone))
+    cache = FeatureCache(encoder.cache)
     known_before = images.height
-    missing = cache.missing(images["image_key"].to_list(), preprocessing, backbone_version)
+    missing = cache.missing(images["image_key"].to_list(), preprocessing, encoder.version)
     if missing:
         to_encode = images.filter(pl.col("image_key").is_in(missing))
-        encode(context, storage, encoded, to_encode, cache, preprocessing, backbone_version)
+        encode(context, storage, encoded, to_encode, cache, preprocessing, encoder)
     unreadable = cache.unreadable(images["image_key"].to_list(), preprocessing)
     readable = images.filter(~pl.col("image_key").is_in(list(unreadable)))
-    features = cache.matrix(readable["image_key"].to_list(), preprocessing, backbone_version)
+    features = cache.matrix(readable["image_key"].to_list(), preprocessing, encoder.version)
     issues = pl.DataFrame(
         [
             {"kind": "undecodable_picture", "subject": image, "detail": unreadable[key]}
@@ -109,7 +192,7 @@ def encode_missing(
         ],
         schema={"kind": pl.String, "subject": pl.String, "detail": pl.String},
     )
-    write_table(issues, tables, f"data_issues/{encoded.backbone}")
+    write_table(issues, tables, f"data_issues/{encoder.issues}")
     context.log.info(
         f"{len(missing):,} pictures encoded, {known_before - len(missing):,} already known, "
         f"{issues.height:,} do not decode"
@@ -148,20 +231,19 @@ def encode(
     images: pl.DataFrame,
     cache: "FeatureCache",
     preprocessing: str,
-    backbone_version: str,
+    encoder: Encoder,
 ) -> None:
     """Encode pictures and add them to the cache as they come; a killed run keeps what it added."""
     from cir_assets.datasets.sources import read_annotations
-    from cir_assets.models.backbone import Backbone
     from cir_assets.models.decoding import decoded_batches
 
     graph, settings = encoded.graph, encoded.settings
-    backbone = Backbone.load(storage.backbone(encoded.backbone), resolved_device(graph.device))
+    backbone = encoder.load()
     root = read_annotations(graph.source, storage.raw(graph.dataset)).picture_root
     keys = images["image_key"].to_list()
     with (
         logged_progress(context)("encode pictures", len(keys), "pictures") as progress,
-        cache.writing(preprocessing, backbone_version, backbone.feature_dimension) as rows,
+        cache.writing(preprocessing, encoder.version, backbone.feature_dimension) as rows,
     ):
         for batch in decoded_batches(
             [root / path for path in images["path"]],

@@ -1,6 +1,7 @@
 """``<dataset>/images``: which pictures there are, in which galleries, and which are broken."""
 
 import dagster as dg
+import polars as pl
 
 from cir_assets.assets.pipeline import DatasetGraph
 from cir_assets.assets.scanning import scanned
@@ -11,7 +12,7 @@ from cir_assets.checks import pictures_readable, splits_disjoint
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest, digest_frame
 
-GENERATION = 1
+GENERATION = 2
 
 
 def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
@@ -43,13 +44,17 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
             "One row a picture that opens: its id, its path below the picture folder, the SHA-256 of its bytes "
             "(`image_key`), format, mode, width and height in pixels, bytes. Beside it `galleries`: one row a "
             "split, category and picture, in file order. Pictures that are missing or do not open are rows of "
-            f"`data_issues`. Parquet files in `storage/tables/{graph.dataset}/`."
+            "`data_issues`, and of `missing_pictures` with the triplets that fall with them. "
+            f"Parquet files in `storage/tables/{graph.dataset}/`."
         ),
     )
     def images(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
         def make(_version: str) -> Made:
+            from cir_assets.datasets.pictures import missing_pictures
+
             annotations, pictures, issues = scanned(storage, graph, logged_progress(context))
             galleries = annotations.galleries.join(pictures.select("image"), on="image", how="semi")
+            missing = missing_pictures(annotations, pictures)
             folder = storage.tables(graph.dataset)
             return Made(
                 data_version=digest(
@@ -63,6 +68,8 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                     "dagster/row_count": pictures.height,
                     "gallery_rows": galleries.height,
                     "issues": issues.height,
+                    "missing_pictures": missing["image"].n_unique(),
+                    "missing": {"markdown": missing_markdown(missing)},
                     "megabytes": round(float(pictures["bytes"].sum()) / 1e6, 1),
                 },
                 checks={
@@ -72,6 +79,7 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                 files=[
                     write_table(pictures, folder, "images"),
                     write_table(galleries, folder, "galleries"),
+                    write_table(missing, folder, "missing_pictures"),
                     write_table(issues, folder, "data_issues/images"),
                 ],
             )
@@ -89,3 +97,19 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         )
 
     return images
+
+
+def missing_markdown(missing: pl.DataFrame) -> str:
+    """What is missing, summed up by split and category, as a Markdown table."""
+    lines = [
+        "| split | category | gallery pictures missing | triplets lost |",
+        "|---|---|---:|---:|",
+    ]
+    summed = missing.group_by("split", "category", maintain_order=True).agg(
+        pl.col("in_gallery").sum(), pl.col("triplets_lost").sum()
+    )
+    lines += [
+        f"| {split} | {category} | {gallery:,} | {lost:,} |"
+        for split, category, gallery, lost in summed.rows()
+    ]
+    return "\n".join(lines) if missing.height else "none"

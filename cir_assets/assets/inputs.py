@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cir_assets.assets.pipeline import EncodedDataset, Pipeline
+from cir_assets.assets.step import content_versions
 from cir_assets.assets.tables import read_table
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger, digest, digest_frame
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from cir_assets.models.backbone import Backbone
     from cir_assets.retrieval.protocols import QueryGroup
     from cir_assets.retrieval.validation import Validation
+    from cir_assets.store.feature_cache import FeatureCache
+    from cir_assets.training.pictures import PictureFiles
     from cir_assets.training.triplets import TrainingTriplets
 
 
@@ -36,8 +41,10 @@ class PipelineInputs:
     feature_images: pl.DataFrame
     features: Tensor
 
-    def training_triplets(self) -> TrainingTriplets:
-        """The train split as rows of ``features`` and caption variants.
+    def training_triplets(
+        self, caption_variants: Literal["paper", "joined", "evaluation"] = "paper"
+    ) -> TrainingTriplets:
+        """The train split as rows of ``features`` and caption variants, with its galleries and exact copies.
 
         Raises:
             ValueError: when it is empty.
@@ -59,15 +66,30 @@ class PipelineInputs:
         return TrainingTriplets(
             reference=train["reference_row"].cast(pl.Int64).to_numpy(),
             target=train["target_row"].cast(pl.Int64).to_numpy(),
-            captions=[training_captions(captions) for captions in train["captions"].to_list()],
+            captions=[
+                training_captions(captions, caption_variants) for captions in train["captions"].to_list()
+            ],
+            gallery=self._rows_of_train(),
+            contents=self.feature_images["image_key"].rank("dense").cast(pl.Int64).to_numpy(),
         )
 
-    def query_groups(self, protocol: str, split: str) -> list[QueryGroup]:
+    def _rows_of_train(self) -> NDArray[np.int64]:
+        """Rows of every picture of the train galleries, and of the train triplets, each once."""
+        train = pl.col("split") == "train"
+        answers = self.triplets.filter(train)["target"].drop_nulls()
+        named = pl.concat([self.galleries.filter(train)["image"], answers]).unique()
+        images = self.feature_images.select("image").with_row_index("row")
+        rows: NDArray[np.int64] = (
+            images.filter(pl.col("image").is_in(named.implode()))["row"].cast(pl.Int64).to_numpy()
+        )
+        return rows
+
+    def query_groups(self, protocol: str, split: str, *, with_targets: bool = True) -> list[QueryGroup]:
         """The queries of a split under a protocol, one group a category."""
         from cir_assets.retrieval.protocols import query_groups
 
         images = self.feature_images["image"].to_list()
-        return query_groups(protocol, split, images, self.galleries, self.triplets)
+        return query_groups(protocol, split, images, self.galleries, self.triplets, with_targets=with_targets)
 
     def validation(self, protocol: str) -> Validation:
         """The val split, ready to be scored after each epoch."""
@@ -106,8 +128,17 @@ def installed_backbone(storage: Storage, encoded: EncodedDataset) -> Backbone:
     return Backbone.load(storage.backbone(encoded.backbone), resolved_device(encoded.graph.device))
 
 
-def load_inputs(storage: Storage, encoded: EncodedDataset, backbone: Backbone) -> PipelineInputs:
-    """Read tables and features; the features go to the backbone's device."""
+def load_inputs(
+    storage: Storage, encoded: EncodedDataset, backbone: Backbone, cache: FeatureCache | None = None
+) -> PipelineInputs:
+    """Read tables and features; the features go to the backbone's device.
+
+    Args:
+        storage: where they lie.
+        encoded: the data set and its backbone.
+        backbone: features are those of its ``weights_digest``.
+        cache: where the features are; None: the data set's own under this backbone.
+    """
     import torch
 
     from cir_assets.models.preprocessing import preprocessing_name
@@ -116,7 +147,7 @@ def load_inputs(storage: Storage, encoded: EncodedDataset, backbone: Backbone) -
     tables = storage.tables(encoded.graph.dataset)
     settings = encoded.settings
     preprocessing = preprocessing_name(backbone.resolution, settings.padding, settings.target_ratio)
-    cache = FeatureCache(storage.features(encoded.graph.dataset, encoded.backbone))
+    cache = cache or FeatureCache(storage.features(encoded.graph.dataset, encoded.backbone))
     images = read_table(tables, "images").select("image", "image_key")
     unreadable = list(cache.unreadable(images["image_key"].to_list(), preprocessing))
     images = images.filter(~pl.col("image_key").is_in(unreadable))
@@ -129,16 +160,51 @@ def load_inputs(storage: Storage, encoded: EncodedDataset, backbone: Backbone) -
     )
 
 
+def load_tuned(
+    storage: Storage, pipeline: Pipeline, backbone: Backbone, inputs: PipelineInputs
+) -> PipelineInputs:
+    """Put stage 1's encoders into the backbone, and give the features its image encoder makes.
+
+    Where the image encoder stayed frozen they are ``inputs`` themselves.
+    """
+    from cir_assets.models.saving import load_text_encoder
+    from cir_assets.store.feature_cache import FeatureCache
+
+    load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
+    if not pipeline.tunes_images:
+        return inputs
+    backbone.weights_digest = content_versions(storage, pipeline.model_name("text_encoder")).popitem()[1]
+    cache = FeatureCache(storage.tuned_features(*pipeline.place))
+    return load_inputs(storage, pipeline.encoded, backbone, cache)
+
+
+def picture_files(storage: Storage, encoded: EncodedDataset, inputs: PipelineInputs) -> PictureFiles:
+    """The files of the features' rows, for training an image encoder."""
+    from cir_assets.datasets.sources import read_annotations
+    from cir_assets.training.pictures import PictureFiles
+
+    graph, settings = encoded.graph, encoded.settings
+    root = read_annotations(graph.source, storage.raw(graph.dataset)).picture_root
+    paths = dict(read_table(storage.tables(graph.dataset), "images").select("image", "path").iter_rows())
+    return PictureFiles(
+        [root / paths[image] for image in inputs.feature_images["image"]],
+        padding=settings.padding,
+        target_ratio=settings.target_ratio,
+        workers=graph.decoding_workers,
+        pixel_limit=graph.pixel_limit,
+    )
+
+
 def model_folder(storage: Storage, pipeline: Pipeline, step: str) -> Path:
     """The folder of a trained model's newest version.
 
     Raises:
         FileNotFoundError: when it was never trained, or its folder is gone.
     """
-    entry = Ledger(storage.ledger).latest(pipeline.name(step))
-    folder = storage.models(*pipeline.place, step) / (entry.fingerprint if entry else "none")
+    entry = Ledger(storage.ledger).latest(pipeline.model_name(step))
+    folder = storage.models(*pipeline.models_place, step) / (entry.fingerprint if entry else "none")
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{pipeline.name(step)} has no model in {folder.parent}; materialize it first"
+            f"{pipeline.model_name(step)} has no model in {folder.parent}; materialize it first"
         )
     return folder

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from cir_assets.checks import LADDER
 from cir_assets.datasets.sources import Source
-from cir_assets.models.settings import BackboneSettings
+from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints
 from cir_assets.training.settings import Recipe
+
+MODELS = ("text_encoder", "combiner_frozen_clip", "combiner")
+"""What is trained, or imported, in the order of the graph."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,11 @@ class EncodedDataset:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A data set under one backbone and one recipe."""
+    """A data set under one backbone and one recipe; its models are trained here, elsewhere or were published."""
 
     encoded: EncodedDataset
     recipe_name: str
-    recipe: Recipe
+    recipe: Recipe | ModelsOf | PublishedCheckpoints
 
     @property
     def graph(self) -> DatasetGraph:
@@ -69,6 +73,32 @@ class Pipeline:
         """Data set, backbone and recipe: what every path of this pipeline is made of."""
         return self.graph.dataset, self.encoded.backbone, self.recipe_name
 
+    @property
+    def models_place(self) -> tuple[str, str, str]:
+        """Data set, backbone and recipe whose models are evaluated: this pipeline's own but for ``ModelsOf``."""
+        if isinstance(self.recipe, ModelsOf):
+            return self.recipe.dataset, self.encoded.backbone, self.recipe.recipe
+        return self.place
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models there are, in the ladder's order: steps of this pipeline or of the one they come from."""
+        if isinstance(self.recipe, PublishedCheckpoints):
+            return tuple(name for name in MODELS if getattr(self.recipe, name) is not None)
+        return MODELS
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of the ladder that can be evaluated with these models."""
+        needed = {"text_encoder_sum": "text_encoder", **{name: name for name in MODELS}}
+        return tuple(method for method in LADDER if needed.get(method) in (None, *self.models))
+
+    @property
+    def tunes_images(self) -> bool:
+        """Whether stage 1 changed the image encoder, so that pictures are encoded again with it."""
+        recipe = self.recipe.text_encoder if isinstance(self.recipe, Recipe) else self.recipe
+        return recipe.encoder != "text"
+
     def key(self, step: str) -> dg.AssetKey:
         """``<dataset>/<backbone>/<recipe>/<step>``."""
         return dg.AssetKey([*self.place, step])
@@ -76,6 +106,19 @@ class Pipeline:
     def name(self, step: str) -> str:
         """``<dataset>/<backbone>/<recipe>/<step>`` as the ledger writes it."""
         return "/".join(self.key(step).path)
+
+    def model_key(self, model: str) -> dg.AssetKey:
+        """The asset that makes one of the models."""
+        return dg.AssetKey([*self.models_place, model])
+
+    def model_name(self, model: str) -> str:
+        """The same as the ledger writes it."""
+        return "/".join(self.model_key(model).path)
+
+    def feature_keys(self) -> list[dg.AssetKey]:
+        """The assets that hold features: of the backbone as it came, and of its tuned image encoder if any."""
+        tuned = [self.key("image_features")] if self.tunes_images else []
+        return [self.encoded.key("image_features"), *tuned]
 
 
 def backbone_key(backbone: str) -> dg.AssetKey:

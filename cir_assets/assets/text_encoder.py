@@ -2,20 +2,27 @@
 
 import dagster as dg
 
-from cir_assets.assets.inputs import installed_backbone, load_inputs
+from cir_assets.assets.inputs import installed_backbone, load_inputs, picture_files
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, logged_progress, make_or_reuse
 from cir_assets.assets.trained import EPOCHS_SCHEMA, trained
 from cir_assets.automation import on_upstream_change
 from cir_assets.resources import Storage
+from cir_assets.training.settings import TextEncoderSettings
 
-GENERATION = 1
+GENERATION = 2
 
 
-def text_encoder_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
+TRAINED = {
+    "text": "the text encoder (embeddings, transformer, final norm, projection)",
+    "image": "the image encoder",
+    "both": "both encoders",
+}
+
+
+def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.AssetsDefinition:
     """Stage 1 of one pipeline."""
     graph, encoded = pipeline.graph, pipeline.encoded
-    settings = pipeline.recipe.text_encoder
     step = Step(
         pipeline.key("text_encoder"),
         GENERATION,
@@ -38,7 +45,7 @@ def text_encoder_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         ],
         metadata={"dagster/column_schema": EPOCHS_SCHEMA},
         description=(
-            "Stage 1: the text encoder (embeddings, transformer, final norm, projection) trained so that the "
+            f"Stage 1: {TRAINED[settings.encoder]} trained so that the "
             "normalised sum of reference image feature and caption feature finds the target among the batch's "
             f"targets. The epoch with the best headline of protocol `{graph.protocols[0]}` on val is kept, as "
             f"safetensors in `storage/models/{'/'.join(pipeline.place)}/text_encoder/<version>/`, with its "
@@ -62,18 +69,21 @@ def text_encoder_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
             outcome = train_text_encoder(
                 backbone,
                 inputs.features,
-                inputs.training_triplets(),
+                inputs.training_triplets(settings.caption_variants),
                 inputs.validation(graph.protocols[0]),
                 settings,
                 checkpoints,
                 logged_progress(context),
+                picture_files(storage, encoded, inputs) if pipeline.tunes_images else None,
             )
             return trained(
                 folder / version,
                 "text_encoder",
                 outcome,
                 checkpoints,
-                lambda beside: save_text_encoder(beside, backbone, step.configuration),
+                lambda beside: save_text_encoder(
+                    beside, backbone, step.configuration, with_image_encoder=pipeline.tunes_images
+                ),
             )
 
         return make_or_reuse(context, storage, step, versions, make)

@@ -12,7 +12,7 @@ import polars as pl
 
 from cir_assets.assets.step import Made
 from cir_assets.checks import loss_falling
-from cir_assets.store.ledger import digest_file
+from cir_assets.store.ledger import digest, digest_file
 
 if TYPE_CHECKING:
     from cir_assets.training.loop import TrainingOutcome
@@ -62,7 +62,7 @@ def trained(
     shutil.rmtree(checkpoints, ignore_errors=True)
     best = epochs.row(by_predicate=pl.col("epoch") == outcome.best_epoch, named=True)
     return Made(
-        data_version=digest_file(folder / "model.safetensors"),
+        data_version=weights_version(folder),
         metadata={
             "headline_on_val": round(best["selection_metric"], 3),
             "best_epoch": outcome.best_epoch,
@@ -76,6 +76,11 @@ def trained(
         checks={"loss_falling": loss_falling(epochs["loss"].to_list())},
         files=[folder],
     )
+
+
+def weights_version(folder: Path) -> str:
+    """Digest of a model's weights, the image encoder's too where that was tuned."""
+    return digest([digest_file(file) for file in sorted(folder.glob("*.safetensors"))])
 
 
 def _curve(epochs: pl.DataFrame) -> str:

@@ -19,6 +19,7 @@ from pydantic_core import InitErrorDetails
 
 from cir_assets.components.loading import InvalidDefinition, at, checked_name
 from cir_assets.datasets.sources import Source
+from cir_assets.models.settings import ModelsOf, PublishedCheckpoints
 from cir_assets.training.settings import Recipe
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 """Names of data sets, backbones and recipes: they become asset keys, groups and file names."""
 
-ProtocolName = Literal["fashioniq", "fashioniq_val_split", "cirr"]
+ProtocolName = Literal["fashioniq", "fashioniq_val_split", "cirr", "circo"]
 
 
 class Schedule(BaseModel):
@@ -56,9 +57,19 @@ class DatasetSpec(BaseModel):
         min_length=1, description="Backbones by name, each defined in cir_assets/defs/backbones/defs.yaml."
     )
     recipes: dict[Name, Recipe] = Field(
-        default_factory=lambda: {"paper": Recipe()},
-        min_length=1,
-        description="Hyper-parameters by name of recipe; an empty mapping value means the paper's.",
+        default_factory=dict,
+        description=(
+            "What is trained here: hyper-parameters by name of recipe, an empty mapping value means the paper's. "
+            "Without recipes, models_of and checkpoints the recipe paper is trained."
+        ),
+    )
+    models_of: dict[Name, ModelsOf] = Field(
+        default_factory=dict,
+        description="What is trained on other data sets and evaluated here, by a name of one's own.",
+    )
+    checkpoints: dict[Name, PublishedCheckpoints] = Field(
+        default_factory=dict,
+        description="Published checkpoints of the reference implementation, by a name of one's own.",
     )
     schedule: Schedule | None = Field(
         default=None, description="When the roots are refreshed; none: only when a person asks."
@@ -76,6 +87,24 @@ class DatasetSpec(BaseModel):
     pixel_limit: int = Field(
         default=100_000_000, ge=1, description="Pictures of more pixels are refused before they are decoded."
     )
+
+    @property
+    def all_recipes(self) -> dict[str, Recipe | ModelsOf | PublishedCheckpoints]:
+        """Every pipeline of this data set by name, wherever its models come from."""
+        named: dict[str, Recipe | ModelsOf | PublishedCheckpoints] = {}
+        named |= self.recipes
+        named |= self.models_of
+        named |= self.checkpoints
+        return named or {"paper": Recipe()}
+
+    @model_validator(mode="after")
+    def _names_once(self) -> DatasetSpec:
+        for name in self.models_of.keys() | self.checkpoints.keys():
+            if sum(name in named for named in (self.recipes, self.models_of, self.checkpoints)) > 1:
+                raise ValueError(
+                    f"{name!r} stands under more than one of recipes, models_of and checkpoints; rename one of them"
+                )
+        return self
 
     @model_validator(mode="wrap")
     @classmethod
@@ -102,10 +131,18 @@ class DatasetSpec(BaseModel):
 class Dataset(dg.Component):
     """A data set with its backbones, recipes, protocols and schedule, from one ``defs.yaml``."""
 
-    def __init__(self, name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneSettings]) -> None:
+    def __init__(
+        self,
+        name: str,
+        spec: DatasetSpec,
+        backbones: Mapping[str, BackboneSettings],
+        places: Mapping[str, str],
+    ) -> None:
         self.name = name
         self.spec = spec
         self.backbones = backbones
+        self.places = places
+        """Where each of ``models_of`` stands: file and line."""
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -129,7 +166,8 @@ class Dataset(dg.Component):
                     f"{at(context, 'backbones', position)}: attributes.backbones names {backbone!r}, which "
                     f"backbones/defs.yaml does not define; it defines {', '.join(backbones)}"
                 )
-        return cls(checked_name(context.path.name, context.path), attributes, backbones)
+        places = {name: at(context, "models_of", name) for name in attributes.models_of}
+        return cls(checked_name(context.path.name, context.path), attributes, backbones, places)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, job and schedule of this data set."""

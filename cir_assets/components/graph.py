@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from cir_assets.assets.checkpoints import checkpoint_asset
 from cir_assets.assets.combiner import combiner_asset
 from cir_assets.assets.evaluation import evaluation_asset
-from cir_assets.assets.image_features import image_features_asset
+from cir_assets.assets.image_features import image_features_asset, tuned_image_features_asset
 from cir_assets.assets.images import images_asset
 from cir_assets.assets.pipeline import DatasetGraph, EncodedDataset, Pipeline
 from cir_assets.assets.raw import raw_asset
 from cir_assets.assets.report import report_asset
+from cir_assets.assets.submission import TEST_SERVERS, submission_asset
 from cir_assets.assets.text_encoder import text_encoder_asset
 from cir_assets.assets.triplets import triplets_asset
 from cir_assets.automation import refresh_schedule
-from cir_assets.components.dataset import DatasetSpec
-from cir_assets.models.settings import BackboneSettings
+from cir_assets.components.dataset import Dataset, DatasetSpec
+from cir_assets.components.loading import InvalidDefinition
+from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints
+from cir_assets.training.settings import Recipe
 
 
 def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneSettings]) -> list[Pipeline]:
@@ -35,7 +39,7 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
     return [
         Pipeline(EncodedDataset(graph, backbone, backbones[backbone]), recipe_name, recipe)
         for backbone in spec.backbones
-        for recipe_name, recipe in spec.recipes.items()
+        for recipe_name, recipe in spec.all_recipes.items()
     ]
 
 
@@ -49,13 +53,9 @@ def dataset_definitions(
     for encoded in dict.fromkeys(pipeline.encoded for pipeline in pipelines):
         assets.append(image_features_asset(encoded))
     for pipeline in pipelines:
-        assets += [
-            text_encoder_asset(pipeline),
-            combiner_asset(pipeline, frozen_clip=True),
-            combiner_asset(pipeline, frozen_clip=False),
-            evaluation_asset(pipeline),
-            report_asset(pipeline),
-        ]
+        assets += [*model_assets(pipeline), evaluation_asset(pipeline), report_asset(pipeline)]
+        if spec.source.kind in TEST_SERVERS:
+            assets.append(submission_asset(pipeline))
     schedules = (
         [refresh_schedule(name, spec.schedule.cron, spec.schedule.timezone, [graph.key("raw")])]
         if spec.schedule
@@ -67,3 +67,52 @@ def dataset_definitions(
         description=f"Makes everything of {name} in one run; what is there already costs seconds.",
     )
     return dg.Definitions(assets=assets, schedules=schedules, jobs=[job])
+
+
+def model_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """What makes a pipeline's models: trainings, imports, or nothing where another data set trains them."""
+    assets = [tuned_image_features_asset(pipeline)] if pipeline.tunes_images else []
+    match pipeline.recipe:
+        case Recipe() as recipe:
+            assets += [
+                text_encoder_asset(pipeline, recipe.text_encoder),
+                combiner_asset(pipeline, recipe.combiner, frozen_clip=True),
+                combiner_asset(pipeline, recipe.combiner, frozen_clip=False),
+            ]
+        case PublishedCheckpoints() as checkpoints:
+            assets += [
+                checkpoint_asset(pipeline, model, getattr(checkpoints, model)) for model in pipeline.models
+            ]
+    return assets
+
+
+def check_models_of(datasets: Sequence[Dataset]) -> None:
+    """See that every pipeline that evaluates another's models names one there is.
+
+    Raises:
+        InvalidDefinition: naming file, line, what was named and what there is.
+    """
+    every = {pipeline.place: pipeline for dataset in datasets for pipeline in dataset.pipelines()}
+    for dataset in datasets:
+        for name, wanted in dataset.spec.models_of.items():
+            for backbone in dataset.spec.backbones:
+                found = every.get((wanted.dataset, backbone, wanted.recipe))
+                where = f"{dataset.places[name]}: models_of.{name}"
+                if found is None or isinstance(found.recipe, ModelsOf):
+                    there = sorted(
+                        "/".join(place) for place, p in every.items() if not isinstance(p.recipe, ModelsOf)
+                    )
+                    raise InvalidDefinition(
+                        f"{where} wants the models of {wanted.dataset}/{backbone}/{wanted.recipe}, which no data set "
+                        f"trains or imports; there are {', '.join(there)}"
+                    )
+                theirs = (
+                    found.recipe.text_encoder.encoder
+                    if isinstance(found.recipe, Recipe)
+                    else found.recipe.encoder
+                )
+                if theirs != wanted.encoder:
+                    raise InvalidDefinition(
+                        f"{where}: stage 1 of {wanted.dataset}/{backbone}/{wanted.recipe} trains encoder: {theirs}; "
+                        f"say encoder: {theirs} here too, as pictures are encoded with it"
+                    )

@@ -52,6 +52,19 @@ DATASET_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "set_members": ("VARCHAR[]", "the pictures of that set"),
         },
     ),
+    "missing_pictures": (
+        "One row a picture that is missing or does not open, split and category: what falls with it.",
+        {
+            "dataset": ("VARCHAR", "data set"),
+            "image": ("VARCHAR", "the picture's id in its data set"),
+            "split": ("VARCHAR", "train, val or test"),
+            "category": ("VARCHAR", "'all' where a data set has none"),
+            "in_gallery": ("BOOLEAN", "it was to be ranked there"),
+            "as_reference": ("BIGINT", "triplets that show it"),
+            "as_target": ("BIGINT", "triplets that mean it"),
+            "triplets_lost": ("BIGINT", "those together, each once; at both pictures where both are missing"),
+        },
+    ),
     "data_issues": (
         "One row a thing that is wrong with the data, and what was done about it.",
         {
@@ -105,7 +118,7 @@ VIEWS = {
             max(value) FILTER (metric = 'subset_recall' AND k = 1) AS subset_recall_at_1,
             max(value) FILTER (metric = 'subset_recall' AND k = 2) AS subset_recall_at_2,
             max(value) FILTER (metric = 'subset_recall' AND k = 3) AS subset_recall_at_3,
-            any_value(queries) AS queries, any_value(gallery_size) AS gallery_size,
+            any_value(newest.queries) AS queries, any_value(newest.gallery_size) AS gallery_size,
             any_value(created_at) AS created_at, evaluation_id
         FROM newest LEFT JOIN figures USING (evaluation_id)
         GROUP BY ALL ORDER BY dataset, split, protocol, headline DESC
@@ -141,8 +154,17 @@ def publish(results: Sequence[Path], tables: Mapping[str, Path], destination: Pa
         for part in sorted(results):
             connection.execute(f"ATTACH '{_escaped(part)}' AS part (READ_ONLY)")
             for table, (_, columns) in TABLES.items():
-                listed = ", ".join(f'"{name}"' for name in columns)
-                connection.execute(f"INSERT INTO {table} SELECT {listed} FROM part.{table}")
+                # A part written before a column or table came to be is taken as it is.
+                there = {
+                    name
+                    for (name,) in connection.execute(
+                        "SELECT column_name FROM duckdb_columns() WHERE database_name = 'part' AND table_name = $1",
+                        [table],
+                    ).fetchall()
+                }
+                if there:
+                    listed = ", ".join(f'"{name}"' if name in there else "NULL" for name in columns)
+                    connection.execute(f"INSERT INTO {table} SELECT {listed} FROM part.{table}")
             connection.execute("DETACH part")
         for dataset, folder in sorted(tables.items()):
             for table, (_, columns) in DATASET_TABLES.items():

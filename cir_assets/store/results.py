@@ -23,7 +23,11 @@ TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "evaluation_id": ("VARCHAR", "digest of everything the evaluation was made from"),
             "dataset": ("VARCHAR", "data set evaluated on"),
             "backbone": ("VARCHAR", "dual encoder the features come from"),
-            "recipe": ("VARCHAR", "hyper-parameters both stages were trained with"),
+            "recipe": ("VARCHAR", "name of the hyper-parameters, or of where the models come from"),
+            "models_from": (
+                "VARCHAR",
+                "data set, backbone and recipe the models were trained under, or 'published checkpoints'",
+            ),
             "method": (
                 "VARCHAR",
                 "image_only, text_only, sum, text_encoder_sum, combiner_frozen_clip or combiner",
@@ -48,6 +52,20 @@ TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "value": ("DOUBLE", "percent"),
             "ci_low": ("DOUBLE", "lower end of the 95 % bootstrap interval over queries"),
             "ci_high": ("DOUBLE", "upper end of it"),
+            "queries": ("INTEGER", "queries the figure is over"),
+            "gallery_size": ("INTEGER", "pictures actually ranked; of the mean, all categories together"),
+        },
+    ),
+    "left_out": (
+        "One row an evaluation, category and reason: what could not take part.",
+        {
+            "evaluation_id": ("VARCHAR", "see evaluations"),
+            "category": ("VARCHAR", "category searched in"),
+            "reason": (
+                "VARCHAR",
+                "gallery_picture_without_feature, reference_without_feature, target_without_feature, no_target, …",
+            ),
+            "count": ("INTEGER", "pictures or queries, as the reason says"),
         },
     ),
     "rankings": (
@@ -122,7 +140,7 @@ def write_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
             key = "stage, version" if table == "training_epochs" else "evaluation_id"
             connection.register("fresh", fresh.select(list(columns)).to_arrow())
             connection.execute(f"DELETE FROM {table} WHERE ({key}) IN (SELECT DISTINCT ({key}) FROM fresh)")
-            connection.execute(f"INSERT INTO {table} SELECT * FROM fresh")
+            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM fresh")
             connection.unregister("fresh")
         for table in ("rankings", "retrieved"):
             connection.execute(
@@ -135,12 +153,13 @@ def write_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
 def create_tables(
     connection: duckdb.DuckDBPyConnection, tables: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]]
 ) -> None:
-    """Create tables that are not there yet, with a comment on each table and column."""
+    """Create tables and columns that are not there yet, with a comment on each table and column."""
     for table, (meaning, columns) in tables.items():
         listed = ", ".join(f'"{name}" {kind}' for name, (kind, _) in columns.items())
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({listed})")
         connection.execute(f"COMMENT ON TABLE {table} IS {_quoted(meaning)}")
-        for name, (_, said) in columns.items():
+        for name, (kind, said) in columns.items():
+            connection.execute(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{name}" {kind}')
             connection.execute(f'COMMENT ON COLUMN {table}."{name}" IS {_quoted(said)}')
 
 

@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from cir_assets.store.database import opened
 from cir_assets.store.published import published_results
 from cir_assets.store.publishing import publish
 from cir_assets.store.results import KEPT_EVALUATIONS, TABLES, write_results
@@ -26,6 +27,7 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "dataset": "fashioniq",
                 "backbone": "rn50x4",
                 "recipe": "paper",
+                "models_from": "fashioniq/rn50x4/paper",
                 "method": "combiner",
                 "split": "val",
                 "protocol": "fashioniq",
@@ -48,8 +50,20 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "value": value,
                 "ci_low": value - 1,
                 "ci_high": value + 1,
+                "queries": 2,
+                "gallery_size": 9,
             }
             for metric, k, value in (("headline", 0, headline), ("recall", 10, 40.0), ("recall", 50, 60.0))
+        ]
+    )
+    left_out = pl.DataFrame(
+        [
+            {
+                "evaluation_id": evaluation,
+                "category": "dress",
+                "reason": "target_without_feature",
+                "count": 1,
+            }
         ]
     )
     rankings = pl.DataFrame(
@@ -88,7 +102,7 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
             }
         ]
     )
-    return dict(zip(TABLES, (evaluations, metrics, rankings, retrieved, epochs), strict=True))
+    return dict(zip(TABLES, (evaluations, metrics, left_out, rankings, retrieved, epochs), strict=True))
 
 
 def rows(file: Path, query: str) -> list[tuple[object, ...]]:
@@ -197,3 +211,21 @@ def test_every_published_figure_has_a_source() -> None:
         ("recall", 50, 61.74),
         ("headline", 0, 50.03),
     ]
+
+
+def test_results_of_an_older_form_are_kept_and_gain_what_is_new(tmp_path: Path) -> None:
+    file, destination = tmp_path / "old.duckdb", tmp_path / "evaluation.duckdb"
+    write_results(file, frames("old"))
+    with opened(file) as connection:
+        connection.execute("ALTER TABLE evaluations DROP COLUMN models_from")
+        connection.execute("DROP TABLE left_out")
+    publish([file], {}, destination)
+    with opened(destination, read_only=True) as connection:
+        assert connection.sql("SELECT evaluation_id, models_from FROM evaluations").fetchall() == [
+            ("old", None)
+        ]
+    write_results(file, frames("new", day=1))
+    with opened(file, read_only=True) as connection:
+        rows = connection.sql("SELECT evaluation_id, models_from FROM evaluations ORDER BY 1").fetchall()
+        assert rows == [("new", "fashioniq/rn50x4/paper"), ("old", None)]
+        assert connection.sql("SELECT count(*) FROM left_out").fetchall() == [(1,)]
