@@ -74,7 +74,9 @@ class TrialProject:
 
     def write_dataset(self, name: str, **attributes: Any) -> None:
         """Write a data set's YAML; what is left out is small and quick."""
-        defaults = {"backbones": ["tiny_clip"], "recipes": {"quick": QUICK_RECIPE}, "device": "cpu"}
+        defaults: dict[str, Any] = {"backbones": ["tiny_clip"], "device": "cpu"}
+        if not attributes.keys() & {"recipes", "models_of", "checkpoints"}:
+            defaults["recipes"] = {"quick": QUICK_RECIPE}
         self._write(name, "cir_assets.components.dataset.Dataset", {**defaults, **attributes})
 
     def _write(self, name: str, component: str, attributes: dict[str, Any]) -> None:
