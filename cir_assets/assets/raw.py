@@ -1,15 +1,22 @@
 """``<dataset>/raw``: a data set's files, fetched or rendered, checked."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
+import polars as pl
 
 from cir_assets.assets.pipeline import DatasetGraph
 from cir_assets.assets.scanning import scanned
 from cir_assets.assets.step import Made, Step, logged_progress, materialize_result
+from cir_assets.assets.tables import write_table
 from cir_assets.checks import Check
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry, digest, digest_frame
 
-GENERATION = 1
+if TYPE_CHECKING:
+    from cir_assets.datasets.fetching import FetchReport
+
+GENERATION = 2
 
 
 def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
@@ -40,7 +47,8 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         from cir_assets.datasets.sources import prepare
 
         progress = logged_progress(context)
-        prepare(graph.source, storage.raw(graph.dataset), progress)
+        fetched = prepare(graph.source, storage.raw(graph.dataset), progress)
+        not_fetched = unfetched_issues(fetched)
         annotations, images, issues = scanned(storage, graph, progress)
         version = digest(
             {
@@ -48,6 +56,7 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                 "triplets": digest_frame(annotations.triplets),
                 "images": digest_frame(images),
                 "issues": digest_frame(issues),
+                "not_fetched": digest_frame(not_fetched),
             }
         )
         made = Made(
@@ -57,6 +66,7 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                 "pictures": images.height,
                 "triplets": annotations.triplets.height,
                 "megabytes": round(float(images["bytes"].sum()) / 1e6, 1),
+                **(fetch_metadata(fetched) if fetched else {}),
             },
             checks={
                 "pictures_present": Check(
@@ -64,9 +74,34 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                     f"{images.height:,} of {annotations.pictures.height:,} named pictures found",
                 )
             },
-            files=[],
+            files=[write_table(not_fetched, storage.tables(graph.dataset), "data_issues/raw")],
         )
         Ledger(storage.ledger).record(step.name, LedgerEntry(version, version, made.to_detail()))
         return materialize_result(step, made, reused=False, severity={})
 
     return raw
+
+
+def unfetched_issues(fetched: "FetchReport | None") -> pl.DataFrame:
+    """Pictures that could not be fetched as rows of ``data_issues``: dead for good, or failed this time."""
+    rows = (
+        [
+            {"kind": kind, "subject": image, "detail": reason}
+            for kind, reasons in (("dead_link", fetched.dead), ("fetch_failed", fetched.failed))
+            for image, reason in sorted(reasons.items())
+        ]
+        if fetched
+        else []
+    )
+    return pl.DataFrame(rows, schema={"kind": pl.String, "subject": pl.String, "detail": pl.String})
+
+
+def fetch_metadata(fetched: "FetchReport") -> dict[str, float | int]:
+    """A fetch in figures, for the UI."""
+    return {
+        "fetched": fetched.fetched,
+        "already_there": fetched.already_there,
+        "dead_links": len(fetched.dead),
+        "failed_this_time": len(fetched.failed),
+        "fetch_seconds": round(fetched.seconds, 1),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +15,13 @@ class _Source(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+if TYPE_CHECKING:
+    from cir_assets.datasets.fetching import FetchReport
+
+MANNER = ("connections", "requests_per_second", "attempts", "backoff_seconds", "timeout_seconds")
+"""What of ``FashionIQFetch`` says how servers are asked, not where or what."""
+
+
 class WardrobeSource(_Source):
     """The embedded data set: clothes rendered from a seed."""
 
@@ -23,11 +30,64 @@ class WardrobeSource(_Source):
     seed: int = Field(default=7, ge=0, description="Decides every garment, pose and caption.")
 
 
+class FashionIQFetch(_Source):
+    """Where FashionIQ is fetched from: annotations, and pictures in one of three ways."""
+
+    annotations: str = Field(
+        description="Address of a folder that holds captions/ and image_splits/, or of a ZIP or TAR of them.",
+        min_length=1,
+    )
+    check_annotations: bool = Field(
+        default=True, description="Take only the published files, by their SHA-256; figures compare then."
+    )
+    categories: tuple[Literal["dress", "shirt", "toptee"], ...] = Field(
+        default=("dress", "shirt", "toptee"), min_length=1, description="Categories fetched."
+    )
+    picture_lists: str | None = Field(
+        default=None, description="Address of a folder that holds asin2url.<category>.txt."
+    )
+    picture_address: str | None = Field(
+        default=None,
+        description="Address of a picture, with {image} in place of its id.",
+        pattern=r"\{image\}",
+    )
+    picture_archive: str | None = Field(
+        default=None, description="Address of a ZIP or TAR of pictures named by id, in whatever folders."
+    )
+    picture_archive_sha256: str | None = Field(
+        default=None, description="The archive's SHA-256 in hexadecimal.", pattern="^[0-9a-f]{64}$"
+    )
+    ask_dead_links_again: bool = Field(
+        default=False, description="Ask addresses again that never gave a picture (404, a page, no picture)."
+    )
+    connections: int = Field(default=8, ge=1, le=64, description="Pictures fetched at the same time.")
+    requests_per_second: float = Field(
+        default=20.0, gt=0, le=1_000, description="Of all connections together."
+    )
+    attempts: int = Field(default=4, ge=1, le=20, description="Tries before a failure is taken as one.")
+    backoff_seconds: float = Field(
+        default=0.5, ge=0, le=60, description="Wait before the second try; doubles."
+    )
+    timeout_seconds: float = Field(default=20.0, gt=0, le=600, description="For connecting, and for silence.")
+
+    @model_validator(mode="after")
+    def _one_way_to_pictures(self) -> Self:
+        ways = (self.picture_lists, self.picture_address, self.picture_archive)
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("name one of picture_lists, picture_address and picture_archive")
+        return self
+
+
 class FashionIQSource(_Source):
-    """FashionIQ in a local folder: captions/, image_splits/ and images/<ASIN>.jpg, .jpeg or .png."""
+    """FashionIQ in a local folder (captions/, image_splits/, images/<ASIN>.jpg, .jpeg or .png), or fetched."""
 
     kind: Literal["fashioniq"]
-    folder: str = Field(description="Folder that holds captions/, image_splits/ and images/.", min_length=1)
+    folder: str | None = Field(
+        default=None, description="Folder that holds captions/, image_splits/ and images/.", min_length=1
+    )
+    fetch: FashionIQFetch | None = Field(
+        default=None, description="Where it is fetched from, into storage/raw/, where there is no folder."
+    )
     leave_out_leaked_train_pictures: bool = Field(
         default=False, description="Leave out of train what is in val or test of another category."
     )
@@ -35,6 +95,14 @@ class FashionIQSource(_Source):
         default=False,
         description="Train without captions that are empty or say nothing ('n/a'); evaluation keeps them.",
     )
+
+    @model_validator(mode="after")
+    def _comes_from_one_place(self) -> Self:
+        if (self.folder is None) == (self.fetch is None):
+            raise ValueError(
+                "name folder, where the data set lies, or fetch, where it is to be had; one of the two"
+            )
+        return self
 
 
 class CIRRSource(_Source):
@@ -105,18 +173,24 @@ Source = Annotated[
 ]
 
 
-def prepare(source: Source, folder: Path, progress: ProgressFactory = terminal_progress) -> None:
-    """Make a data set's files ready: render them into ``folder``, or see that the local ones are there.
+def prepare(
+    source: Source, folder: Path, progress: ProgressFactory = terminal_progress
+) -> FetchReport | None:
+    """Make a data set's files ready: render or fetch them into ``folder``, or see that the local ones are there.
 
     Local files are read where they are; nothing is copied. Paths of a source may begin with ``~`` and are
     otherwise relative to the working folder.
 
     Args:
         source: what the YAML says.
-        folder: where rendered files go (``storage/raw/<dataset>``).
+        folder: where rendered and fetched files go (``storage/raw/<dataset>``).
         progress: where it is told how far it is.
 
+    Returns:
+        What a fetch gave; None where nothing was fetched.
+
     Raises:
+        FetchFailed: what is needed cannot be fetched; what was is kept.
         FileNotFoundError: a local folder or table is absent, or none of the pictures named is there: naming
             it and what it must hold.
         BrokenAnnotations: the annotations cannot be read.
@@ -125,7 +199,14 @@ def prepare(source: Source, folder: Path, progress: ProgressFactory = terminal_p
         from cir_assets.datasets.wardrobe.generation import render_wardrobe
 
         render_wardrobe(folder, source.size, source.seed, progress)
-        return
+        return None
+    if isinstance(source, FashionIQSource) and source.fetch is not None:
+        from cir_assets.datasets.fashioniq_fetching import Addresses, fetch_fashioniq
+        from cir_assets.datasets.fetching import Politeness
+
+        said = source.fetch.model_dump()
+        manner = {name: said.pop(name) for name in MANNER}
+        return fetch_fashioniq(Addresses(**said, politeness=Politeness(**manner)), folder, progress)
     if isinstance(source, CatalogueSource):
         _require_folder(source.pictures, "source.pictures", "the pictures of the catalogue")
         if source.triplets is not None and not _place(source.triplets).is_file():
@@ -139,7 +220,7 @@ def prepare(source: Source, folder: Path, progress: ProgressFactory = terminal_p
             "cirr": "captions/, image_splits/ and img_raw/",
             "circo": "annotations/ and unlabeled2017/",
         }
-        _require_folder(source.folder, "source.folder", held[source.kind])
+        _require_folder(str(source.folder), "source.folder", held[source.kind])
     annotations = read_annotations(source, folder)
     root = annotations.picture_root
     if not root.is_dir():
@@ -151,6 +232,7 @@ def prepare(source: Source, folder: Path, progress: ProgressFactory = terminal_p
             + (f" (the first is {first[0]})" if first else "")
             + "; put them there, or name the right folder in the YAML"
         )
+    return None
 
 
 def read_annotations(source: Source, folder: Path) -> Annotations:
@@ -194,7 +276,7 @@ def read_annotations(source: Source, folder: Path) -> Annotations:
     if isinstance(source, WardrobeSource):
         return read_fashioniq(folder)
     return read_fashioniq(
-        _place(source.folder),
+        folder if source.folder is None else _place(source.folder),
         leave_out_leaked_train_pictures=source.leave_out_leaked_train_pictures,
         leave_out_placeholder_captions=source.leave_out_placeholder_captions,
     )

@@ -26,6 +26,7 @@ def test_every_setting_is_documented() -> None:
     assert set(models) == {
         "WardrobeSource",
         "FashionIQSource",
+        "FashionIQFetch",
         "CIRRSource",
         "CIRCOSource",
         "CatalogueSource",
@@ -40,7 +41,9 @@ def test_every_setting_is_documented() -> None:
     [
         ({"kind": "fashionqi", "folder": "x"}, "does not match any of the expected tags"),
         ({"kind": "fashioniq", "foldr": "x"}, "Extra inputs are not permitted"),
-        ({"kind": "fashioniq"}, "Field required"),
+        ({"kind": "fashioniq"}, "name folder, where the data set lies, or fetch"),
+        ({"kind": "fashioniq", "fetch": {"annotations": "x"}}, "name one of picture_lists"),
+        ({"kind": "cirr"}, "Field required"),
         ({"kind": "wardrobe", "size": 999}, "greater than or equal to 1000"),
         ({"kind": "wardrobe", "size": "many"}, "valid integer"),
         ({"kind": "catalogue", "pictures": "x", "val_share": 0.5, "test_share": 0.5}, "nothing to train on"),

@@ -1,0 +1,187 @@
+"""Unpacking archives that strangers made: nothing outside the folder, no bombs, nothing half-written."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+GIB = 1 << 30
+BLOCK = 1 << 20
+UNSUSPICIOUS = 100_000_000
+"""Unpacked bytes below which the ratio of an archive is not judged: it can do no harm."""
+
+
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+"""What the libraries raise for damaged archives; a full disk is none of it."""
+
+
+class RefusedArchive(ValueError):
+    """An archive that is broken, or not what it should be; the message names the member and what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much an archive may hold."""
+
+    members: int = 2_000_000
+    member_bytes: int = 4 * GIB
+    total_bytes: int = 200 * GIB
+    ratio: float = 200.0
+    """Unpacked bytes to packed ones; pictures hardly shrink, so more is a bomb."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def unpack(
+    archive: Path,
+    destination: Path,
+    place: Callable[[PurePosixPath], str | None],
+    limits: Limits = DEFAULT_LIMITS,
+) -> list[str]:
+    """Take files out of a ZIP or TAR (plain, gz, bz2, xz) archive; its kind is found by its content.
+
+    Every header is judged before anything is written. Each file is written beside and renamed.
+
+    Args:
+        archive: the file.
+        destination: folder the places are relative to.
+        place: where a member goes, as a relative posix path, or None to leave it.
+        limits: how much it may hold.
+
+    Returns:
+        The places written, sorted.
+
+    Raises:
+        RefusedArchive: a member leads out of the folder or is a link or a device, two members go to one place,
+            there is more in it than the limits allow or than it says, it is encrypted, broken, or no archive.
+    """
+    with _opened(archive) as members:
+        held = list(members)
+        _judge(archive, held, limits)
+        placed: dict[str, _Member] = {}
+        for member in held:
+            where = place(PurePosixPath(member.name))
+            if where is None:
+                continue
+            if where in placed:
+                raise RefusedArchive(
+                    f"{archive}: {placed[where].name} and {member.name} would both become {where}; "
+                    "remove one of them from the archive"
+                )
+            placed[where] = member
+        for where, member in placed.items():
+            _write(archive, member, destination / where)
+    return sorted(placed)
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed:
+                yield _zip_members(archive, packed)
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as rolled:
+                yield _tar_members(archive, rolled)
+        else:
+            raise RefusedArchive(
+                f"{archive} is no ZIP or TAR archive, or only half of one; fetch it again, and see that its address "
+                "gives the archive itself and not a page about it"
+            )
+    except BROKEN as error:
+        raise RefusedArchive(f"{archive} is broken ({error}); fetch it again") from error
+
+
+def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in packed.infolist():
+        if info.flag_bits & 0x1:
+            raise RefusedArchive(
+                f"{archive}: {info.filename} is encrypted; give an archive without a password"
+            )
+        kind = info.external_attr >> 28
+        if kind not in (0, 0o10, 0o04):
+            raise RefusedArchive(f"{archive}: {info.filename} is a link or a device; only files are taken")
+        if not info.is_dir():
+            # The name as it stands in the file: zipfile itself cuts it at a zero byte.
+            yield _Member(info.orig_filename, info.file_size, lambda info=info: packed.open(info))  # type: ignore[misc]
+
+
+def _tar_members(archive: Path, rolled: tarfile.TarFile) -> Iterator[_Member]:
+    for info in rolled:
+        if info.isdir():
+            continue
+        if not info.isreg():
+            raise RefusedArchive(f"{archive}: {info.name} is a link or a device; only files are taken")
+
+        def opened(info: tarfile.TarInfo = info) -> IO[bytes]:
+            stream = rolled.extractfile(info)
+            assert stream is not None
+            return stream
+
+        yield _Member(info.name, info.size, opened)
+
+
+def _judge(archive: Path, members: list[_Member], limits: Limits) -> None:
+    if len(members) > limits.members:
+        raise RefusedArchive(f"{archive} holds {len(members):,} files, more than {limits.members:,}")
+    total = 0
+    for member in members:
+        path = PurePosixPath(member.name.replace("\\", "/"))
+        leads_out = path.is_absolute() or ".." in path.parts or not path.parts
+        if leads_out or re.match("[A-Za-z]:", member.name) or "\0" in member.name:
+            raise RefusedArchive(
+                f"{archive}: {member.name!r} leads out of the folder it is unpacked into; this archive is not to be "
+                "trusted"
+            )
+        if member.size > limits.member_bytes:
+            raise RefusedArchive(
+                f"{archive}: {member.name} has {member.size:,} bytes, more than {limits.member_bytes:,}"
+            )
+        total += member.size
+    packed = max(archive.stat().st_size, 1)
+    if total > limits.total_bytes or (total > UNSUSPICIOUS and total / packed > limits.ratio):
+        raise RefusedArchive(
+            f"{archive} has {packed:,} bytes and would unpack to {total:,} (allowed are {limits.total_bytes:,}, and "
+            f"{limits.ratio:g} times its size): a bomb, or no archive of pictures"
+        )
+
+
+def _write(archive: Path, member: _Member, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.part")
+    try:
+        with member.open() as stream, beside.open("wb") as written:
+            left = member.size
+            while block := stream.read(BLOCK):
+                left -= len(block)
+                if left < 0:
+                    raise RefusedArchive(
+                        f"{archive}: {member.name} unpacks to more than the {member.size:,} bytes it says; refused"
+                    )
+                written.write(block)
+        if left:
+            raise RefusedArchive(
+                f"{archive}: {member.name} ends {left:,} bytes early; fetch the archive again"
+            )
+        beside.replace(file)
+    except BROKEN as error:
+        raise RefusedArchive(f"{archive}: {member.name} is broken ({error}); fetch it again") from error
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""Archives give their files, and nothing ever lands outside the folder they are unpacked into."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+import zipfile
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cir_assets.datasets import archives
+from cir_assets.datasets.archives import Limits, RefusedArchive, unpack
+
+
+def by_name(member: PurePosixPath) -> str | None:
+    return f"images/{member.name}" if member.suffix == ".jpg" else None
+
+
+def make_zip(file: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return file
+
+
+def make_tar(file: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:
+    with tarfile.open(file, mode) as archive:  # type: ignore[call-overload]
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file
+
+
+@pytest.mark.parametrize("kind", ["zip", "w", "w:gz", "w:bz2", "w:xz"])
+def test_files_are_placed_by_the_rule_and_the_rest_is_left(tmp_path: Path, kind: str) -> None:
+    members = {"set/deep/a.jpg": b"picture a", "set/b.jpg": b"picture b", "set/readme.txt": b"words"}
+    archive = tmp_path / "archive.bin"
+    _ = make_zip(archive, members) if kind == "zip" else make_tar(archive, members, kind)
+    assert unpack(archive, tmp_path / "out", by_name) == ["images/a.jpg", "images/b.jpg"]
+    assert (tmp_path / "out" / "images" / "a.jpg").read_bytes() == b"picture a"
+    assert len(list((tmp_path / "out").rglob("*.*"))) == 2
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "/abs/x.jpg", "a/../../x.jpg", "C:\\x.jpg", "..\\x.jpg"])
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_a_member_that_leads_out_refuses_the_whole_archive(tmp_path: Path, name: str, make: object) -> None:
+    archive = tmp_path / "archive"
+    _ = make_zip if make is make_zip else make_tar
+    _(archive, {"good.jpg": b"1", name: b"2"})
+    with pytest.raises(RefusedArchive, match="leads out of the folder"):
+        unpack(archive, tmp_path / "out", by_name)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        info = tarfile.TarInfo("x.jpg")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+    with pytest.raises(RefusedArchive, match=r"x\.jpg is a link or a device"):
+        unpack(tmp_path / "a.tar", tmp_path / "out", by_name)
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        info = zipfile.ZipInfo("x.jpg")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(RefusedArchive, match="is a link"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", by_name)
+
+
+def test_a_bomb_is_refused_by_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "UNSUSPICIOUS", 1_000_000)
+    bomb = make_zip(tmp_path / "a.zip", {"x.jpg": bytes(5_000_000)})
+    with pytest.raises(RefusedArchive, match="a bomb"):
+        unpack(bomb, tmp_path / "out", by_name)
+    with pytest.raises(RefusedArchive, match=r"x\.jpg has 5,000,000 bytes, more than 1,000"):
+        unpack(bomb, tmp_path / "out", by_name, Limits(member_bytes=1_000))
+    two = make_zip(tmp_path / "b.zip", {"x.jpg": b"1", "y.jpg": b"2"})
+    with pytest.raises(RefusedArchive, match="holds 2 files, more than 1"):
+        unpack(two, tmp_path / "out", by_name, Limits(members=1))
+
+
+def test_a_header_that_lies_about_its_size_gives_nothing(tmp_path: Path) -> None:
+    file = make_zip(tmp_path / "a.zip", {"x.jpg": bytes(range(256)) * 100})
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace((25_600).to_bytes(4, "little"), (100).to_bytes(4, "little")))
+    with pytest.raises(RefusedArchive, match=r"x\.jpg"):
+        unpack(file, tmp_path / "out", by_name)
+    assert not list((tmp_path / "out").rglob("*.jpg*"))
+
+
+def test_two_members_for_one_place_are_refused(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"a/x.jpg": b"1", "b/x.jpg": b"2"})
+    with pytest.raises(RefusedArchive, match=r"a/x\.jpg and b/x\.jpg would both become images/x\.jpg"):
+        unpack(archive, tmp_path / "out", by_name)
+
+
+def test_broken_archives_say_so_and_leave_nothing_half_written(tmp_path: Path) -> None:
+    whole = make_tar(tmp_path / "a.tgz", {"x.jpg": bytes(range(256)) * 2_000}).read_bytes()
+    (tmp_path / "a.tgz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RefusedArchive, match="fetch it again"):
+        unpack(tmp_path / "a.tgz", tmp_path / "out", by_name)
+    damaged = bytearray(make_zip(tmp_path / "b.zip", {"x.jpg": bytes(range(256)) * 2_000}).read_bytes())
+    damaged[200:220] = bytes(20)
+    (tmp_path / "b.zip").write_bytes(damaged)
+    with pytest.raises(RefusedArchive, match=r"x\.jpg is broken"):
+        unpack(tmp_path / "b.zip", tmp_path / "out", by_name)
+    (tmp_path / "c.zip").write_text("<html>no archive</html>")
+    with pytest.raises(RefusedArchive, match=r"no ZIP or TAR archive.* not a page about it"):
+        unpack(tmp_path / "c.zip", tmp_path / "out", by_name)
+    assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    file = make_zip(tmp_path / "a.zip", {"x.jpg": b"secret"})
+    content = bytearray(file.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    file.write_bytes(content)
+    with pytest.raises(RefusedArchive, match="is encrypted"):
+        unpack(file, tmp_path / "out", by_name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=4))
+def test_nothing_is_ever_written_outside(names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        try:
+            archive = make_zip(root / "a.zip", {f"{name}.jpg": b"x" for name in names})
+        except ValueError:
+            return
+        # The file system itself refuses names it cannot hold; that is no harm.
+        with suppress(RefusedArchive, OSError):
+            unpack(archive, root / "out", str)
+        outside = [file for file in root.rglob("*") if file.is_file() and root / "out" not in file.parents]
+        assert outside == [archive]
