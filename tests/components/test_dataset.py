@@ -173,3 +173,19 @@ def test_loading_definitions_imports_neither_torch_nor_transformers() -> None:
         check=True,
     ).stdout
     assert said.splitlines()[-1] == "[]"
+
+
+def test_one_name_stands_for_one_pipeline(project: TrialProject) -> None:
+    project.write_dataset(
+        "shop",
+        source=WARDROBE | {"kind": "wardrobe"},
+        recipes={"same": {}},
+        models_of={"same": {"dataset": "wardrobe", "recipe": "quick"}},
+    )
+    assert "'same' stands under more than one of recipes, models_of and" in refusal(project)
+
+
+def test_a_data_set_without_a_recipe_is_trained_as_in_the_paper(project: TrialProject) -> None:
+    project.write_dataset("shop", source=WARDROBE, recipes={})
+    keys = {key.to_user_string() for key in project.definitions().resolve_asset_graph().get_all_asset_keys()}
+    assert "shop/tiny_clip/paper/combiner" in keys
