@@ -112,6 +112,8 @@ def serving() -> Iterator[FileServer]:
             with suppress(BrokenPipeError, ConnectionResetError):
                 scripted.answers.get(self.path, gives(b"not here", 404))(self, request)
 
+        do_HEAD = do_GET
+
         def log_message(self, format: str, *args: Any) -> None:
             pass
 

@@ -1,0 +1,87 @@
+"""Weights come from the Hub by repository and revision: the same client, asked at a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from cir_assets.models.backbone import Backbone
+from cir_assets.models.installation import weights_digest
+from tests.file_server import Answer, FileServer, Request, gives, serving
+from tests.models.families import write_family
+
+REPOSITORY = "somebody/small-clip"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+INSTALL = """
+import sys
+from pathlib import Path
+from cir_assets.models.installation import install_backbone
+from cir_assets.models.settings import BackboneSettings
+settings = BackboneSettings(kind="hub", place=sys.argv[1], revision=sys.argv[2])
+install_backbone(settings, Path(sys.argv[3]))
+"""
+
+
+def hub_file(body: bytes) -> Answer:
+    """A file as the Hub serves it, with its commit and checksum told in the headers."""
+
+    def answer(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        etag = f'"{hashlib.sha256(body).hexdigest()}"'
+        gives(body, ETag=etag, X_Repo_Commit=COMMIT, Accept_Ranges="none")(handler, request)
+
+    return answer
+
+
+def serve_repository(server: FileServer, folder: Path, revision: str) -> None:
+    files = sorted(file.name for file in folder.iterdir())
+    info = {"id": REPOSITORY, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+    info |= {"private": False, "tags": [], "downloads": 0, "likes": 0}
+    tree = [
+        {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40}
+        for name in files
+    ]
+    for named in (revision, COMMIT):
+        server.answers[f"/api/models/{REPOSITORY}/revision/{named}"] = gives(json.dumps(info).encode())
+        for query in ("", "?recursive=true&expand=false", "?recursive=True&expand=False"):
+            server.answers[f"/api/models/{REPOSITORY}/tree/{named}{query}"] = gives(json.dumps(tree).encode())
+        for name in files:
+            answer = hub_file((folder / name).read_bytes())
+            server.answers[f"/{REPOSITORY}/resolve/{named}/{name}"] = answer
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_a_revision_is_fetched_and_equals_the_folder_it_came_from(family: str, tmp_path: Path) -> None:
+    folder = write_family(family, tmp_path / "theirs")
+    (folder / "training_log.txt").write_text("not needed")
+    with serving() as server:
+        serve_repository(server, folder, "v1")
+        done = subprocess.run(
+            [sys.executable, "-c", INSTALL, REPOSITORY, "v1", str(tmp_path / "installed")],
+            env={
+                **os.environ,
+                "HF_ENDPOINT": server.address,
+                "HF_HOME": str(tmp_path / "home"),
+                "HF_HUB_DISABLE_XET": "1",
+                "NO_PROXY": "127.0.0.1",
+                "no_proxy": "127.0.0.1",
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3_000:] + str([r.path for r in server.requests])
+        fetched = {
+            request.path.rpartition("/")[2] for request in server.requests if "/resolve/" in request.path
+        }
+    assert "model.safetensors" in fetched
+    assert "training_log.txt" not in fetched
+    assert weights_digest(tmp_path / "installed") == weights_digest(folder)
+    assert Backbone.load(tmp_path / "installed").text_features(["is red"]).shape[0] == 1
