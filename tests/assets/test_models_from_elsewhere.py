@@ -14,10 +14,11 @@ import torch
 from cir_assets.components.loading import InvalidDefinition
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
-from cir_assets.models.installation import EMBEDDED
+from cir_assets.models.installation import EMBEDDED, backbone_shape
 from cir_assets.models.preprocessing import preprocessing_name
 from cir_assets.models.saving import load_text_encoder
 from cir_assets.store.feature_cache import FeatureCache
+from tests.models.families import write_family
 from tests.models.test_published import as_openai
 from tests.random_pictures import picture_bytes
 from tests.trial_project import QUICK_RECIPE, TrialProject, metadata_of
@@ -94,6 +95,36 @@ def test_the_image_encoder_alone_may_be_trained(
     own, tuned = Backbone.load(EMBEDDED / "tiny_clip"), Backbone.load(EMBEDDED / "tiny_clip")
     load_text_encoder(folder, tuned)
     assert (own.text_features(list(CAPTIONS)) - tuned.text_features(list(CAPTIONS))).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize("family", ["siglip", "siglip2", "metaclip_2"])
+def test_another_family_of_backbones_goes_through_both_stages(
+    project: TrialProject,
+    instance: dg.DagsterInstance,
+    catalogue: dict[str, str],
+    family: str,
+    tmp_path: Path,
+) -> None:
+    folder = write_family(family, tmp_path / family)
+    project.write_backbones({"other": {"kind": "folder", "place": str(folder)}})
+    stage = {"learning_rate": 1.0e-3, "batch_size": 32, "epochs": 4, "logit_scale": 10}
+    recipe = {"text_encoder": stage, "combiner": {**stage, "epochs": 8, "dropout": 0.0}}
+    project.write_dataset("shop", source=catalogue, backbones=["other"], recipes={"r": recipe})
+    result = project.materialize(instance, 'group:"shop"')
+    assert result.success
+    assert (
+        metadata_of(result, "shop/other/image_features")["dimension"]
+        == backbone_shape(folder).feature_dimension
+    )
+    [saved] = [
+        path
+        for path in project.storage.models("shop", "other", "r", "text_encoder").iterdir()
+        if path.name != "checkpoints"
+    ]
+    backbone = Backbone.load(folder)
+    before = backbone.text_features(list(CAPTIONS))
+    load_text_encoder(saved, backbone)
+    assert (backbone.text_features(list(CAPTIONS)) - before).abs().max() > 1e-5
 
 
 @pytest.fixture

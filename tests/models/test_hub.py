@@ -9,6 +9,7 @@ import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 INSTALL = """
 import sys
 from pathlib import Path
+from typing import Any
 from cir_assets.models.installation import install_backbone
 from cir_assets.models.settings import BackboneSettings
 settings = BackboneSettings(kind="hub", place=sys.argv[1], revision=sys.argv[2])
@@ -41,9 +43,13 @@ def hub_file(body: bytes) -> Answer:
 
 def serve_repository(server: FileServer, folder: Path, revision: str) -> None:
     files = sorted(file.name for file in folder.iterdir())
-    info = {"id": REPOSITORY, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+    info: dict[str, Any] = {
+        "id": REPOSITORY,
+        "sha": COMMIT,
+        "siblings": [{"rfilename": name} for name in files],
+    }
     info |= {"private": False, "tags": [], "downloads": 0, "likes": 0}
-    tree = [
+    tree: list[dict[str, Any]] = [
         {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40}
         for name in files
     ]

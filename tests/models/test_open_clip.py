@@ -9,14 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pytest
 import torch
 
+from cir_assets.definitions import PROJECT
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.installation import backbone_shape, install_backbone
 from cir_assets.models.saving import load_text_encoder, save_text_encoder
 from cir_assets.models.settings import BackboneSettings
+from tests.trial_project import TrialProject, metadata_of
 
 CAPTIONS = ["is red with longer sleeves", "has no belt", "is red with longer sleeves", "", "darker " * 300]
 APART = Path(sys.prefix) / "open_clip"
@@ -151,3 +154,22 @@ def test_pretrained_belongs_to_open_clip_alone() -> None:
         BackboneSettings(kind="open_clip", place="RN50x4")
     with pytest.raises(ValueError, match="pretrained names the weights of kind: open_clip"):
         BackboneSettings(kind="hub", place="openai/clip-vit-base-patch32", pretrained="openai")
+
+
+def test_both_stages_run_on_it_through_the_graph(
+    written: Written, project: TrialProject, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_backbones({"resnet": {"kind": "folder", "place": str(written("RN50x4"))}})
+    stage = {"batch_size": 32, "epochs": 1, "learning_rate": 1.0e-4}
+    boutique = {
+        "kind": "catalogue",
+        "pictures": "examples/boutique/pictures",
+        "triplets": "examples/boutique/triplets.csv",
+    }
+    recipe = {"text_encoder": {**stage, "encoder": "both"}, "combiner": stage}
+    project.write_dataset("boutique", source=boutique, backbones=["resnet"], recipes={"both": recipe})
+    monkeypatch.chdir(PROJECT)
+    result = project.materialize(instance, 'group:"boutique"')
+    assert result.success
+    assert metadata_of(result, "boutique/resnet/image_features")["dimension"] == 24
+    assert metadata_of(result, "boutique/resnet/both/image_features")["encoded"] > 0
