@@ -25,17 +25,78 @@ if TYPE_CHECKING:
 GENERATION = 2
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """An image encoder, loaded only when there is something to encode, and where its features are kept."""
+
+    version: str
+    load: Callable[[], "Backbone"]
+    cache: Path
+    issues: str
+    """Name of its file in ``data_issues``."""
+
+
 def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
-    """The feature cache of one data set under one backbone."""
-    graph = encoded.graph
-    step = Step(
-        encoded.key("image_features"), GENERATION, {"backbone": encoded.settings.model_dump(mode="json")}
+    """The feature cache of one data set under one backbone as it came."""
+    name = f"backbones/{encoded.backbone}"
+
+    def encoder(storage: Storage) -> Encoder:
+        [version] = content_versions(storage, name).values()
+        cache = storage.features(encoded.graph.dataset, encoded.backbone)
+        return Encoder(version, lambda: installed_backbone(storage, encoded), cache, encoded.backbone)
+
+    return _features_asset(
+        encoded,
+        encoded.key("image_features"),
+        backbone_key(encoded.backbone),
+        encoder,
+        f"Raw (un-normalised) image features of `{encoded.backbone}`, one row a distinct picture content, "
+        f"preprocessing and backbone, in table `image_features` of "
+        f"`storage/features/{encoded.graph.dataset}/{encoded.backbone}.duckdb`. Only pictures not yet there are "
+        "encoded; pictures that do not decode are rows of `data_issues` and left out.",
     )
-    images_step, backbone_step_name = graph.name("images"), f"backbones/{encoded.backbone}"
+
+
+def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    """The feature cache of one pipeline whose stage 1 changed the image encoder."""
+    encoded = pipeline.encoded
+
+    def encoder(storage: Storage) -> Encoder:
+        def tuned() -> "Backbone":
+            from cir_assets.models.saving import load_text_encoder
+
+            backbone = installed_backbone(storage, encoded)
+            load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
+            return backbone
+
+        [version] = content_versions(storage, pipeline.model_name("text_encoder")).values()
+        issues = f"{encoded.backbone}_{pipeline.recipe_name}"
+        return Encoder(version, tuned, storage.tuned_features(*pipeline.place), issues)
+
+    return _features_asset(
+        encoded,
+        pipeline.key("image_features"),
+        pipeline.model_key("text_encoder"),
+        encoder,
+        "Raw image features of the image encoder that stage 1 tuned, one row a distinct picture content, in "
+        f"table `image_features` of `storage/features/{'/'.join(pipeline.place)}.duckdb`.",
+    )
+
+
+def _features_asset(
+    encoded: EncodedDataset,
+    key: dg.AssetKey,
+    weights: dg.AssetKey,
+    encoder: Callable[[Storage], Encoder],
+    description: str,
+) -> dg.AssetsDefinition:
+    """Features of a data set's pictures under the image encoder that the asset ``weights`` makes."""
+    graph = encoded.graph
+    step = Step(key, GENERATION, {"backbone": encoded.settings.model_dump(mode="json")})
 
     @dg.asset(
         key=step.key,
-        deps=[graph.key("images"), backbone_key(encoded.backbone)],
+        deps=[graph.key("images"), weights],
         group_name=graph.dataset,
         kinds={"duckdb", "torch"},
         owners=list(graph.owners),
@@ -56,110 +117,26 @@ def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
                 columns=[
                     dg.TableColumn("image_key", "string", description="SHA-256 of the picture's bytes"),
                     dg.TableColumn("preprocessing", "string", description="padding and resolution"),
-                    dg.TableColumn("backbone", "string", description="hash of the backbone's weights"),
+                    dg.TableColumn("backbone", "string", description="hash of the encoder's weights"),
                     dg.TableColumn("feature", "float[d]", description="raw image feature, not normalised"),
                 ]
             )
         },
-        description=(
-            f"Raw (un-normalised) image features of `{encoded.backbone}`, one row a distinct picture content, "
-            f"preprocessing and backbone, in table `image_features` of "
-            f"`storage/features/{graph.dataset}/{encoded.backbone}.duckdb`. Only pictures not yet there are "
-            "encoded; pictures that do not decode are rows of `data_issues` and left out."
-        ),
+        description=description,
     )
     def image_features(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
         ensure_installed(context, storage, encoded.backbone, encoded.settings)
-        versions = content_versions(storage, images_step, backbone_step_name)
+        versions = content_versions(storage, graph.name("images"), "/".join(weights.path))
         return make_or_reuse(
             context,
             storage,
             step,
             versions,
-            lambda _: encode_missing(
-                context,
-                storage,
-                encoded,
-                Encoder(
-                    versions[backbone_step_name],
-                    lambda: installed_backbone(storage, encoded),
-                    storage.features(graph.dataset, encoded.backbone),
-                    encoded.backbone,
-                ),
-            ),
+            lambda _: encode_missing(context, storage, encoded, encoder(storage)),
             severity={"pictures_decode": dg.AssetCheckSeverity.WARN},
         )
 
     return image_features
-
-
-def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
-    """The feature cache of one pipeline whose stage 1 changed the image encoder."""
-    graph, encoded = pipeline.graph, pipeline.encoded
-    step = Step(
-        pipeline.key("image_features"), GENERATION, {"backbone": encoded.settings.model_dump(mode="json")}
-    )
-    images_step, model_step = graph.name("images"), pipeline.model_name("text_encoder")
-
-    @dg.asset(
-        key=step.key,
-        deps=[graph.key("images"), pipeline.model_key("text_encoder")],
-        group_name=graph.dataset,
-        kinds={"duckdb", "torch"},
-        owners=list(graph.owners),
-        pool="gpu",
-        code_version=step.code_version,
-        automation_condition=on_upstream_change(),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "features_finite",
-                asset=step.key,
-                blocking=True,
-                description="Every feature is finite, not all zero, and of the backbone's dimension.",
-            ),
-            dg.AssetCheckSpec("pictures_decode", asset=step.key, description="Every picture decodes whole."),
-        ],
-        description=(
-            "Raw image features of the image encoder that stage 1 tuned, one row a distinct picture content, in "
-            f"table `image_features` of `storage/features/{'/'.join(pipeline.place)}.duckdb`."
-        ),
-    )
-    def tuned_image_features(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
-        versions = content_versions(storage, images_step, model_step)
-
-        def tuned() -> "Backbone":
-            from cir_assets.models.saving import load_text_encoder
-
-            backbone = installed_backbone(storage, encoded)
-            load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
-            return backbone
-
-        encoder = Encoder(
-            versions[model_step],
-            tuned,
-            storage.tuned_features(*pipeline.place),
-            f"{encoded.backbone}_{pipeline.recipe_name}",
-        )
-        return make_or_reuse(
-            context,
-            storage,
-            step,
-            versions,
-            lambda _: encode_missing(context, storage, encoded, encoder),
-            severity={"pictures_decode": dg.AssetCheckSeverity.WARN},
-        )
-
-    return tuned_image_features
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """An image encoder, loaded only when there is something to encode, and where its features are kept."""
-
-    version: str
-    load: Callable[[], "Backbone"]
-    cache: Path
-    issues: str
 
 
 def encode_missing(
