@@ -20,17 +20,18 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--dataset", default="wardrobe", show_default=True, help="Data set to materialize whole.")
+@click.option("--dataset", default="wardrobe", show_default=True, help="Data set to materialize.")
+@click.option("--recipe", default="small", show_default=True, help="Recipe to run; '*' runs every one.")
 @click.option(
     "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
 )
 @click.option("--verbose", is_flag=True, help="Show Dagster's whole event log.")
-def demo(dataset: str, module: str, verbose: bool) -> None:
-    """Materialize one data set whole, and show the evaluation table and the report's path."""
+def demo(dataset: str, recipe: str, module: str, verbose: bool) -> None:
+    """Materialize one data set from its root to its report, and show the evaluation table and the report's path."""
     started = time.monotonic()
     command = [
         *(str(Path(sys.executable).with_name("dagster")), "asset", "materialize"),
-        *("--select", f'+group:"{dataset}" or key:"leaderboard"', "-m", module),
+        *("--select", f'+key:"{dataset}/*/{recipe}/report" or key:"leaderboard"', "-m", module),
     ]
     click.echo(f"$ dagster {' '.join(command[1:])}")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -29,7 +29,12 @@ def checkpoint_asset(pipeline: Pipeline, model: str, file: str) -> dg.AssetsDefi
     A root: it is read when a person or a schedule asks, and again when the file's bytes changed.
     """
     graph, encoded = pipeline.graph, pipeline.encoded
-    step = Step(pipeline.key(model), GENERATION, {"file": file, "tunes_images": pipeline.tunes_images})
+    step = Step(
+        pipeline.key(model),
+        GENERATION,
+        {"file": file, "tunes_images": pipeline.tunes_images},
+        keeps_versions=True,
+    )
 
     @dg.asset(
         key=step.key,

@@ -23,6 +23,7 @@ def combiner_asset(
         pipeline.key(name),
         GENERATION,
         {"settings": settings.model_dump(mode="json"), "protocol": graph.protocols[0]},
+        keeps_versions=True,
     )
     text = "CLIP's own text features" if frozen_clip else "the text features of stage 1's encoder"
 

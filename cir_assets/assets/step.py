@@ -22,11 +22,14 @@ class Step:
 
     ``generation`` is raised by hand when the code of the step changes what it makes;
     ``configuration`` is everything resolved from YAML that this step depends on, as JSON values.
+    ``keeps_versions`` says that every version has files of its own, so that an older one can be taken again; the
+    others write over what they made before, and only their newest result is still there.
     """
 
     key: dg.AssetKey
     generation: int
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    keeps_versions: bool = False
 
     @property
     def name(self) -> str:
@@ -88,7 +91,9 @@ def make_or_reuse(
     """
     ledger = Ledger(storage.ledger)
     fingerprint = digest({"code": step.code_version, "inputs": dict(inputs)})
-    entry = ledger.look_up(step.name, fingerprint)
+    entry = ledger.look_up(step.name, fingerprint) if step.keeps_versions else ledger.latest(step.name)
+    if entry is not None and entry.fingerprint != fingerprint:
+        entry = None
     reused = entry is not None and all(Path(file).exists() for file in entry.detail["files"])
     if entry is not None and reused:
         context.log.info(f"{step.name}: nothing changed since version {entry.data_version}; reused")

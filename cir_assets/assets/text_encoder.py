@@ -27,6 +27,7 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
         pipeline.key("text_encoder"),
         GENERATION,
         {"settings": settings.model_dump(mode="json"), "protocol": graph.protocols[0]},
+        keeps_versions=True,
     )
 
     @dg.asset(
