@@ -6,12 +6,12 @@ import dagster as dg
 import polars as pl
 
 from cir_assets.assets.pipeline import DatasetGraph
-from cir_assets.assets.scanning import scanned
+from cir_assets.assets.scanning import content_version, scanned
 from cir_assets.assets.step import Made, Step, logged_progress, materialize_result
 from cir_assets.assets.tables import write_table
 from cir_assets.checks import Check
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import Ledger, LedgerEntry, digest, digest_frame
+from cir_assets.store.ledger import Ledger, LedgerEntry
 
 if TYPE_CHECKING:
     from cir_assets.datasets.fetching import FetchReport
@@ -50,15 +50,7 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         fetched = prepare(graph.source, storage.raw(graph.dataset), progress)
         not_fetched = unfetched_issues(fetched)
         annotations, images, issues = scanned(storage, graph, progress)
-        version = digest(
-            {
-                "galleries": digest_frame(annotations.galleries),
-                "triplets": digest_frame(annotations.triplets),
-                "images": digest_frame(images),
-                "issues": digest_frame(issues),
-                "not_fetched": digest_frame(not_fetched),
-            }
-        )
+        version = content_version(annotations, images, pl.concat([issues, not_fetched]))
         made = Made(
             data_version=version,
             metadata={

@@ -9,6 +9,7 @@ from cir_assets.assets.tables import write_table
 from cir_assets.datasets.tables import Annotations
 from cir_assets.progress import ProgressFactory
 from cir_assets.resources import Storage
+from cir_assets.store.ledger import digest, digest_frame
 
 STAT_MEMORY = "stat_memory"
 
@@ -33,3 +34,15 @@ def scanned(
     write_table(remembered, folder, STAT_MEMORY)
     missing = annotations.issues.filter(pl.col("kind") == "missing_picture")
     return annotations, images, pl.concat([missing, issues])
+
+
+def content_version(annotations: Annotations, images: pl.DataFrame, issues: pl.DataFrame) -> str:
+    """Version of what a data set's files say and show: the digest of every annotation and every picture's bytes."""
+    return digest(
+        {
+            "galleries": digest_frame(annotations.galleries),
+            "triplets": digest_frame(annotations.triplets),
+            "images": digest_frame(images),
+            "issues": digest_frame(issues),
+        }
+    )

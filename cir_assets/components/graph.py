@@ -20,8 +20,10 @@ from cir_assets.assets.triplets import triplets_asset
 from cir_assets.automation import refresh_schedule
 from cir_assets.components.dataset import Dataset, DatasetSpec
 from cir_assets.components.loading import InvalidDefinition
+from cir_assets.datasets.sources import CatalogueSource
 from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints
 from cir_assets.training.settings import Recipe
+from cir_assets.watching import catalogue_sensor
 
 
 def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneSettings]) -> list[Pipeline]:
@@ -46,7 +48,7 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
 def dataset_definitions(
     name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneSettings]
 ) -> dg.Definitions:
-    """The assets of one data set, a job that makes them all, and its schedule."""
+    """The assets of one data set, a job that makes them all, its schedule, and who watches its files."""
     pipelines = pipelines_of(name, spec, backbones)
     graph = pipelines[0].graph
     assets = [raw_asset(graph), images_asset(graph), triplets_asset(graph)]
@@ -66,7 +68,8 @@ def dataset_definitions(
         selection=dg.AssetSelection.groups(name),
         description=f"Makes everything of {name} in one run; what is there already costs seconds.",
     )
-    return dg.Definitions(assets=assets, schedules=schedules, jobs=[job])
+    sensors = [catalogue_sensor(graph, spec.source)] if isinstance(spec.source, CatalogueSource) else []
+    return dg.Definitions(assets=assets, schedules=schedules, sensors=sensors, jobs=[job])
 
 
 def model_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:

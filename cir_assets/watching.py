@@ -1,0 +1,116 @@
+"""Catalogues watched by content: when their files have come to rest and say something new, the root is refreshed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from cir_assets.assets.pipeline import DatasetGraph
+from cir_assets.datasets.sources import CatalogueSource
+from cir_assets.resources import Storage
+from cir_assets.store.ledger import Ledger
+
+EVERY_SECONDS = 60
+"""Between two looks; files must be the same in two of them before they are read."""
+
+
+def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource) -> dg.SensorDefinition:
+    """Watches a catalogue's folder and table, and refreshes its root when their content changed.
+
+    Time stamps only tell that something may have moved: while sizes or times differ from the last look, files are
+    taken to be still on their way. Once they rest, their content is compared with what the root last found, so
+    that touching a file, or replacing it by an equal one, asks for nothing. A catalogue whose root was never made
+    is left alone: a person begins.
+    """
+    root = graph.key("raw")
+
+    @dg.sensor(
+        name=f"{graph.dataset}_files",
+        target=dg.AssetSelection.assets(root),
+        minimum_interval_seconds=EVERY_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            f"Refreshes {root.to_user_string()} when the pictures or the table of {graph.dataset} changed in content "
+            f"and have been at rest for {EVERY_SECONDS} seconds."
+        ),
+    )
+    def files(
+        context: dg.SensorEvaluationContext, storage: Storage
+    ) -> dg.RunRequest | dg.SkipReason | dg.SensorResult:
+        made = Ledger(storage.ledger).latest(graph.name("raw"))
+        if made is None:
+            return dg.SkipReason(
+                f"{graph.name('raw')} was never made; materialize it once, then it is watched"
+            )
+        before = json.loads(context.cursor or "{}")
+        now = state_of_files(source)
+        if now is None:
+            return dg.SkipReason(f"{source.pictures} is not there at the moment; waiting for it")
+        if now == before.get("at_rest"):
+            return dg.SkipReason("no file changed since the last look")
+        if now != before.get("seen"):
+            context.update_cursor(json.dumps({**before, "seen": now}))
+            return dg.SkipReason(f"files are changing; waiting until they rest for {EVERY_SECONDS} s")
+        found = content_now(storage, graph)
+        context.update_cursor(json.dumps({"seen": now, "at_rest": now}))
+        if found == made.data_version:
+            return dg.SkipReason("files were touched, but their content is what it was")
+        context.log.info(f"content changed from version {made.data_version} to {found}")
+        return dg.RunRequest(
+            run_key=f"{found}/{now}", asset_selection=[root], tags={"because": "files changed"}
+        )
+
+    return files
+
+
+def state_of_files(source: CatalogueSource) -> str | None:
+    """Digest of paths, sizes and times of everything a catalogue is read from; None where the folder is not there."""
+    pictures = Path(source.pictures).expanduser().absolute()
+    if not pictures.is_dir():
+        return None
+    state = hashlib.sha256()
+    for line in sorted(_stats(pictures)):
+        state.update(line.encode())
+    if source.triplets is not None:
+        table = Path(source.triplets).expanduser().absolute()
+        state.update(repr(table.stat()[6:9] if table.is_file() else None).encode())
+        state.update(str(table.stat().st_mtime_ns if table.is_file() else 0).encode())
+    return state.hexdigest()[:16]
+
+
+def content_now(storage: Storage, graph: DatasetGraph) -> str:
+    """The version the root would find now; only files that changed since the last look are read.
+
+    A table that cannot be read counts as changed: the root then tells what is wrong with it.
+    """
+    import polars as pl
+
+    from cir_assets.assets.scanning import content_version, scanned
+    from cir_assets.assets.tables import read_table
+    from cir_assets.datasets.tables import BrokenAnnotations
+    from cir_assets.progress import terminal_progress
+
+    try:
+        annotations, images, issues = scanned(storage, graph, terminal_progress)
+    except (BrokenAnnotations, FileNotFoundError) as error:
+        return f"unreadable-{hashlib.sha256(str(error).encode()).hexdigest()[:8]}"
+    not_fetched = read_table(storage.tables(graph.dataset), "data_issues/raw")
+    return content_version(annotations, images, pl.concat([issues, not_fetched]))
+
+
+def _stats(folder: Path) -> Iterator[str]:
+    """One line a file: path, size and modification time in nanoseconds."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _stats(Path(entry.path))
+            else:
+                status = entry.stat()
+                yield f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\n"
