@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from cir_assets.checks import LADDER
+from tests.cookbook import COOKBOOK, queries
 from tests.trial_project import TrialProject, metadata_of
 
 PIPELINE = "wardrobe/tiny_clip/quick"
@@ -228,3 +229,23 @@ def test_an_edited_test_caption_trains_nothing_but_evaluates_again(
     }
     features = metadata_of(result, "wardrobe/tiny_clip/image_features")
     assert features["reused"] is True
+
+
+@pytest.mark.parametrize("number", range(1, 21))
+def test_every_query_of_the_cookbook_runs_and_answers(
+    ran: tuple[TrialProject, dg.DagsterInstance], number: int
+) -> None:
+    project, _ = ran
+    written = queries()
+    assert len(written) == 20
+    # The trial's recipe is called otherwise, and its galleries are smaller.
+    asked = written[number - 1].replace("'small'", "'quick'").replace(">= 30", ">= 3")
+    with duckdb.connect(str(project.storage.evaluation), read_only=True) as published:
+        rows = published.sql(asked).fetchall()
+    # A sound data set has no issues, no missing pictures and no picture twice.
+    assert rows or number in (18, 19)
+
+
+def test_the_cookbook_shows_an_answer_to_every_query() -> None:
+    assert COOKBOOK.read_text(encoding="utf-8").count("```sql\n") == 20
+    assert COOKBOOK.read_text(encoding="utf-8").count("```\n\n```\n") == 20
