@@ -7,8 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from cir_assets.reporting.comparison import Comparison
 
 PROJECT = Path(__file__).parent.parent
 
@@ -55,6 +59,66 @@ def demo(dataset: str, recipe: str, module: str, verbose: bool) -> None:
 def ladder(dataset: str) -> None:
     """Show the newest evaluation of every pipeline of a data set."""
     show_ladder(dataset)
+
+
+@main.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--split", default="val", show_default=True, type=click.Choice(["val", "test"]))
+@click.option("--protocol", default="fashioniq", show_default=True, help="Evaluation protocol of both.")
+@click.option("--shown", default=5, show_default=True, help="Queries shown that gained and lost most.")
+def compare(first: str, second: str, split: str, protocol: str, shown: int) -> None:
+    """Compare two published evaluations by a paired bootstrap over their queries.
+
+    Each is named dataset/backbone/recipe/method, as in wardrobe/tiny_clip/small/combiner. A difference is SECOND
+    minus FIRST.
+    """
+    from cir_assets.reporting.comparison import NotComparable, compare_rankings, published_evaluation
+    from cir_assets.resources import Storage
+    from cir_assets.store.database import opened
+
+    evaluation = Storage().evaluation
+    if not evaluation.is_file():
+        raise click.ClickException(
+            f"{evaluation} is not there: materialize the asset leaderboard, or run make demo"
+        )
+    try:
+        with opened(evaluation, read_only=True) as connection:
+            before, after = (
+                published_evaluation(connection, name, split, protocol) for name in (first, second)
+            )
+        show_comparison(first, second, compare_rankings(before, after, protocol), shown)
+    except (NotComparable, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def show_comparison(first: str, second: str, found: Comparison, shown: int) -> None:
+    """Print the differences of a comparison, and the queries that changed most."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    table = Table(title=f"{second}\nminus {first}", box=box.SIMPLE_HEAD)
+    for name in ("", "first", "second", "difference (95 %)", "gained", "lost"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for metric in found.metrics:
+        by = metric.difference
+        table.add_row(
+            metric.metric,
+            f"{metric.first:.1f}",
+            f"{metric.second:.1f}",
+            f"{by.value:+.1f} ({by.low:+.1f} to {by.high:+.1f})",
+            f"{metric.gained:,}",
+            f"{metric.lost:,}",
+        )
+    console.print(table)
+    console.print(f"{found.queries:,} queries, protocol {found.protocol.name}; percent and percentage points")
+    for said, rows in (("gained", found.changes.head(shown)), ("lost", found.changes.tail(shown).reverse())):
+        console.print(f"\n{said} most")
+        for row in rows.iter_rows(named=True):
+            ranks = f"{row['first_rank']:>6,} -> {row['second_rank']:<6,}"
+            console.print(f"  {ranks} {row['reference']}  {row['caption']}", markup=False, soft_wrap=True)
 
 
 def show_ladder(dataset: str) -> None:

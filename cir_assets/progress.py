@@ -50,7 +50,8 @@ class Progress:
     def _line(self, note: str) -> str:
         rate = self.done / max(time.monotonic() - self._started, 1e-9)
         left = (self.total - self.done) / rate if rate else float("inf")
-        line = f"{self.description}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s, {left:,.0f} s left"
+        speed = f"{rate:,.1f}/s" if rate >= 1 or not rate else f"{1 / rate:,.1f} s each"
+        line = f"{self.description}: {self.done:,} of {self.total:,} {self.unit}, {speed}, {left:,.0f} s left"
         return f"{line}, {note}" if note else line
 
     def __enter__(self) -> Self:
