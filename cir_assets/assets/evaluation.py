@@ -33,7 +33,14 @@ EVALUATED = ("evaluations", "metrics", "left_out", "rankings", "retrieved")
 def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     """The evaluation of one pipeline."""
     graph = pipeline.graph
-    step = Step(pipeline.key("evaluation"), GENERATION, {"protocols": list(graph.protocols)})
+    step = Step(
+        pipeline.key("evaluation"),
+        GENERATION,
+        {
+            "protocols": list(graph.protocols),
+            "models": [pipeline.model_name(model) for model in pipeline.models],
+        },
+    )
 
     @dg.asset(
         key=step.key,

@@ -31,7 +31,15 @@ def submission_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     graph = pipeline.graph
     protocol, server = TEST_SERVERS[graph.source.kind]
     method = pipeline.methods[-1]
-    step = Step(pipeline.key("submission"), GENERATION, {"protocol": protocol, "method": method})
+    step = Step(
+        pipeline.key("submission"),
+        GENERATION,
+        {
+            "protocol": protocol,
+            "method": method,
+            "models": [pipeline.model_name(model) for model in pipeline.models],
+        },
+    )
 
     @dg.asset(
         key=step.key,
