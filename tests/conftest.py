@@ -13,6 +13,15 @@ from tests.trial_project import TrialProject
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+SLOW = ("tests/assets/", "tests/test_changes.py", "tests/test_ui.py")
+"""Whole graphs, real processes and a browser; what is quick to fail runs before them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first, each room's own order kept."""
+    items.sort(key=lambda item: item.nodeid.startswith(SLOW))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared test material beside the project; the test is skipped where it is absent."""

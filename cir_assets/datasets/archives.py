@@ -8,11 +8,11 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 GIB = 1 << 30
 BLOCK = 1 << 20
@@ -20,7 +20,15 @@ UNSUSPICIOUS = 100_000_000
 """Unpacked bytes below which the ratio of an archive is not judged: it can do no harm."""
 
 
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+)
 """What the libraries raise for damaged archives; a full disk is none of it."""
 
 
@@ -73,19 +81,30 @@ def unpack(
             there is more in it than the limits allow or than it says, it is encrypted, broken, or no archive.
     """
     with _opened(archive) as members:
-        held = list(members)
-        _judge(archive, held, limits)
         placed: dict[str, _Member] = {}
-        for member in held:
-            where = place(PurePosixPath(member.name))
-            if where is None:
+        for member in _judged(archive, members, limits):
+            wished = place(PurePosixPath(member.name))
+            if wished is None:
                 continue
+            if not wished or _leads_out(wished):
+                raise RefusedArchive(
+                    f"{archive}: {member.name!r} would be placed at {wished!r}, which leads out of {destination}; "
+                    "correct the rule that places it"
+                )
+            where = str(PurePosixPath(wished))
             if where in placed:
                 raise RefusedArchive(
                     f"{archive}: {placed[where].name} and {member.name} would both become {where}; "
                     "remove one of them from the archive"
                 )
             placed[where] = member
+        for where, member in placed.items():
+            for folder in map(str, PurePosixPath(where).parents):
+                if folder in placed:
+                    raise RefusedArchive(
+                        f"{archive}: {placed[folder].name} would become the file {folder}, and {member.name} would "
+                        "lie in a folder of that name; remove one of them from the archive"
+                    )
         for where, member in placed.items():
             _write(archive, member, destination / where)
     return sorted(placed)
@@ -98,7 +117,7 @@ def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
             with zipfile.ZipFile(archive) as packed:
                 yield _zip_members(archive, packed)
         elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as rolled:
+            with tarfile.open(archive, tarinfo=_Header) as rolled:
                 yield _tar_members(archive, rolled)
         else:
             raise RefusedArchive(
@@ -107,6 +126,25 @@ def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
             )
     except BROKEN as error:
         raise RefusedArchive(f"{archive} is broken ({error}); fetch it again") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # bz2 has no error of its own: an OSError without a number is damaged data, one with it is the disk.
+        raise RefusedArchive(f"{archive} is broken ({error}); fetch it again") from error
+
+
+class _Header(tarfile.TarInfo):
+    """A header that must read: tarfile itself takes a damaged or absent one for the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As tarfile does, but only two blocks of zeros are the end."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":
+                raise
+            raise tarfile.ReadError(f"{error}; it is cut off or damaged") from error
 
 
 def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
@@ -138,29 +176,38 @@ def _tar_members(archive: Path, rolled: tarfile.TarFile) -> Iterator[_Member]:
         yield _Member(info.name, info.size, opened)
 
 
-def _judge(archive: Path, members: list[_Member], limits: Limits) -> None:
-    if len(members) > limits.members:
-        raise RefusedArchive(f"{archive} holds {len(members):,} files, more than {limits.members:,}")
+def _judged(archive: Path, members: Iterable[_Member], limits: Limits) -> Iterator[_Member]:
+    """The members, each judged before the next header is read: a bomb is not read to its end."""
     total = 0
-    for member in members:
-        path = PurePosixPath(member.name.replace("\\", "/"))
-        leads_out = path.is_absolute() or ".." in path.parts or not path.parts
-        if leads_out or re.match("[A-Za-z]:", member.name) or "\0" in member.name:
+    packed = max(archive.stat().st_size, 1)
+    for count, member in enumerate(members, start=1):
+        if count > limits.members:
+            raise RefusedArchive(
+                f"{archive} holds more than {limits.members:,} files: no archive of pictures, or not this one alone"
+            )
+        if _leads_out(member.name):
             raise RefusedArchive(
                 f"{archive}: {member.name!r} leads out of the folder it is unpacked into; this archive is not to be "
                 "trusted"
             )
-        if member.size > limits.member_bytes:
+        if not 0 <= member.size <= limits.member_bytes:
             raise RefusedArchive(
-                f"{archive}: {member.name} has {member.size:,} bytes, more than {limits.member_bytes:,}"
+                f"{archive}: {member.name} has {member.size:,} bytes, more than {limits.member_bytes:,} or no size "
+                "at all; this archive is not to be trusted"
             )
         total += member.size
-    packed = max(archive.stat().st_size, 1)
-    if total > limits.total_bytes or (total > UNSUSPICIOUS and total / packed > limits.ratio):
-        raise RefusedArchive(
-            f"{archive} has {packed:,} bytes and would unpack to {total:,} (allowed are {limits.total_bytes:,}, and "
-            f"{limits.ratio:g} times its size): a bomb, or no archive of pictures"
-        )
+        if total > limits.total_bytes or (total > UNSUSPICIOUS and total / packed > limits.ratio):
+            raise RefusedArchive(
+                f"{archive} has {packed:,} bytes and would unpack to {total:,} or more (allowed are "
+                f"{limits.total_bytes:,}, and {limits.ratio:g} times its size): a bomb, or no archive of pictures"
+            )
+        yield member
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    away = path.is_absolute() or ".." in path.parts or not path.parts
+    return away or re.match("[A-Za-z]:", name) is not None or "\0" in name
 
 
 def _write(archive: Path, member: _Member, file: Path) -> None:
@@ -182,6 +229,10 @@ def _write(archive: Path, member: _Member, file: Path) -> None:
             )
         beside.replace(file)
     except BROKEN as error:
+        raise RefusedArchive(f"{archive}: {member.name} is broken ({error}); fetch it again") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
         raise RefusedArchive(f"{archive}: {member.name} is broken ({error}); fetch it again") from error
     finally:
         beside.unlink(missing_ok=True)

@@ -114,13 +114,14 @@ def fetch_file(
         destination: a file that is there already and has the checksum is left alone.
         sha256: in hexadecimal; None accepts what comes.
         politeness: attempts, waits and timeouts.
-        progress: told in kilobytes, where the server says how much there is.
+        progress: told in bytes, where the server says how much there is.
 
     Raises:
         FetchFailed: the server does not give it, or gives something else than the checksum asks for.
         ValueError: for an address of another kind.
     """
-    if sha256 is not None and destination.is_file() and _digest(destination) == sha256:
+    expected = None if sha256 is None else sha256.lower()
+    if expected is not None and destination.is_file() and _digest(destination) == expected:
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(f".{destination.name}.part")
@@ -135,10 +136,10 @@ def fetch_file(
             _repeated(
                 politeness, lambda: _transfer(session, address, part, politeness, progress, destination.name)
             )
-    if sha256 is not None and (found := _digest(part)) != sha256:
-        part.unlink()
+    if expected is not None and (found := _digest(part)) != expected:
+        _discard(part)
         raise FetchFailed(
-            f"{address} has SHA-256 {found}, expected {sha256}: it changed there, or the transfer was damaged. Fetch "
+            f"{address} has SHA-256 {found}, expected {expected}: it changed there, or the transfer was damaged. Fetch "
             "again; if it did change, correct the checksum in the YAML",
             permanent=True,
         )
@@ -163,7 +164,7 @@ def fetch_pictures(
     again; failures that may pass are told, and asked again the next time.
 
     Args:
-        wanted: each id once.
+        wanted: each id with one address; named twice with the same one, it is fetched once.
         folder: made if need be.
         politeness: how servers are asked.
         ask_dead_links_again: ask remembered addresses too.
@@ -172,13 +173,20 @@ def fetch_pictures(
 
     Raises:
         FetchFailed: a host failed ``FAILURES_IN_A_ROW`` times in a row; what was fetched is kept.
-        ValueError: an id holds a path, or an address is neither http nor https.
+        ValueError: an id holds a path or has two addresses, or an address is neither http nor https.
     """
     started = time.monotonic()
+    once: dict[str, PictureAddress] = {}
     for each in wanted:
+        if once.setdefault(each.image, each) != each:
+            raise ValueError(
+                f"picture {each.image} has two addresses, {once[each.image].address} and {each.address}; "
+                "keep one of them"
+            )
         picture_id(each.image, "pictures to fetch")
         if local_path(each.address) is not None:
             raise ValueError(f"picture {each.image}: {each.address!r} is no http or https address")
+    wanted = list(once.values())
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*.part"):
         leftover.unlink()
@@ -218,8 +226,16 @@ def read_picture_list(file: Path) -> dict[str, str]:
     Raises:
         BrokenAnnotations: naming the line.
     """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BrokenAnnotations(
+            f"{file}, byte {error.start}: no UTF-8 text ({error.reason}); fetch the file again"
+        ) from error
+    except OSError as error:
+        raise BrokenAnnotations(f"{file} cannot be read ({error.strerror}); put the list there") from error
     found: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         cells = line.split()
         if not cells:
             continue
@@ -237,6 +253,8 @@ def local_path(address: str) -> Path | None:
     Raises:
         ValueError: for any other kind of address.
     """
+    if address.lower().startswith(("http://", "https://")):
+        return None
     parts = urlsplit(address)
     if parts.scheme in ("http", "https"):
         return None
@@ -267,10 +285,11 @@ class _Crowd:
         self._next = time.monotonic()
         self._own = threading.local()
         Image.MAX_IMAGE_PIXELS = None
+        _end_torn_line(memory)
 
     def take(self, wanted: PictureAddress) -> None:
         """Fetch one picture and note what came of it."""
-        host = urlsplit(wanted.address).netloc
+        host = _host(wanted.address)
         if self.stopped is not None:
             return
         try:
@@ -311,7 +330,8 @@ class _Crowd:
         with closing(_asked(self._session(), wanted.address, self.politeness)) as response:
             body = b"".join(_body(response, wanted.address, self.politeness, self.politeness.largest_bytes))
             kind = response.headers.get("Content-Type", "no type")
-        if wanted.sha256 is not None and (found := hashlib.sha256(body).hexdigest()) != wanted.sha256:
+        found = hashlib.sha256(body).hexdigest()
+        if wanted.sha256 is not None and found != wanted.sha256.lower():
             raise FetchFailed(
                 f"{wanted.address} has SHA-256 {found}, expected {wanted.sha256}", permanent=True
             )
@@ -337,7 +357,7 @@ class _Crowd:
                     )
                 picture.load()
                 return ".png" if picture.format == "PNG" else ".jpg"
-        except FetchFailed:
+        except (FetchFailed, MemoryError):
             raise
         except Exception as error:
             raise FetchFailed(
@@ -350,6 +370,21 @@ class _Crowd:
         line["when"] = datetime.now(UTC).isoformat(timespec="seconds")
         with self.memory.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
+
+
+def _end_torn_line(memory: Path) -> None:
+    """End a line that a killed run left unfinished, or the next one would be lost with it."""
+    text = memory.read_bytes() if memory.is_file() else b""
+    if text and not text.endswith(b"\n"):
+        with memory.open("a", encoding="utf-8") as stream:
+            stream.write("\n")
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return address
 
 
 def _dead_links(memory: Path) -> dict[tuple[str, str], str]:
@@ -390,9 +425,10 @@ def _asked(
         ) from error
     except requests.ConnectionError as error:
         raise FetchFailed(f"{address} could not be reached ({error})", permanent=False) from error
-    except requests.RequestException as error:
+    # Redirects and hosts that are no addresses pass requests by as bare ValueErrors of urllib and urllib3.
+    except (requests.RequestException, ValueError) as error:
         raise FetchFailed(f"{address} cannot be asked ({error})", permanent=True) from error
-    if response.status_code in (200, 206, 416):
+    if response.status_code == 200 or (headers and response.status_code in (206, 416)):
         return response
     response.close()
     raise FetchFailed(
@@ -414,12 +450,12 @@ def _retry_after(said: str | None) -> float | None:
 
 
 def _body(response: Any, address: str, politeness: Politeness, largest: int | None) -> Iterator[bytes]:
-    """The blocks of an answer; with ``largest`` it must be whole within the deadline."""
+    """The blocks of an answer; with ``largest`` it must be whole within the deadline, without the bytes are as sent."""
     until = time.monotonic() + politeness.deadline_seconds
     held = 0
     try:
         # read1 gives what is there: waiting for whole blocks would let a dripping server hold us for ever.
-        while block := response.raw.read1(BLOCK, decode_content=True):
+        while block := response.raw.read1(BLOCK, decode_content=largest is not None):
             held += len(block)
             if largest is not None and held > largest:
                 raise FetchFailed(f"{address} gives more than {largest:,} bytes", permanent=True)
@@ -451,26 +487,42 @@ def _transfer(
     headers = {"Range": f"bytes={held}-", "If-Range": validator} if validator else {}
     with closing(_asked(session, address, politeness, headers)) as response:
         if response.status_code == 416:
-            part.unlink(missing_ok=True)
+            _discard(part)
             raise FetchFailed(f"{address} has another length now; beginning anew", permanent=False, wait=0.0)
         resumed = response.status_code == 206
+        said = response.headers.get("Content-Range", "")
+        if resumed and said and not said.replace(" ", "").startswith(f"bytes{held}-"):
+            _discard(part)
+            raise FetchFailed(
+                f"{address} gave {said} where the bytes from {held:,} on were asked for; beginning anew",
+                permanent=False,
+                wait=0.0,
+            )
+        if not resumed:
+            # In this order a kill never leaves the old file's bytes under the new one's name.
+            _discard(part)
         found = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
         if found.startswith("W/"):
             found = ""
         _validator(part).write_text(found)
         total = int(response.headers.get("Content-Length", 0))
         with (
-            progress(f"fetch {name}", total // 1024, "kB") as shown,
+            progress(f"fetch {name}", total, "bytes") as shown,
             part.open("ab" if resumed else "wb") as stream,
         ):
             for block in _body(response, address, politeness, None):
                 stream.write(block)
-                shown.advance(len(block) // 1024)
+                shown.advance(len(block))
 
 
 def _validator(part: Path) -> Path:
     """What the server called the file that ``part`` is the beginning of."""
     return part.with_name(f"{part.name}.validator")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator(part).unlink(missing_ok=True)
 
 
 def _digest(file: Path) -> str:

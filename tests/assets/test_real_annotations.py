@@ -12,12 +12,13 @@ import pytest
 
 from cir_assets.datasets.circo import read_circo
 from cir_assets.datasets.cirr import read_cirr
+from tests.models.families import write_family
 from tests.random_pictures import write_pictures
 from tests.trial_project import TrialProject, metadata_of
 
 WARDROBE = {"kind": "wardrobe", "size": 1_000, "seed": 1}
-OWN = {"text_encoder": {"learning_rate": 5.0e-4, "batch_size": 256, "epochs": 1}}
-OWN |= {"combiner": {"learning_rate": 2.0e-4, "batch_size": 256, "epochs": 1}}
+OWN = {"text_encoder": {"learning_rate": 5.0e-4, "batch_size": 128, "epochs": 1}}
+OWN |= {"combiner": {"learning_rate": 2.0e-4, "batch_size": 128, "epochs": 1}}
 MISSING = 7
 
 
@@ -28,13 +29,17 @@ def instance() -> dg.DagsterInstance:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TrialProject:
-    return TrialProject(tmp_path_factory.mktemp("real") / "project")
+    made = TrialProject(tmp_path_factory.mktemp("real") / "project")
+    # Ten thousand pictures: a network of two layers is enough to be encoded by.
+    weights = write_family("clip", made.folder / "small")
+    made.write_backbones({"small": {"kind": "folder", "place": str(weights)}})
+    return made
 
 
 @pytest.fixture(scope="module")
 def trained(project: TrialProject, instance: dg.DagsterInstance) -> TrialProject:
     """The wardrobe, whose models are evaluated on everything else."""
-    project.write_dataset("wardrobe", source=WARDROBE)
+    project.write_dataset("wardrobe", source=WARDROBE, backbones=["small"], recipes={"quick": OWN})
     assert project.materialize(instance, 'group:"wardrobe"').success
     return project
 
@@ -74,6 +79,7 @@ def test_all_of_fashioniqs_dresses_of_val_run_through_the_whole_graph(
         "fashioniq",
         source={"kind": "fashioniq", "folder": str(tmp_path / "fashion-iq")},
         protocols=["fashioniq", "fashioniq_val_split"],
+        backbones=["small"],
         recipes={"own": OWN},
     )
     result = project.materialize(instance, 'group:"fashioniq"', 'key:"leaderboard"')
@@ -124,6 +130,7 @@ def test_cirrs_val_and_test_are_evaluated_and_submitted_with_models_of_another_d
         "cirr",
         source={"kind": "cirr", "folder": str(folder)},
         protocols=["cirr"],
+        backbones=["small"],
         models_of={"of_the_wardrobe": {"dataset": "wardrobe", "recipe": "quick"}},
     )
     result = trained.materialize(instance, 'group:"cirr"', 'key:"leaderboard"')
@@ -132,7 +139,7 @@ def test_cirrs_val_and_test_are_evaluated_and_submitted_with_models_of_another_d
         trained,
         "SELECT DISTINCT split, queries, gallery_size, models_from FROM evaluations WHERE dataset = 'cirr'",
     )
-    assert rows == [("val", 4_181, 2_297, "wardrobe/tiny_clip/quick")]
+    assert rows == [("val", 4_181, 2_297, "wardrobe/small/quick")]
     methods = published(
         trained,
         "SELECT count(DISTINCT method), min(subset_recall_at_3) FROM leaderboard WHERE dataset = 'cirr'",
@@ -140,7 +147,7 @@ def test_cirrs_val_and_test_are_evaluated_and_submitted_with_models_of_another_d
     assert methods[0][0] == 6
     # Random pictures and captions that were never seen: the target among five is in the first three by chance.
     assert 45 <= float(str(methods[0][1])) <= 75
-    folder = Path(str(metadata_of(result, "cirr/tiny_clip/of_the_wardrobe/submission")["folder"]))
+    folder = Path(str(metadata_of(result, "cirr/small/of_the_wardrobe/submission")["folder"]))
     subset = json.loads((folder / "cirr_recall_subset.json").read_text())
     recall = json.loads((folder / "cirr_recall.json").read_text())
     example = json.loads((source / "demo_files" / "test1_pred_ranks_recall_subset.json").read_text())
@@ -169,6 +176,7 @@ def test_circo_is_a_test_bed_for_models_of_another_data_set(
         "circo",
         source={"kind": "circo", "folder": str(folder)},
         protocols=["circo"],
+        backbones=["small"],
         models_of={"of_the_wardrobe": {"dataset": "wardrobe", "recipe": "quick"}},
     )
     result = trained.materialize(instance, 'group:"circo"', 'key:"leaderboard"')
@@ -179,7 +187,7 @@ def test_circo_is_a_test_bed_for_models_of_another_data_set(
         "WHERE dataset = 'circo' AND method = 'combiner' AND category = 'mean' AND metric LIKE 'mean_av%' ORDER BY k",
     )
     assert figures == [("mean_average_precision", k, 220, len(paths)) for k in (5, 10, 25, 50)]
-    folder = Path(str(metadata_of(result, "circo/tiny_clip/of_the_wardrobe/submission")["folder"]))
+    folder = Path(str(metadata_of(result, "circo/small/of_the_wardrobe/submission")["folder"]))
     document = json.loads((folder / "circo_test.json").read_text())
     example = json.loads((real_data / "circo" / "submission_examples" / "submission_test.json").read_text())
     assert document.keys() == example.keys()
@@ -187,7 +195,7 @@ def test_circo_is_a_test_bed_for_models_of_another_data_set(
 
 
 def test_the_sheet_of_a_data_set_evaluated_elsewhere_is_written_too(trained: TrialProject) -> None:
-    page = trained.storage.report("cirr", "tiny_clip", "of_the_wardrobe") / "index.html"
+    page = trained.storage.report("cirr", "small", "of_the_wardrobe") / "index.html"
     assert page.is_file()
     assert "Combiner" in page.read_text(encoding="utf-8")
 
@@ -197,6 +205,6 @@ def test_a_second_run_encodes_and_evaluates_nothing_anew(
 ) -> None:
     result = trained.materialize(instance, 'group:"circo"')
     for step in ("image_features", "of_the_wardrobe/evaluation", "of_the_wardrobe/submission"):
-        assert metadata_of(result, f"circo/tiny_clip/{step}")["reused"] is True
+        assert metadata_of(result, f"circo/small/{step}")["reused"] is True
     issues = pl.read_parquet(trained.storage.tables("circo") / "missing_pictures.parquet")
     assert issues.is_empty()

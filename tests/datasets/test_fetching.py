@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,8 @@ from cir_assets.datasets.fetching import (
     read_picture_list,
 )
 from cir_assets.datasets.tables import BrokenAnnotations
-from tests.file_server import FileServer, drips, first, gives, resumable, serving, silence
+from cir_assets.progress import Progress
+from tests.file_server import FileServer, Request, drips, first, gives, resumable, serving, silence
 from tests.random_pictures import picture_bytes
 
 QUICK = Politeness(
@@ -200,10 +204,10 @@ def test_an_archive_that_changed_meanwhile_is_fetched_from_its_beginning(
 
 
 def test_a_checksum_that_differs_leaves_nothing_behind(server: FileServer, tmp_path: Path) -> None:
-    server.answers = {"/a": gives(b"changed")}
+    server.answers = {"/a": gives(b"changed", ETag='"v1"')}
     with pytest.raises(FetchFailed, match=r"expected ffff.*correct the checksum in the YAML"):
         fetch_file(server.at("/a"), tmp_path / "a", sha256="f" * 64, politeness=QUICK)
-    assert not [file for file in tmp_path.iterdir() if not file.name.endswith(".validator")]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_of_the_right_checksum_is_not_asked_for(server: FileServer, tmp_path: Path) -> None:
@@ -232,3 +236,92 @@ def test_a_picture_list_holds_ids_and_addresses(tmp_path: Path) -> None:
     file.write_text("../B00A \thttp://host/a.jpg\n")
     with pytest.raises(BrokenAnnotations, match="holds a path"):
         read_picture_list(file)
+
+
+def test_a_list_that_is_absent_or_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "asin2url.dress.txt"
+    with pytest.raises(BrokenAnnotations, match=r"asin2url\.dress\.txt cannot be read"):
+        read_picture_list(file)
+    file.write_bytes(b"B00A \t http://host/\xff.jpg\n")
+    with pytest.raises(BrokenAnnotations, match=r"asin2url\.dress\.txt, byte 19: no UTF-8"):
+        read_picture_list(file)
+
+
+@pytest.mark.parametrize("address", ["http://a..b/x.jpg", "http://[oops/x.jpg", "http://host:99999/x.jpg"])
+def test_one_address_that_is_none_is_dead_and_stops_nobody(
+    server: FileServer, tmp_path: Path, address: str
+) -> None:
+    server.answers = {"/a": gives(PICTURE), "/r": gives(b"", 302, Location=address)}
+    wanted = [
+        PictureAddress("bad", address),
+        PictureAddress("redirected", server.at("/r")),
+        PictureAddress("a", server.at("/a")),
+    ]
+    report = fetch_pictures(wanted, tmp_path / "images", politeness=QUICK)
+    assert report.fetched == 1
+    assert set(report.dead) == {"bad", "redirected"}
+
+
+def test_a_picture_named_twice_is_asked_for_once_and_two_addresses_are_refused(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.answers = {"/a": gives(PICTURE)}
+    assert fetch(server, tmp_path, *["a"] * 8).fetched == 1
+    assert len(server.requests) == 1
+    two = [PictureAddress("b", server.at("/a")), PictureAddress("b", server.at("/other"))]
+    with pytest.raises(ValueError, match="picture b has two addresses"):
+        fetch_pictures(two, tmp_path / "images", politeness=QUICK)
+
+
+def test_what_is_remembered_after_a_torn_line_is_not_lost_with_it(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "dead_links.jsonl").write_text('{"image": "half", "addr')
+    fetch(server, tmp_path, "gone")
+    fetch(server, tmp_path, "gone")
+    assert len(server.asked("/gone")) == 1
+
+
+def test_a_range_other_than_the_one_asked_for_is_never_appended(server: FileServer, tmp_path: Path) -> None:
+    body = bytes(range(256)) * 1_000
+
+    def whole_as_range(handler: BaseHTTPRequestHandler, request: Request) -> None:
+        span = f"bytes 0-{len(body) - 1}/{len(body)}"
+        gives(body, 206, ETag='"v1"', Content_Range=span)(handler, request)
+
+    server.answers = {"/z": first(resumable(body, '"v1"', break_after=1_000), whole_as_range, gives(body))}
+    assert fetch_file(server.at("/z"), tmp_path / "z", politeness=QUICK).read_bytes() == body
+
+
+def test_a_kill_while_beginning_anew_never_mixes_two_versions(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = b"new" * 2_000
+    (tmp_path / ".z.part").write_bytes(b"old" * 500)
+    (tmp_path / ".z.part.validator").write_text('"v1"')
+    server.answers = {"/z": resumable(new, '"v2"')}
+    opened = Path.open
+
+    def killed(self: Path, mode: str = "r", *args: Any, **named: Any) -> Any:
+        if self.name == ".z.part" and "b" in mode:
+            raise KeyboardInterrupt
+        return opened(self, mode, *args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_file(server.at("/z"), tmp_path / "z", politeness=QUICK)
+    assert fetch_file(server.at("/z"), tmp_path / "z", politeness=QUICK).read_bytes() == new
+
+
+def test_files_are_kept_as_sent_and_shown_in_bytes(server: FileServer, tmp_path: Path) -> None:
+    packed = gzip.compress(b"words" * 1_000)
+    server.answers = {"/a.gz": gives(packed, Content_Encoding="gzip")}
+    shown: list[Progress] = []
+
+    def progress(description: str, total: int, unit: str) -> Progress:
+        shown.append(Progress(description, total, unit, log=lambda line: None))
+        return shown[-1]
+
+    digest = hashlib.sha256(packed).hexdigest().upper()
+    fetch_file(server.at("/a.gz"), tmp_path / "a.gz", sha256=digest, politeness=QUICK, progress=progress)
+    assert (tmp_path / "a.gz").read_bytes() == packed
+    assert (shown[0].done, shown[0].total, shown[0].unit) == (len(packed), len(packed), "bytes")
