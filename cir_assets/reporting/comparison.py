@@ -63,11 +63,11 @@ def published_evaluation(
         "SELECT evaluation_id FROM leaderboard WHERE (dataset, backbone, recipe, method, split, protocol) = "
     )
     found = (
-        connection.execute(f"{query}($1, $2, $3, $4, $5, $6)", [*parts, split, protocol]).fetchone()
+        connection.execute(f"{query}($1, $2, $3, $4, $5, $6)", [*parts, split, protocol]).fetchall()
         if len(parts) == 4
-        else None
+        else []
     )
-    if found is None:
+    if not found:
         there = connection.execute(
             "SELECT DISTINCT concat_ws('/', dataset, backbone, recipe, method) FROM leaderboard "
             "WHERE split = $1 AND protocol = $2 ORDER BY 1",
@@ -79,7 +79,8 @@ def published_evaluation(
         )
     frame = pl.from_arrow(
         connection.sql(
-            "SELECT * FROM rankings WHERE evaluation_id = $1 ORDER BY category, query_id", params=[found[0]]
+            "SELECT * FROM rankings WHERE evaluation_id = $1 ORDER BY category, query_id",
+            params=[found[0][0]],
         ).to_arrow_table()
     )
     assert isinstance(frame, pl.DataFrame)
