@@ -8,7 +8,7 @@ import polars as pl
 
 from cir_assets.assets.inputs import installed_backbone, load_inputs, model_folder
 from cir_assets.assets.ladder import MethodQueries, method_queries
-from cir_assets.assets.pipeline import Pipeline
+from cir_assets.assets.pipeline import Pipeline, names
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import evaluation_complete, ladder_in_order
@@ -44,11 +44,7 @@ def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=step.key,
-        deps=[
-            graph.key("triplets"),
-            *pipeline.feature_keys(),
-            *(pipeline.model_key(name) for name in pipeline.models),
-        ],
+        deps=pipeline.ranked_from(),
         group_name=graph.dataset,
         kinds={"torch", "duckdb"},
         owners=list(graph.owners),
@@ -77,13 +73,7 @@ def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         ),
     )
     def evaluation(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
-        versions = content_versions(
-            storage,
-            graph.name("images"),
-            graph.name("triplets"),
-            *("/".join(key.path) for key in pipeline.feature_keys()),
-            *(pipeline.model_name(name) for name in pipeline.models),
-        )
+        versions = content_versions(storage, graph.name("images"), *names(pipeline.ranked_from()))
 
         def make(version: str) -> Made:
             return evaluate_ladder(storage, pipeline, version, context.run.run_id, logged_progress(context))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -115,10 +115,20 @@ class Pipeline:
         """The same as the ledger writes it."""
         return "/".join(self.model_key(model).path)
 
+    def ranked_from(self) -> list[dg.AssetKey]:
+        """The assets whose content decides how queries are ranked: triplets, features and models."""
+        models = [self.model_key(model) for model in self.models]
+        return [self.graph.key("triplets"), *self.feature_keys(), *models]
+
     def feature_keys(self) -> list[dg.AssetKey]:
         """The assets that hold features: of the backbone as it came, and of its tuned image encoder if any."""
         tuned = [self.key("image_features")] if self.tunes_images else []
         return [self.encoded.key("image_features"), *tuned]
+
+
+def names(keys: Iterable[dg.AssetKey]) -> list[str]:
+    """Asset keys as the ledger writes them."""
+    return ["/".join(key.path) for key in keys]
 
 
 def backbone_key(backbone: str) -> dg.AssetKey:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from cir_assets.assets.inputs import installed_backbone, load_inputs
 from cir_assets.assets.ladder import method_queries
-from cir_assets.assets.pipeline import Pipeline
+from cir_assets.assets.pipeline import Pipeline, names
 from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
@@ -43,11 +43,7 @@ def submission_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=step.key,
-        deps=[
-            graph.key("triplets"),
-            *pipeline.feature_keys(),
-            *(pipeline.model_key(model) for model in pipeline.models),
-        ],
+        deps=pipeline.ranked_from(),
         group_name=graph.dataset,
         kinds={"json", "torch"},
         owners=list(graph.owners),
@@ -67,13 +63,7 @@ def submission_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         ),
     )
     def submission(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
-        versions = content_versions(
-            storage,
-            graph.name("images"),
-            graph.name("triplets"),
-            *("/".join(key.path) for key in pipeline.feature_keys()),
-            *(pipeline.model_name(model) for model in pipeline.models),
-        )
+        versions = content_versions(storage, graph.name("images"), *names(pipeline.ranked_from()))
         return make_or_reuse(
             context, storage, step, versions, lambda _: write_submission(storage, pipeline, protocol, method)
         )
