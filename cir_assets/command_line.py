@@ -33,9 +33,21 @@ def main() -> None:
 def demo(dataset: str, recipe: str, module: str, verbose: bool) -> None:
     """Materialize one data set from its root to its report, and show the evaluation table and the report's path."""
     started = time.monotonic()
+    materialize(f'+key:"{dataset}/*/{recipe}/report" or key:"leaderboard"', module, verbose=verbose)
+    show_ladder(dataset)
+    click.echo(f"{time.monotonic() - started:.0f} s in all")
+
+
+def materialize(selection: str, module: str, *, verbose: bool = False) -> None:
+    """Materialize a selection in one run, showing what goes on.
+
+    Raises:
+        click.ClickException: when the run failed; its last lines are shown before.
+    """
+    started = time.monotonic()
     command = [
         *(str(Path(sys.executable).with_name("dagster")), "asset", "materialize"),
-        *("--select", f'+key:"{dataset}/*/{recipe}/report" or key:"leaderboard"', "-m", module),
+        *("--select", selection, "-m", module),
     ]
     click.echo(f"$ dagster {' '.join(command[1:])}")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -50,8 +62,6 @@ def demo(dataset: str, recipe: str, module: str, verbose: bool) -> None:
     if process.wait() != 0:
         click.echo("".join(kept[-40:]), err=True)
         raise click.ClickException("the run failed; its last lines stand above")
-    show_ladder(dataset)
-    click.echo(f"{time.monotonic() - started:.0f} s in all")
 
 
 @main.command()
@@ -90,6 +100,88 @@ def compare(first: str, second: str, split: str, protocol: str, shown: int) -> N
         show_comparison(first, second, compare_rankings(before, after, protocol), shown)
     except (NotComparable, ValueError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("pipeline")
+@click.option("--because", default="a person asked for it", help="The reason written down.")
+@click.option(
+    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
+)
+def rollback(pipeline: str, because: str, module: str) -> None:
+    """Make the champion before the present one champion again.
+
+    PIPELINE is dataset/backbone/recipe, as in wardrobe/tiny_clip/small. The models taken back are not promoted
+    again by themselves; newly trained ones are judged against the champion gone back to.
+    """
+    from datetime import UTC, datetime
+
+    from cir_assets.resources import Storage
+    from cir_assets.store.promotions import NoChampion, PromotionLog, roll_back
+
+    parts = pipeline.split("/")
+    if len(parts) != 3:
+        raise click.ClickException(f"{pipeline!r} is no pipeline; expected dataset/backbone/recipe")
+    log = PromotionLog(Storage().promotions(parts[0], parts[1], parts[2]))
+    try:
+        decision = roll_back(log, because, datetime.now(UTC).replace(tzinfo=None))
+    except NoChampion as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"champion of {pipeline} is {decision.challenger} again, no longer {decision.champion}")
+    materialize(f'key:"{pipeline}/champion" or key:"leaderboard"', module)
+
+
+@main.command()
+@click.option(
+    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
+)
+def status(module: str) -> None:
+    """Show what is stale, what is wrong, and who is champion.
+
+    Exits with 1 when something that was made is stale, or a data set's definition is wrong.
+    """
+    import importlib
+
+    import dagster as dg
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from cir_assets.automation import stale_assets
+    from cir_assets.resources import Storage
+    from cir_assets.store.promotions import PromotionLog
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    graph = importlib.import_module(module).defs().resolve_asset_graph()
+    storage = Storage()
+    with dg.DagsterInstance.get() as instance:
+        free, left = stale_assets(instance, graph)
+    table = Table(title="champions", box=box.SIMPLE_HEAD)
+    for name in ("pipeline", "champion", "since (UTC)", "headline on val", "last decision"):
+        table.add_column(name)
+    for file in sorted(storage.champions.rglob("*.parquet")):
+        log = PromotionLog(file)
+        reign, last = log.reigns().row(-1, named=True), log.rows().row(-1, named=True)
+        headline = "" if reign["challenger_headline"] is None else f"{reign['challenger_headline']:.1f}"
+        table.add_row(
+            "/".join(file.relative_to(storage.champions).with_suffix("").parts),
+            str(reign["challenger"]),
+            f"{reign['decided_at']:%Y-%m-%d %H:%M}",
+            headline,
+            f"{last['decision']}: {last['reason']}",
+        )
+    console.print(table if table.row_count else "no champion yet: nothing was trained and evaluated")
+    broken = [key for key in graph.materializable_asset_keys if key.path[-1] == "broken_definition"]
+    for key in sorted(broken):
+        console.print(f"wrong definition: {key.path[0]}: {graph.get(key).description}", soft_wrap=True)
+    for key in free:
+        console.print(f"stale: {key.to_user_string()}", soft_wrap=True)
+    for key, why in left.items():
+        console.print(f"stale: {key.to_user_string()}, left alone as {why}", soft_wrap=True)
+    if not free and not left and not broken:
+        console.print("nothing that was made is stale")
+    else:
+        raise SystemExit(1)
 
 
 def show_comparison(first: str, second: str, found: Comparison, shown: int) -> None:

@@ -1,4 +1,4 @@
-"""What Dagster loads: every YAML below ``defs/``, the leaderboard, the sensor, and where things are kept."""
+"""What Dagster loads: every YAML below ``defs/``, the leaderboard, the sensors, and where things are kept."""
 
 from __future__ import annotations
 
@@ -8,37 +8,67 @@ import dagster as dg
 
 from cir_assets.assets.leaderboard import leaderboard_asset
 from cir_assets.assets.pipeline import Pipeline
-from cir_assets.automation import automation_sensor
+from cir_assets.automation import automation_sensor, stale_sweep
 from cir_assets.components.dataset import Dataset
 from cir_assets.components.graph import check_models_of
+from cir_assets.components.loading import (
+    InvalidDefinition,
+    broken_definition,
+    defs_folders,
+    tree_of,
+    without_tree,
+)
+from cir_assets.notifications import Webhook, decision_sensor, failure_sensor
 from cir_assets.resources import Storage
 
 PROJECT = Path(__file__).parent.parent
 
 
-def build_definitions(project: Path = PROJECT, storage: Storage | None = None) -> dg.Definitions:
+def build_definitions(
+    project: Path = PROJECT, storage: Storage | None = None, *, set_broken_aside: bool = False
+) -> dg.Definitions:
     """The whole graph of a project folder, with its things kept in ``storage``.
 
     Args:
         project: folder with a ``pyproject.toml`` whose ``[tool.dg]`` names the package that holds ``defs/``.
         storage: where files lie; by default ``DAGSTER_HOME``, else ``storage`` in the working folder.
+        set_broken_aside: load the other data sets where one's YAML is wrong; in its place stands one asset that
+            says what is wrong. Backbones are everybody's: a mistake there is raised all the same.
 
     Raises:
         InvalidDefinition: for a YAML that names a backbone or models nobody defines, naming file and line.
         Exception: Dagster's own, for a YAML that is not as the component's specification asks, naming file,
             line and key.
     """
-    tree = dg.ComponentTree.for_project(project)
-    from_files = tree.build_defs()
-    datasets = list(tree.get_all_components(of_type=Dataset))
-    check_models_of(datasets)
+    trees: dict[str, dg.ComponentTree] = {}
+    broken: dict[str, Exception] = {}
+    for name in defs_folders(project):
+        try:
+            trees[name] = tree_of(project, name)
+            trees[name].build_defs()
+        except Exception as error:
+            if name == "backbones" or not set_broken_aside:
+                raise
+            broken[name] = error
+            trees.pop(name, None)
+    datasets = [each for tree in trees.values() for each in tree.get_all_components(of_type=Dataset)]
+    for dataset in list(datasets):
+        try:
+            check_models_of(dataset, datasets)
+        except InvalidDefinition as error:
+            if not set_broken_aside:
+                raise
+            broken[dataset.name] = error
+            datasets.remove(dataset)
+            trees.pop(dataset.name)
     pipelines: list[Pipeline] = [pipeline for dataset in datasets for pipeline in dataset.pipelines()]
     return dg.Definitions.merge(
-        from_files,
+        *(without_tree(tree.build_defs()) for tree in trees.values()),
         dg.Definitions(
-            assets=[leaderboard_asset(pipelines)],
-            sensors=[automation_sensor()],
-            resources={"storage": storage or Storage()},
+            assets=[leaderboard_asset(pipelines), *(broken_definition(*each) for each in broken.items())],
+            sensors=[automation_sensor(), failure_sensor(), decision_sensor()],
+            schedules=[stale_sweep()],
+            resources={"storage": storage or Storage(), "webhook": Webhook()},
             executor=dg.in_process_executor,
         ),
     )
@@ -47,4 +77,4 @@ def build_definitions(project: Path = PROJECT, storage: Storage | None = None) -
 @dg.definitions
 def defs() -> dg.Definitions:
     """The graph of this project."""
-    return build_definitions()
+    return build_definitions(set_broken_aside=True)

@@ -70,6 +70,15 @@ class Storage(dg.ConfigurableResource):
         """All versions of one trained model."""
         return self.root / "models" / dataset / backbone / recipe / step
 
+    @property
+    def champions(self) -> Path:
+        """Every pipeline's decisions."""
+        return self.root / "champions"
+
+    def promotions(self, dataset: str, backbone: str, recipe: str) -> Path:
+        """One pipeline's decisions about who is champion."""
+        return self.champions / dataset / backbone / f"{recipe}.parquet"
+
     def report(self, dataset: str, backbone: str, recipe: str) -> Path:
         """One pipeline's report and contact sheet."""
         return self.root / "reports" / dataset / backbone / recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import dagster as dg
 import pytest
 
 from tests.trial_project import TrialProject
+
+# As many processes as cores run the tests; each computes on one, and so always in the same order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

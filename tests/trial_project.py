@@ -47,7 +47,7 @@ class TrialProject:
 
                 @dg.definitions
                 def defs():
-                    return build_definitions(Path(__file__).parent.parent)
+                    return build_definitions(Path(__file__).parent.parent, set_broken_aside=True)
                 """
             )
         )
@@ -84,10 +84,10 @@ class TrialProject:
         file.parent.mkdir(exist_ok=True)
         file.write_text(yaml.safe_dump({"type": component, "attributes": attributes}, sort_keys=False))
 
-    def definitions(self) -> dg.Definitions:
+    def definitions(self, *, set_broken_aside: bool = False) -> dg.Definitions:
         """The graph as it is configured now."""
         with self._importable():
-            return build_definitions(self.folder, self.storage)
+            return build_definitions(self.folder, self.storage, set_broken_aside=set_broken_aside)
 
     @contextmanager
     def _importable(self) -> Iterator[None]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 
 from cir_assets.assets.backbone import ensure_installed
-from cir_assets.assets.inputs import installed_backbone
+from cir_assets.assets.inputs import installed_backbone, weights_version
 from cir_assets.assets.pipeline import Pipeline, backbone_key
 from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
-from cir_assets.assets.trained import weights_version
+from cir_assets.assets.trained import forget_old_versions
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest_file
 
@@ -62,7 +62,9 @@ def checkpoint_asset(pipeline: Pipeline, model: str, file: str) -> dg.AssetsDefi
 
         def make(version: str) -> Made:
             folder = storage.models(*pipeline.place, model) / version
-            return imported(folder, source, _writer(storage, pipeline, model, source))
+            made = imported(folder, source, _writer(storage, pipeline, model, source))
+            forget_old_versions(storage, pipeline, model)
+            return made
 
         return make_or_reuse(context, storage, step, versions, make)
 

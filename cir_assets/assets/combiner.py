@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from cir_assets.assets.inputs import installed_backbone, load_inputs, load_tuned
+from cir_assets.assets.inputs import installed_backbone, load_inputs, load_tuned, model_folder
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
-from cir_assets.assets.trained import EPOCHS_SCHEMA, trained
+from cir_assets.assets.trained import EPOCHS_SCHEMA, forget_old_versions, trained
 from cir_assets.automation import on_upstream_change
 from cir_assets.resources import Storage
 from cir_assets.training.settings import CombinerSettings
@@ -67,7 +67,13 @@ def combiner_asset(
             from cir_assets.models.saving import save_combiner
             from cir_assets.training.combiner import train_combiner
 
-            seen = inputs if frozen_clip else load_tuned(storage, pipeline, backbone, inputs)
+            seen = (
+                inputs
+                if frozen_clip
+                else load_tuned(
+                    storage, pipeline, backbone, inputs, model_folder(storage, pipeline, "text_encoder")
+                )
+            )
             folder = storage.models(*pipeline.place, name)
             checkpoints = folder / "checkpoints" / version
             network, outcome = train_combiner(
@@ -79,13 +85,15 @@ def combiner_asset(
                 checkpoints,
                 logged_progress(context),
             )
-            return trained(
+            made = trained(
                 folder / version,
                 name,
                 outcome,
                 checkpoints,
                 lambda beside: save_combiner(beside, network, step.configuration),
             )
+            forget_old_versions(storage, pipeline, name)
+            return made
 
         return make_or_reuse(context, storage, step, versions, make)
 

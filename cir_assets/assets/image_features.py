@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from cir_assets.assets.backbone import ensure_installed
-from cir_assets.assets.inputs import installed_backbone, model_folder
+from cir_assets.assets.inputs import installed_backbone, model_folder, weights_version
 from cir_assets.assets.pipeline import EncodedDataset, Pipeline, backbone_key
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.assets.tables import read_table, write_table
@@ -62,16 +62,7 @@ def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     encoded = pipeline.encoded
 
     def encoder(storage: Storage) -> Encoder:
-        def tuned() -> "Backbone":
-            from cir_assets.models.saving import load_text_encoder
-
-            backbone = installed_backbone(storage, encoded)
-            load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
-            return backbone
-
-        [version] = content_versions(storage, pipeline.model_name("text_encoder")).values()
-        issues = f"{encoded.backbone}_{pipeline.recipe_name}"
-        return Encoder(version, tuned, storage.tuned_features(*pipeline.place), issues)
+        return tuned_encoder(storage, pipeline, model_folder(storage, pipeline, "text_encoder"))
 
     return _features_asset(
         encoded,
@@ -81,6 +72,20 @@ def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         "Raw image features of the image encoder that stage 1 tuned, one row a distinct picture content, in "
         f"table `image_features` of `storage/features/{'/'.join(pipeline.place)}.duckdb`.",
     )
+
+
+def tuned_encoder(storage: Storage, pipeline: Pipeline, text_encoder: Path) -> Encoder:
+    """The image encoder that stage 1 tuned, as saved in the folder ``text_encoder``."""
+    from cir_assets.models.saving import load_text_encoder
+
+    def tuned() -> "Backbone":
+        backbone = installed_backbone(storage, pipeline.encoded)
+        load_text_encoder(text_encoder, backbone)
+        return backbone
+
+    issues = f"{pipeline.encoded.backbone}_{pipeline.recipe_name}"
+    cache = storage.tuned_features(*pipeline.place)
+    return Encoder(weights_version(text_encoder), tuned, cache, issues)
 
 
 def _features_asset(

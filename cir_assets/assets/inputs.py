@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,10 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cir_assets.assets.pipeline import EncodedDataset, Pipeline
-from cir_assets.assets.step import content_versions
 from cir_assets.assets.tables import read_table
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import Ledger, digest, digest_frame
+from cir_assets.store.ledger import Ledger, digest, digest_file, digest_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,19 +161,19 @@ def load_inputs(
 
 
 def load_tuned(
-    storage: Storage, pipeline: Pipeline, backbone: Backbone, inputs: PipelineInputs
+    storage: Storage, pipeline: Pipeline, backbone: Backbone, inputs: PipelineInputs, text_encoder: Path
 ) -> PipelineInputs:
-    """Put stage 1's encoders into the backbone, and give the features its image encoder makes.
+    """Put stage 1's encoders, saved as ``text_encoder``, into the backbone, and give its image encoder's features.
 
     Where the image encoder stayed frozen they are ``inputs`` themselves.
     """
     from cir_assets.models.saving import load_text_encoder
     from cir_assets.store.feature_cache import FeatureCache
 
-    load_text_encoder(model_folder(storage, pipeline, "text_encoder"), backbone)
+    load_text_encoder(text_encoder, backbone)
     if not pipeline.tunes_images:
         return inputs
-    backbone.weights_digest = content_versions(storage, pipeline.model_name("text_encoder")).popitem()[1]
+    backbone.weights_digest = weights_version(text_encoder)
     cache = FeatureCache(storage.tuned_features(*pipeline.place))
     return load_inputs(storage, pipeline.encoded, backbone, cache)
 
@@ -208,3 +208,17 @@ def model_folder(storage: Storage, pipeline: Pipeline, step: str) -> Path:
             f"{pipeline.model_name(step)} has no model in {folder.parent}; materialize it first"
         )
     return folder
+
+
+def newest_models(storage: Storage, pipeline: Pipeline, models: Iterable[str]) -> dict[str, Path]:
+    """The folders of the newest versions of some of a pipeline's models, by name.
+
+    Raises:
+        FileNotFoundError: when one was never made, or its folder is gone.
+    """
+    return {model: model_folder(storage, pipeline, model) for model in models}
+
+
+def weights_version(folder: Path) -> str:
+    """Digest of a model's weights, the image encoder's too where that was tuned."""
+    return digest([digest_file(file) for file in sorted(folder.glob("*.safetensors"))])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cir_assets.assets.inputs import PipelineInputs, load_tuned, model_folder
+from cir_assets.assets.inputs import PipelineInputs, load_tuned, newest_models
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.resources import Storage
 
@@ -53,6 +54,7 @@ def method_queries(
     inputs: PipelineInputs,
     asked: Asked,
     methods: Sequence[str],
+    folders: Mapping[str, Path] | None = None,
 ) -> Iterator[MethodQueries]:
     """Every method's queries for every (split, protocol) asked; each text encoder reads every caption once.
 
@@ -63,24 +65,27 @@ def method_queries(
         inputs: tables and features of the backbone as it came.
         asked: (split, protocol) -> its queries, one group a category.
         methods: of ``pipeline.methods``.
+        folders: model -> folder of the version to take; the newest of each if None.
     """
     import torch
     from torch.nn import functional
 
     from cir_assets.models.saving import load_combiner
 
+    folders = folders or newest_models(storage, pipeline, pipeline.models)
+
     captions = {key: [c for group in groups for c in group.captions] for key, groups in asked.items()}
     every = list(dict.fromkeys(caption for said in captions.values() for caption in said))
     place = {caption: row for row, caption in enumerate(every)}
-    seen = {name: (inputs, backbone.text_features(every)) for name in UNTUNED}
+    seen: dict[str, tuple[PipelineInputs, Tensor]] = {}
+    if any(method in UNTUNED for method in methods):
+        seen |= dict.fromkeys(UNTUNED, (inputs, backbone.text_features(every)))
     if any(method not in UNTUNED for method in methods):
-        tuned = load_tuned(storage, pipeline, backbone, inputs)
+        tuned = load_tuned(storage, pipeline, backbone, inputs, folders["text_encoder"])
         text = backbone.text_features(every)
         seen |= dict.fromkeys(("text_encoder_sum", "combiner"), (tuned, text))
     combiners: dict[str, Combiner] = {
-        name: load_combiner(model_folder(storage, pipeline, name), backbone.feature_dimension)
-        .to(backbone.device)
-        .eval()
+        name: load_combiner(folders[name], backbone.feature_dimension).to(backbone.device).eval()
         for name in methods
         if name.startswith("combiner")
     }

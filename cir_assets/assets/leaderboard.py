@@ -1,6 +1,7 @@
 """``leaderboard``: every evaluation there is, published as the one database people query."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import dagster as dg
 
@@ -10,7 +11,9 @@ from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
 from cir_assets.resources import Storage
 
-GENERATION = 1
+GENERATION = 2
+STALE_AFTER = timedelta(days=90)
+"""A leaderboard that nothing new reached for so long fails its freshness policy; it warns after a third."""
 
 
 def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
@@ -20,14 +23,15 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
     @dg.asset(
         key=step.key,
         deps=[
-            *(pipeline.key("evaluation") for pipeline in pipelines),
+            *(pipeline.key(step) for pipeline in pipelines for step in ("evaluation", "challenger")),
             *dict.fromkeys(pipeline.graph.key("triplets") for pipeline in pipelines),
         ],
         group_name="leaderboard",
         kinds={"duckdb"},
         owners=["team:retrieval"],
         code_version=step.code_version,
-        automation_condition=on_upstream_change(wait_for_missing=False),
+        automation_condition=on_upstream_change(waits=False),
+        freshness_policy=dg.FreshnessPolicy.time_window(STALE_AFTER, warn_window=STALE_AFTER / 3),
         check_specs=[
             dg.AssetCheckSpec(
                 "published", asset=step.key, description="At least one evaluation is published."
@@ -35,9 +39,9 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
         ],
         description=(
             "Every evaluation there is, with metrics, rankings, retrieved pictures, training curves, the data "
-            "sets' tables and published figures, as `storage/evaluation.duckdb`: views `leaderboard` and "
-            "`against_published`. Replaced whole, so a client may hold it open. It waits for no missing "
-            "evaluation. Column comments are in the database itself."
+            "sets' tables, decisions about champions and published figures, as `storage/evaluation.duckdb`: views "
+            "`leaderboard` and `against_published`. Replaced whole, so a client may hold it open. It waits for no "
+            "missing evaluation. Column comments are in the database itself."
         ),
     )
     def leaderboard(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
@@ -49,12 +53,17 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
             for pipeline in pipelines
             if storage.results(*pipeline.place).is_file()
         ]
+        promotions = sorted(
+            storage.promotions(*pipeline.place)
+            for pipeline in pipelines
+            if storage.promotions(*pipeline.place).is_file()
+        )
         datasets = sorted({pipeline.graph.dataset for pipeline in pipelines})
         tables = {name: storage.tables(name) for name in datasets if storage.tables(name).is_dir()}
-        content = content_digest(results, tables)
+        content = content_digest(results, tables, promotions)
 
         def make(_version: str) -> Made:
-            publish(results, tables, storage.evaluation)
+            publish(results, tables, storage.evaluation, promotions)
             with opened(storage.evaluation, read_only=True) as connection:
                 rows = connection.execute(
                     "SELECT dataset, backbone, recipe, split, protocol, method, headline FROM leaderboard"

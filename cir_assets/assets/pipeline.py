@@ -10,6 +10,7 @@ import dagster as dg
 from cir_assets.checks import LADDER
 from cir_assets.datasets.sources import Source
 from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints
+from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.training.settings import Recipe
 
 MODELS = ("text_encoder", "combiner_frozen_clip", "combiner")
@@ -28,6 +29,7 @@ class DatasetGraph:
     encoding_batch_size: int
     decoding_workers: int
     pixel_limit: int
+    promotion: PromotionRule
 
     def key(self, step: str) -> dg.AssetKey:
         """``<dataset>/<step>``."""
@@ -92,6 +94,21 @@ class Pipeline:
         """The methods of the ladder that can be evaluated with these models."""
         needed = {"text_encoder_sum": "text_encoder", **{name: name for name in MODELS}}
         return tuple(method for method in LADDER if needed.get(method) in (None, *self.models))
+
+    @property
+    def served_method(self) -> str:
+        """The method that is judged and served: the Combiner where there is one."""
+        order = ("combiner", "text_encoder_sum", "combiner_frozen_clip")
+        return next(method for method in order if method in self.methods)
+
+    @property
+    def served_models(self) -> tuple[str, ...]:
+        """The models that method is made of."""
+        return {
+            "combiner": ("text_encoder", "combiner"),
+            "text_encoder_sum": ("text_encoder",),
+            "combiner_frozen_clip": ("combiner_frozen_clip",),
+        }[self.served_method]
 
     @property
     def tunes_images(self) -> bool:

@@ -5,7 +5,7 @@ import dagster as dg
 from cir_assets.assets.inputs import installed_backbone, load_inputs, picture_files
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, logged_progress, make_or_reuse
-from cir_assets.assets.trained import EPOCHS_SCHEMA, trained
+from cir_assets.assets.trained import EPOCHS_SCHEMA, forget_old_versions, trained
 from cir_assets.automation import on_upstream_change
 from cir_assets.resources import Storage
 from cir_assets.training.settings import TextEncoderSettings
@@ -77,7 +77,7 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
                 logged_progress(context),
                 picture_files(storage, encoded, inputs) if pipeline.tunes_images else None,
             )
-            return trained(
+            made = trained(
                 folder / version,
                 "text_encoder",
                 outcome,
@@ -86,6 +86,8 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
                     beside, backbone, step.configuration, with_image_encoder=pipeline.tunes_images
                 ),
             )
+            forget_old_versions(storage, pipeline, "text_encoder")
+            return made
 
         return make_or_reuse(context, storage, step, versions, make)
 

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
+from cir_assets.assets.inputs import weights_version
+from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made
 from cir_assets.checks import loss_falling
-from cir_assets.store.ledger import digest, digest_file
+from cir_assets.resources import Storage
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.promotions import every_champion
 
 if TYPE_CHECKING:
     from cir_assets.training.loop import TrainingOutcome
@@ -78,9 +82,24 @@ def trained(
     )
 
 
-def weights_version(folder: Path) -> str:
-    """Digest of a model's weights, the image encoder's too where that was tuned."""
-    return digest([digest_file(file) for file in sorted(folder.glob("*.safetensors"))])
+def forget_old_versions(storage: Storage, pipeline: Pipeline, model: str) -> list[str]:
+    """Remove versions of a model that are neither among the newest nor ever were champion, of any pipeline.
+
+    The version in use, the ledger's latest, stays too; what killed trainings left beside them goes.
+
+    Returns:
+        The versions removed.
+    """
+    beside = list(storage.models(*pipeline.place, model).iterdir())
+    left = [folder for folder in beside if folder.name == "checkpoints" or folder.name.startswith(".")]
+    versions = sorted(set(beside) - set(left), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    kept = {version for name, version in every_champion(storage.champions) if name == pipeline.name(model)}
+    if (latest := Ledger(storage.ledger).latest(pipeline.name(model))) is not None:
+        kept.add(latest.fingerprint)
+    old = [folder for folder in versions[pipeline.graph.promotion.keep_versions :] if folder.name not in kept]
+    for folder in (*left, *old):
+        shutil.rmtree(folder)
+    return [folder.name for folder in old]
 
 
 def _curve(epochs: pl.DataFrame) -> str:

@@ -17,9 +17,10 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from cir_assets.components.loading import InvalidDefinition, at, checked_name
+from cir_assets.components.loading import InvalidDefinition, at, checked_name, tree_beside
 from cir_assets.datasets.sources import Source
 from cir_assets.models.settings import ModelsOf, PublishedCheckpoints
+from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.training.settings import Recipe
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class DatasetSpec(BaseModel):
     checkpoints: dict[Name, PublishedCheckpoints] = Field(
         default_factory=dict,
         description="Published checkpoints of the reference implementation, by a name of one's own.",
+    )
+    promotion: PromotionRule = Field(
+        default=PromotionRule(),
+        description="When newly trained models take the champion's place, and how many versions are kept.",
     )
     schedule: Schedule | None = Field(
         default=None, description="When the roots are refreshed; none: only when a person asks."
@@ -159,7 +164,8 @@ class Dataset(dg.Component):
         from cir_assets.components.backbones import Backbones
 
         assert isinstance(attributes, DatasetSpec)
-        backbones = context.load_component("backbones", Backbones).backbones
+        [defined] = tree_beside(context, "backbones").get_all_components(of_type=Backbones)
+        backbones = defined.backbones
         for position, backbone in enumerate(attributes.backbones):
             if backbone not in backbones:
                 raise InvalidDefinition(

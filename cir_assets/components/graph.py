@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from cir_assets.assets.champion import challenger_asset, champion_asset
 from cir_assets.assets.checkpoints import checkpoint_asset
 from cir_assets.assets.combiner import combiner_asset
 from cir_assets.assets.evaluation import evaluation_asset
@@ -37,6 +38,7 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
         encoding_batch_size=spec.encoding_batch_size,
         decoding_workers=spec.decoding_workers,
         pixel_limit=spec.pixel_limit,
+        promotion=spec.promotion,
     )
     return [
         Pipeline(EncodedDataset(graph, backbone, backbones[backbone]), recipe_name, recipe)
@@ -55,7 +57,13 @@ def dataset_definitions(
     for encoded in dict.fromkeys(pipeline.encoded for pipeline in pipelines):
         assets.append(image_features_asset(encoded))
     for pipeline in pipelines:
-        assets += [*model_assets(pipeline), evaluation_asset(pipeline), report_asset(pipeline)]
+        assets += [
+            *model_assets(pipeline),
+            evaluation_asset(pipeline),
+            report_asset(pipeline),
+            challenger_asset(pipeline),
+            champion_asset(pipeline),
+        ]
         if spec.source.kind in TEST_SERVERS:
             assets.append(submission_asset(pipeline))
     schedules = (
@@ -89,33 +97,36 @@ def model_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     return assets
 
 
-def check_models_of(datasets: Sequence[Dataset]) -> None:
-    """See that every pipeline that evaluates another's models names one there is.
+def check_models_of(dataset: Dataset, datasets: Sequence[Dataset]) -> None:
+    """See that every pipeline of a data set that evaluates another's models names one there is.
+
+    Args:
+        dataset: the one looked at.
+        datasets: all that load.
 
     Raises:
         InvalidDefinition: naming file, line, what was named and what there is.
     """
     every = {pipeline.place: pipeline for dataset in datasets for pipeline in dataset.pipelines()}
-    for dataset in datasets:
-        for name, wanted in dataset.spec.models_of.items():
-            for backbone in dataset.spec.backbones:
-                found = every.get((wanted.dataset, backbone, wanted.recipe))
-                where = f"{dataset.places[name]}: models_of.{name}"
-                if found is None or isinstance(found.recipe, ModelsOf):
-                    there = sorted(
-                        "/".join(place) for place, p in every.items() if not isinstance(p.recipe, ModelsOf)
-                    )
-                    raise InvalidDefinition(
-                        f"{where} wants the models of {wanted.dataset}/{backbone}/{wanted.recipe}, which no data set "
-                        f"trains or imports; there are {', '.join(there)}"
-                    )
-                theirs = (
-                    found.recipe.text_encoder.encoder
-                    if isinstance(found.recipe, Recipe)
-                    else found.recipe.encoder
+    for name, wanted in dataset.spec.models_of.items():
+        for backbone in dataset.spec.backbones:
+            found = every.get((wanted.dataset, backbone, wanted.recipe))
+            where = f"{dataset.places[name]}: models_of.{name}"
+            if found is None or isinstance(found.recipe, ModelsOf):
+                there = sorted(
+                    "/".join(place) for place, p in every.items() if not isinstance(p.recipe, ModelsOf)
                 )
-                if theirs != wanted.encoder:
-                    raise InvalidDefinition(
-                        f"{where}: stage 1 of {wanted.dataset}/{backbone}/{wanted.recipe} trains encoder: {theirs}; "
-                        f"say encoder: {theirs} here too, as pictures are encoded with it"
-                    )
+                raise InvalidDefinition(
+                    f"{where} wants the models of {wanted.dataset}/{backbone}/{wanted.recipe}, which no data set "
+                    f"trains or imports; there are {', '.join(there)}"
+                )
+            theirs = (
+                found.recipe.text_encoder.encoder
+                if isinstance(found.recipe, Recipe)
+                else found.recipe.encoder
+            )
+            if theirs != wanted.encoder:
+                raise InvalidDefinition(
+                    f"{where}: stage 1 of {wanted.dataset}/{backbone}/{wanted.recipe} trains encoder: {theirs}; "
+                    f"say encoder: {theirs} here too, as pictures are encoded with it"
+                )

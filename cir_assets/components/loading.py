@@ -1,12 +1,14 @@
-"""What components share while they load: checked names, and errors that name file, line and key."""
+"""How ``defs/`` is loaded, folder by folder: checked names, errors with file, line and key, broken ones set aside."""
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
+from dagster.components.core.component_tree import ComponentTreeException
 
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
 
@@ -37,3 +39,57 @@ def at(context: dg.ComponentLoadContext, *keys: str | int) -> str:
         return str(context.path / "defs.yaml")
     position, _ = tree.lookup_closest_and_path(path, None)
     return f"{position.filename}:{position.start.line}"
+
+
+def defs_folders(project: Path) -> list[str]:
+    """The names of the folders below a project's ``defs/``, in order."""
+    place = dg.ComponentTree.for_project(project).defs_module_path
+    return sorted(each.name for each in place.iterdir() if each.is_dir() and each.name[0] not in "._")
+
+
+def tree_of(project: Path, folder: str) -> dg.ComponentTree:
+    """One folder below ``defs/`` as a tree of its own, so that a mistake in it is its own alone."""
+    package = dg.ComponentTree.for_project(project).defs_module_name
+    return dg.ComponentTree.from_module(importlib.import_module(f"{package}.{folder}"), project)
+
+
+def without_tree(built: dg.Definitions) -> dg.Definitions:
+    """What a tree built, as definitions that can be merged with those of other trees."""
+    return dg.Definitions(
+        assets=built.assets,
+        asset_checks=built.asset_checks,
+        jobs=built.jobs,
+        schedules=built.schedules,
+        sensors=built.sensors,
+    )
+
+
+def tree_beside(context: dg.ComponentLoadContext, folder: str) -> dg.ComponentTree:
+    """The folder beside the one being loaded, whether that is loaded by itself or with all others."""
+    by_itself = context.path == context.defs_module_path
+    package = context.defs_module_name.rpartition(".")[0] if by_itself else context.defs_module_name
+    return dg.ComponentTree.from_module(importlib.import_module(f"{package}.{folder}"), context.project_root)
+
+
+def broken_definition(name: str, error: Exception) -> dg.AssetsDefinition:
+    """What stands in the graph for a data set whose YAML is wrong: one asset that says so."""
+    said = explained(error)
+    dg.get_dagster_logger().error(f"data set {name} is left out: {said}")
+
+    @dg.asset(
+        key=[name, "broken_definition"],
+        group_name=name if NAME_PATTERN.match(name) else None,
+        kinds={"error"},
+        description=f"This data set is left out, as its definition is wrong; the others go on. {said}",
+    )
+    def broken() -> None:
+        raise dg.Failure(said)
+
+    return broken
+
+
+def explained(error: BaseException) -> str:
+    """What a tree's error is about: the first cause that does not only say where in the tree it happened."""
+    while isinstance(error, ComponentTreeException) and error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

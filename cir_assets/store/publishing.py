@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from cir_assets.store.promotions import COLUMNS
 from cir_assets.store.published import published_results
 from cir_assets.store.results import TABLES, create_tables, replaced
 
@@ -76,6 +77,13 @@ DATASET_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
     ),
 }
 
+PROMOTIONS = {
+    "promotions": (
+        "One row a decision about a pipeline's champion, the challenger's figures beside the champion's.",
+        COLUMNS,
+    )
+}
+
 PUBLISHED = {
     "published_results": (
         "Figures others published, with their source.",
@@ -139,7 +147,9 @@ VIEWS = {
 }
 
 
-def publish(results: Sequence[Path], tables: Mapping[str, Path], destination: Path) -> None:
+def publish(
+    results: Sequence[Path], tables: Mapping[str, Path], destination: Path, promotions: Sequence[Path] = ()
+) -> None:
     """Merge every pipeline's results and every data set's tables into one database, replaced whole.
 
     People may hold the destination open in any client meanwhile: they keep reading the copy they opened.
@@ -148,9 +158,10 @@ def publish(results: Sequence[Path], tables: Mapping[str, Path], destination: Pa
         results: the pipelines' results files.
         tables: data set -> folder of its Parquet tables (images, galleries, triplets, data_issues/*).
         destination: ``storage/evaluation.duckdb``.
+        promotions: the pipelines' decisions about champions, as Parquet files.
     """
     with replaced(destination, keep=False) as connection:
-        create_tables(connection, {**TABLES, **DATASET_TABLES, **PUBLISHED})
+        create_tables(connection, {**TABLES, **DATASET_TABLES, **PROMOTIONS, **PUBLISHED})
         for part in sorted(results):
             connection.execute(f"ATTACH '{_escaped(part)}' AS part (READ_ONLY)")
             for table, (_, columns) in TABLES.items():
@@ -174,17 +185,22 @@ def publish(results: Sequence[Path], tables: Mapping[str, Path], destination: Pa
                     connection.execute(
                         f"INSERT INTO {table} SELECT $1, {listed} FROM read_parquet($2)", [dataset, str(file)]
                     )
+        for file in promotions:
+            connection.execute("INSERT INTO promotions BY NAME SELECT * FROM read_parquet($1)", [str(file)])
         _insert_published(connection, published_results())
         for view, (meaning, query) in VIEWS.items():
             connection.execute(f"CREATE VIEW {view} AS {query}")
             connection.execute(f"COMMENT ON VIEW {view} IS '{meaning}'")
 
 
-def content_digest(results: Sequence[Path], tables: Mapping[str, Path]) -> str:
+def content_digest(
+    results: Sequence[Path], tables: Mapping[str, Path], promotions: Sequence[Path] = ()
+) -> str:
     """Version of what would be published: the digest of every part's bytes, by name."""
     content = hashlib.sha256()
     parts = [
         *sorted(results),
+        *sorted(promotions),
         *(file for folder in sorted(tables.values()) for file in sorted(folder.rglob("*.parquet"))),
     ]
     for part in parts:

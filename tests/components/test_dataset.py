@@ -35,7 +35,8 @@ def test_every_backbone_and_recipe_becomes_a_pipeline(project: TrialProject) -> 
     )
     graph = project.definitions().resolve_asset_graph()
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    steps = ["text_encoder", "combiner_frozen_clip", "combiner", "evaluation", "report"]
+    models = ["text_encoder", "combiner_frozen_clip", "combiner"]
+    steps = [*models, "evaluation", "report", "challenger", "champion"]
     assert keys == {
         "leaderboard",
         "backbones/tiny_clip",
@@ -65,7 +66,13 @@ def test_what_depends_on_what(project: TrialProject) -> None:
     assert parents(f"{pipeline}/text_encoder") == data
     assert parents(f"{pipeline}/combiner") == data | {f"{pipeline}/text_encoder"}
     assert parents(f"{pipeline}/combiner_frozen_clip") == data
-    assert parents("leaderboard") == {f"{pipeline}/evaluation", "wardrobe/triplets"}
+    assert parents(f"{pipeline}/challenger") == parents(f"{pipeline}/evaluation")
+    assert parents(f"{pipeline}/champion") == {f"{pipeline}/challenger"}
+    assert parents("leaderboard") == {
+        f"{pipeline}/evaluation",
+        f"{pipeline}/challenger",
+        "wardrobe/triplets",
+    }
 
 
 def test_only_roots_wait_for_a_person(project: TrialProject) -> None:

@@ -1,0 +1,181 @@
+"""Who is champion, and why: one log of decisions a pipeline, from which the champion follows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from cir_assets.store.ledger import digest
+
+COLUMNS: Mapping[str, tuple[str, str]] = {
+    "dataset": ("VARCHAR", "data set"),
+    "backbone": ("VARCHAR", "dual encoder the features come from"),
+    "recipe": ("VARCHAR", "name of the hyper-parameters, or of where the models come from"),
+    "decided_at": ("TIMESTAMP", "when, UTC"),
+    "decision": ("VARCHAR", "promoted, refused or rolled_back"),
+    "reason": ("VARCHAR", "the rule's words"),
+    "challenger": ("VARCHAR", "digest of the models judged"),
+    "champion": ("VARCHAR", "digest of the models that were champion before; null for the first"),
+    "models": ("VARCHAR", "JSON: each model judged and its version, the name of its folder"),
+    "method": ("VARCHAR", "the method compared"),
+    "split": ("VARCHAR", "the split compared on"),
+    "protocol": ("VARCHAR", "the protocol whose headline was compared"),
+    "queries": ("INTEGER", "queries both ranked"),
+    "challenger_headline": ("DOUBLE", "percent"),
+    "champion_headline": ("DOUBLE", "percent, on the very same queries; null for the first"),
+    "difference": ("DOUBLE", "challenger minus champion, points"),
+    "difference_low": ("DOUBLE", "lower end of its paired 95 % bootstrap interval"),
+    "difference_high": ("DOUBLE", "upper end of it"),
+    "run_id": ("VARCHAR", "Dagster run that decided; null for a rollback"),
+}
+"""Column -> (type, meaning) of the published table ``promotions``."""
+
+_TYPES = {
+    "VARCHAR": pl.String(),
+    "TIMESTAMP": pl.Datetime("us"),
+    "INTEGER": pl.Int32(),
+    "DOUBLE": pl.Float64(),
+}
+SCHEMA = pl.Schema({name: _TYPES[kind] for name, (kind, _) in COLUMNS.items()})
+
+
+class NoChampion(LookupError):
+    """There is no champion, or none before the present one; the message says how one comes to be."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One row of the log; see ``COLUMNS``."""
+
+    dataset: str
+    backbone: str
+    recipe: str
+    decided_at: datetime
+    decision: Literal["promoted", "refused", "rolled_back"]
+    reason: str
+    models: Mapping[str, str]
+    champion: str | None
+    method: str
+    split: str
+    protocol: str
+    queries: int
+    challenger_headline: float | None = None
+    champion_headline: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    run_id: str | None = None
+
+    @property
+    def challenger(self) -> str:
+        """Digest of the models judged."""
+        return models_digest(self.models)
+
+
+def models_digest(models: Mapping[str, str]) -> str:
+    """One name for a set of models and their versions."""
+    return digest(dict(models))
+
+
+class PromotionLog:
+    """The decisions of one pipeline, oldest first, in one Parquet file that is replaced whole."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def rows(self) -> pl.DataFrame:
+        """Every decision, oldest first; as ``SCHEMA``."""
+        return pl.read_parquet(self.file) if self.file.is_file() else pl.DataFrame(schema=SCHEMA)
+
+    def add(self, decision: Decision) -> None:
+        """Append a decision; the file is written beside and renamed."""
+        values = {**asdict(decision), "challenger": decision.challenger}
+        values["models"] = json.dumps(dict(decision.models), sort_keys=True)
+        fresh = pl.DataFrame([{name: values[name] for name in SCHEMA.names()}], schema=SCHEMA)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        try:
+            pl.concat([self.rows(), fresh]).write_parquet(beside)
+            beside.replace(self.file)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def reigns(self) -> pl.DataFrame:
+        """The decisions that changed the champion, oldest first; the last row's is the present one."""
+        return self.rows().filter(pl.col("decision") != "refused")
+
+    def champion(self) -> dict[str, str] | None:
+        """The present champion's models, name -> version; None where there never was one."""
+        reigns = self.reigns()
+        return _models(reigns["models"][-1]) if reigns.height else None
+
+    def rolled_back(self) -> set[str]:
+        """Digests of models a person took back; they are not promoted again by themselves."""
+        taken_back = self.rows().filter(decision="rolled_back")["champion"].drop_nulls().to_list()
+        champion = self.champion()
+        return set(taken_back) - ({models_digest(champion)} if champion else set())
+
+    def previous(self) -> dict[str, object]:
+        """The row of the reign before the present one: the newest of other models that was not taken back.
+
+        Raises:
+            NoChampion: when there is none to go back to.
+        """
+        reigns = self.reigns()
+        if reigns.is_empty():
+            raise NoChampion(
+                f"there is no champion in {self.file}; materialize the pipeline's challenger first"
+            )
+        gone = self.rolled_back() | {reigns["challenger"][-1]}
+        earlier = reigns.filter(~pl.col("challenger").is_in(list(gone)))
+        if earlier.is_empty():
+            raise NoChampion(
+                "the present champion is the only one there ever was; there is none to go back to"
+            )
+        return earlier.row(-1, named=True)
+
+
+def roll_back(log: PromotionLog, reason: str, now: datetime) -> Decision:
+    """Make the champion before the present one champion again, and write that down.
+
+    Raises:
+        NoChampion: when there is none to go back to.
+    """
+    before = log.previous()
+    present = log.champion()
+    assert present is not None
+    decision = Decision(
+        dataset=str(before["dataset"]),
+        backbone=str(before["backbone"]),
+        recipe=str(before["recipe"]),
+        decided_at=now,
+        decision="rolled_back",
+        reason=reason,
+        models=_models(str(before["models"])),
+        champion=models_digest(present),
+        method=str(before["method"]),
+        split=str(before["split"]),
+        protocol=str(before["protocol"]),
+        queries=0,
+    )
+    log.add(decision)
+    return decision
+
+
+def every_champion(root: Path) -> Iterator[tuple[str, str]]:
+    """(model, version) of every champion there ever was, of every pipeline below ``storage/champions``."""
+    for file in sorted(root.rglob("*.parquet")):
+        for models in PromotionLog(file).reigns()["models"]:
+            yield from _models(models).items()
+
+
+def _models(text: str) -> dict[str, str]:
+    models: dict[str, str] = json.loads(text)
+    return models

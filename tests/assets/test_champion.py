@@ -1,0 +1,190 @@
+"""New models serve only when they are not worse; what was decided is kept, and can be taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import numpy as np
+import pytest
+
+from cir_assets.automation import stale_assets
+from cir_assets.store.promotions import PromotionLog
+from tests.changes import Ran, Shop, fresh_shop
+
+PLACE = ("shop", "tiny_clip", "quick")
+NEVER = {"margin": 0, "keep_versions": 2}
+ALWAYS = {"margin": 100, "better_on_average": False, "keep_versions": 2}
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    """One shop whose models are trained anew several times, in the order of these tests."""
+    with fresh_shop() as made:
+        yield made
+
+
+def trained_anew(shop: Shop, seed: int, **promotion: Any) -> Ran:
+    """Another seed for stage 2, and another rule."""
+    shop.stages["combiner"]["seed"] = seed
+    shop.promotion = promotion
+    shop.write()
+    return shop.settle()
+
+
+def log(shop: Shop) -> PromotionLog:
+    return PromotionLog(shop.project.storage.promotions(*PLACE))
+
+
+def published(shop: Shop, query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(shop.project.storage.evaluation), read_only=True) as connection:
+        return connection.sql(query).fetchall()
+
+
+def check_passed(shop: Shop) -> bool | None:
+    key = dg.AssetCheckKey(dg.AssetKey([*PLACE, "challenger"]), "not_worse")
+    [record] = shop.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    return record.evaluation.passed if record.evaluation is not None else None
+
+
+def cli(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, on the shop's storage."""
+    return subprocess.run(
+        [
+            str(Path(sys.executable).with_name("cir-assets")),
+            *arguments,
+            *("--module", f"{shop.project.package}.definitions"),
+        ],
+        cwd=shop.project.folder,
+        env={
+            **os.environ,
+            "DAGSTER_HOME": str(shop.project.storage.root),
+            "PYTHONPATH": str(shop.project.folder),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_first_models_become_champion(shop: Shop) -> None:
+    [row] = log(shop).rows().iter_rows(named=True)
+    assert row["decision"] == "promoted"
+    assert row["reason"] == "the first models of this pipeline"
+    assert row["queries"] == 20
+    assert published(shop, "SELECT decision, challenger FROM promotions") == [("promoted", row["challenger"])]
+    assert check_passed(shop) is True
+
+
+def test_a_challenger_that_may_be_worse_is_refused_and_blocks_the_champion_alone(shop: Shop) -> None:
+    before = log(shop).champion()
+    ran = trained_anew(shop, 1, **NEVER)
+    row = log(shop).rows().row(-1, named=True)
+    assert row["decision"] == "refused"
+    assert row["difference_low"] <= 0
+    assert log(shop).champion() == before
+    assert check_passed(shop) is False
+    assert "champion" not in ran.made
+    assert {"report", "evaluation", "leaderboard"} <= ran.made
+    assert published(shop, "SELECT decision FROM promotions ORDER BY decided_at") == [
+        ("promoted",),
+        ("refused",),
+    ]
+
+
+def test_a_refusal_is_not_tried_again(shop: Shop) -> None:
+    assert [shop.tick() for _ in range(5)] == [[]] * 5
+    assert log(shop).rows().height == 2
+
+
+def test_the_hourly_sweep_leaves_what_a_refusal_blocks(shop: Shop) -> None:
+    free, left = stale_assets(shop.instance, shop.project.definitions().resolve_asset_graph())
+    assert free == []
+    champion = dg.AssetKey([*PLACE, "champion"])
+    assert left.keys() <= {champion}
+    assert all("not_worse" in why for why in left.values())
+
+
+def test_a_refusal_that_only_warns_fails_no_run(shop: Shop) -> None:
+    ran = trained_anew(shop, 2, **NEVER, on_refusal="warn")
+    assert log(shop).rows()["decision"].to_list() == ["promoted", "refused", "refused"]
+    assert check_passed(shop) is False
+    assert not ran.failed
+
+
+def test_under_a_rule_it_meets_the_same_models_are_promoted(shop: Shop) -> None:
+    ran = trained_anew(shop, 2, **ALWAYS)
+    assert "combiner" not in ran.made
+    assert "champion" in ran.made
+    first, *_, row = log(shop).rows().iter_rows(named=True)
+    assert row["decision"] == "promoted"
+    assert row["champion"] == first["challenger"]
+
+
+def test_the_difference_is_that_of_the_two_on_the_same_val_queries(shop: Shop) -> None:
+    rows = published(
+        shop,
+        """SELECT list((target_rank <= 10)::INT ORDER BY category, query_id),
+        list((target_rank <= 50)::INT ORDER BY category, query_id)
+        FROM rankings JOIN evaluations USING (evaluation_id) WHERE method = 'combiner' AND split = 'val'
+        GROUP BY evaluation_id, created_at ORDER BY created_at""",
+    )
+    headlines = [100 * (np.mean(at_10) + np.mean(at_50)) / 2 for at_10, at_50 in (rows[0], rows[-1])]
+    row = log(shop).rows().row(-1, named=True)
+    assert row["champion_headline"] == pytest.approx(headlines[0])
+    assert row["challenger_headline"] == pytest.approx(headlines[1])
+    assert row["difference"] == pytest.approx(headlines[1] - headlines[0])
+    assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+
+
+def test_old_versions_go_but_never_a_champions(shop: Shop) -> None:
+    champions = {m["shop/tiny_clip/quick/combiner"] for m in map(_models, log(shop).reigns()["models"])}
+    assert len(champions) == 2
+    trained_anew(shop, 3, **NEVER, on_refusal="warn")
+    trained_anew(shop, 4, **NEVER, on_refusal="warn")
+    there = {folder.name for folder in shop.project.storage.models(*PLACE, "combiner").iterdir()}
+    newest = shop.project.entry("shop/tiny_clip/quick/combiner").fingerprint
+    assert champions | {newest} <= there
+    assert len(there) == 4
+
+
+def test_one_command_goes_back_to_the_champion_before(shop: Shop) -> None:
+    first, second = log(shop).reigns()["challenger"]
+    answer = cli(shop, "rollback", "/".join(PLACE), "--because", "customers complained")
+    assert answer.returncode == 0, answer.stderr
+    assert f"is {first} again, no longer {second}" in answer.stdout
+    assert shop.project.entry("shop/tiny_clip/quick/champion").data_version == first
+    [row] = published(shop, "SELECT challenger, reason FROM promotions WHERE decision = 'rolled_back'")
+    assert row == (first, "customers complained")
+
+
+def test_there_is_none_before_the_first(shop: Shop) -> None:
+    answer = cli(shop, "rollback", "/".join(PLACE))
+    assert answer.returncode == 1
+    assert "the only one there ever was" in answer.stderr or "none to go back to" in answer.stderr
+
+
+def test_models_taken_back_are_not_promoted_again_by_themselves(shop: Shop) -> None:
+    trained_anew(shop, 2, **ALWAYS)
+    row = log(shop).rows().row(-1, named=True)
+    assert row["decision"] == "refused"
+    assert "rolled these very models back" in row["reason"]
+
+
+def test_status_tells_who_is_champion_and_what_is_stale(shop: Shop) -> None:
+    answer = cli(shop, "status")
+    assert "shop/tiny_clip/quick" in answer.stdout
+    assert log(shop).reigns()["challenger"][-1] in answer.stdout
+    assert "refused" in answer.stdout
+
+
+def _models(text: str) -> dict[str, str]:
+    models: dict[str, str] = json.loads(text)
+    return models

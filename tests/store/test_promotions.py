@@ -1,0 +1,123 @@
+"""The log of decisions, and the champion that follows from it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cir_assets.store.promotions import (
+    SCHEMA,
+    Decision,
+    NoChampion,
+    PromotionLog,
+    every_champion,
+    models_digest,
+    roll_back,
+)
+
+START = datetime(2026, 3, 1, 12)
+
+
+def models(version: int) -> dict[str, str]:
+    return {"shop/tiny_clip/quick/combiner": f"version{version}"}
+
+
+def decided(log: PromotionLog, version: int, decision: Literal["promoted", "refused"]) -> None:
+    before = log.champion()
+    log.add(
+        Decision(
+            dataset="shop",
+            backbone="tiny_clip",
+            recipe="quick",
+            decided_at=START + timedelta(hours=log.rows().height),
+            decision=decision,
+            reason="a trial",
+            models=models(version),
+            champion=models_digest(before) if before else None,
+            method="combiner",
+            split="val",
+            protocol="fashioniq",
+            queries=20,
+            challenger_headline=50.0 + version,
+        )
+    )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> PromotionLog:
+    return PromotionLog(tmp_path / "champions" / "shop" / "tiny_clip" / "quick.parquet")
+
+
+def test_at_first_there_is_no_champion(log: PromotionLog) -> None:
+    assert log.champion() is None
+    assert log.rows().schema == SCHEMA
+    with pytest.raises(NoChampion, match="materialize the pipeline's challenger"):
+        log.previous()
+
+
+def test_the_champion_is_who_was_promoted_last(log: PromotionLog) -> None:
+    decided(log, 1, "promoted")
+    decided(log, 2, "refused")
+    assert log.champion() == models(1)
+    decided(log, 3, "promoted")
+    assert log.champion() == models(3)
+    assert log.rows()["decision"].to_list() == ["promoted", "refused", "promoted"]
+    assert [file.name for file in log.file.parent.iterdir()] == ["quick.parquet"]
+
+
+def test_rolling_back_goes_to_the_champion_before_and_again_to_the_one_before_that(log: PromotionLog) -> None:
+    for version in (1, 2, 3):
+        decided(log, version, "promoted")
+    assert roll_back(log, "worse in the shop", START).models == models(2)
+    assert log.champion() == models(2)
+    assert log.rolled_back() == {models_digest(models(3))}
+    roll_back(log, "worse too", START)
+    assert log.champion() == models(1)
+    with pytest.raises(NoChampion, match="the only one"):
+        roll_back(log, "and further?", START)
+    assert log.rows()["reason"].to_list()[-2:] == ["worse in the shop", "worse too"]
+
+
+def test_the_only_champion_cannot_be_rolled_back(log: PromotionLog) -> None:
+    decided(log, 1, "promoted")
+    with pytest.raises(NoChampion, match="none to go back to"):
+        roll_back(log, "oh", START)
+    assert log.champion() == models(1)
+
+
+def test_every_champion_there_ever_was_is_known(log: PromotionLog, tmp_path: Path) -> None:
+    decided(log, 1, "promoted")
+    decided(log, 2, "refused")
+    decided(log, 3, "promoted")
+    other = PromotionLog(tmp_path / "champions" / "shop" / "tiny_clip" / "best.parquet")
+    decided(other, 4, "promoted")
+    versions = {version for _, version in every_champion(tmp_path / "champions")}
+    assert versions == {"version1", "version3", "version4"}
+
+
+@given(st.lists(st.sampled_from(["promoted", "refused", "roll back"]), max_size=12))
+def test_whatever_happens_the_champion_was_promoted_once_and_was_not_taken_back(
+    tmp_path_factory: pytest.TempPathFactory, events: list[Literal["promoted", "refused", "roll back"]]
+) -> None:
+    log = PromotionLog(tmp_path_factory.mktemp("log") / "quick.parquet")
+    promoted = set()
+    for version, event in enumerate(events):
+        if event == "roll back":
+            try:
+                roll_back(log, "a trial", START)
+            except NoChampion:
+                continue
+        else:
+            decided(log, version, event)
+            if event == "promoted":
+                promoted.add(version)
+    champion = log.champion()
+    assert (champion is None) == (not promoted)
+    if champion is not None:
+        assert champion in [models(version) for version in promoted]
+        assert models_digest(champion) not in log.rolled_back()
