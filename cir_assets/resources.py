@@ -66,6 +66,10 @@ class Storage(dg.ConfigurableResource):
         """The feature cache of one pipeline whose stage 1 changed the image encoder."""
         return self.root / "features" / dataset / backbone / f"{recipe}.duckdb"
 
+    def text_features(self, dataset: str, backbone: str, recipe: str, step: str) -> Path:
+        """The text features a step last used."""
+        return self.root / "features" / dataset / backbone / recipe / f"{step}.parquet"
+
     def models(self, dataset: str, backbone: str, recipe: str, step: str) -> Path:
         """All versions of one trained model."""
         return self.root / "models" / dataset / backbone / recipe / step

@@ -15,11 +15,8 @@ from cir_assets.datasets.sources import CatalogueSource
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger
 
-EVERY_SECONDS = 60
-"""Between two looks; files must be the same in two of them before they are read."""
 
-
-def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource) -> dg.SensorDefinition:
+def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource, every_seconds: int) -> dg.SensorDefinition:
     """Watches a catalogue's folder and table, and refreshes its root when their content changed.
 
     Time stamps only tell that something may have moved: while sizes or times differ from the last look, files are
@@ -32,11 +29,11 @@ def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource) -> dg.SensorD
     @dg.sensor(
         name=f"{graph.dataset}_files",
         target=dg.AssetSelection.assets(root),
-        minimum_interval_seconds=EVERY_SECONDS,
+        minimum_interval_seconds=every_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             f"Refreshes {root.to_user_string()} when the pictures or the table of {graph.dataset} changed in content "
-            f"and have been at rest for {EVERY_SECONDS} seconds."
+            f"and have been at rest for {every_seconds} seconds."
         ),
     )
     def files(
@@ -55,7 +52,7 @@ def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource) -> dg.SensorD
             return dg.SkipReason("no file changed since the last look")
         if now != before.get("seen"):
             context.update_cursor(json.dumps({**before, "seen": now}))
-            return dg.SkipReason(f"files are changing; waiting until they rest for {EVERY_SECONDS} s")
+            return dg.SkipReason(f"files are changing; waiting until they rest for {every_seconds} s")
         found = content_now(storage, graph)
         context.update_cursor(json.dumps({"seen": now, "at_rest": now}))
         if found == made.data_version:

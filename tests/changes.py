@@ -44,12 +44,16 @@ IDLE_TICKS = 20
 
 @dataclass
 class Ran:
-    """What followed a change: steps made anew, steps that found nothing to do or failed, and what encoding cost."""
+    """What followed a change: steps made anew, steps that found nothing to do or failed, and what encoding cost.
+
+    ``encoded`` counts pictures; ``captions`` those that each training of stage 2 encoded.
+    """
 
     made: set[str] = field(default_factory=set)
     reused: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     encoded: int = 0
+    captions: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -83,6 +87,7 @@ class Shop:
             backbones=list(self.backbones),
             recipes={"quick": self.stages},
             promotion=self.promotion,
+            watch_every_seconds=5,
             decoding_workers=0,
         )
 
@@ -124,6 +129,8 @@ class Shop:
             (ran.reused if said.get("reused") else ran.made).add(short)
             if short.endswith("image_features") and not said["reused"]:
                 ran.encoded += int(said["encoded"])
+            if "combiner" in short and not said["reused"]:
+                ran.captions[short] = int(said["captions_encoded"])
 
     def replace_in_table(self, old: str, new: str) -> None:
         """Edit the table of triplets."""
@@ -145,6 +152,8 @@ class Change:
     made: frozenset[str]
     refresh: bool = True
     encoded: int = 0
+    captions: int = 0
+    """Encoded for the Combiner on CLIP as it came, whose text encoder never changes."""
 
 
 def _add_picture(shop: Shop) -> None:
@@ -219,6 +228,7 @@ CHANGES = (
         "a caption of train edited",
         lambda shop: shop.replace_in_table("is red 0,train", "is green,train"),
         frozenset({"raw", "images", "triplets"}) | TRAINED,
+        captions=1,
     ),
     Change(
         "a hyper-parameter of stage 1",
@@ -260,7 +270,8 @@ def main() -> None:
             ran = shop.settle("backbones/other")
             own = {name.removeprefix("other/") for name in ran.made}
             show(
-                "another backbone: its own steps", Ran(own, ran.reused, ran.failed, ran.encoded, ran.seconds)
+                "another backbone: its own steps",
+                Ran(own, ran.reused, ran.failed, ran.encoded, ran.captions, ran.seconds),
             )
             asked = sum(len(shop.tick()) for _ in range(IDLE_TICKS))
     print(

@@ -17,13 +17,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-SLOW = ("tests/assets/", "tests/test_changes.py", "tests/test_ui.py")
+LONGEST = (
+    "tests/test_daemon.py",
+    "tests/assets/test_killed_runs.py",
+    "tests/test_changes.py",
+    "tests/assets/test_champion.py",
+)
+SLOW = (*LONGEST, "tests/assets/", "tests/test_lost_changes.py", "tests/test_ui.py")
 """Whole graphs, real processes and a browser; what is quick to fail runs before them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first, each room's own order kept."""
-    items.sort(key=lambda item: item.nodeid.startswith(SLOW))
+    """Fast tests first; then the longest files, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: (item.nodeid.startswith(SLOW), not item.nodeid.startswith(LONGEST)))
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,9 @@ def test_a_change_makes_what_depends_on_it_and_nothing_else(shop: Shop, change: 
     assert ran.made == change.made
     assert not ran.failed
     assert ran.encoded == change.encoded
+    assert ran.captions.get("combiner_frozen_clip", 0) == change.captions
+    if change.name == "a hyper-parameter of stage 2":
+        assert ran.captions["combiner"] == 0
     assert shop.tick() == []
 
 

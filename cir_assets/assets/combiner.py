@@ -1,5 +1,7 @@
 """``…/<recipe>/combiner`` and ``combiner_frozen_clip``: stage 2, the network that merges the two features."""
 
+from dataclasses import replace
+
 import dagster as dg
 
 from cir_assets.assets.inputs import installed_backbone, load_inputs, load_tuned, model_folder
@@ -64,7 +66,10 @@ def combiner_asset(
             versions |= content_versions(storage, pipeline.name("text_encoder"))
 
         def make(version: str) -> Made:
+            import torch
+
             from cir_assets.models.saving import save_combiner
+            from cir_assets.store.text_features import TextFeatures
             from cir_assets.training.combiner import train_combiner
 
             seen = (
@@ -73,6 +78,11 @@ def combiner_asset(
                 else load_tuned(
                     storage, pipeline, backbone, inputs, model_folder(storage, pipeline, "text_encoder")
                 )
+            )
+            text = TextFeatures(
+                storage.text_features(*pipeline.place, name),
+                versions["backbone" if frozen_clip else pipeline.name("text_encoder")],
+                lambda captions: backbone.text_features(captions).cpu().numpy(),
             )
             folder = storage.models(*pipeline.place, name)
             checkpoints = folder / "checkpoints" / version
@@ -84,7 +94,9 @@ def combiner_asset(
                 settings,
                 checkpoints,
                 logged_progress(context),
+                lambda captions: torch.from_numpy(text(captions)).to(backbone.device),
             )
+            text.keep()
             made = trained(
                 folder / version,
                 name,
@@ -93,7 +105,9 @@ def combiner_asset(
                 lambda beside: save_combiner(beside, network, step.configuration),
             )
             forget_old_versions(storage, pipeline, name)
-            return made
+            context.log.info(f"{text.encoded:,} captions encoded, {text.reused:,} already known")
+            figures = {"captions_encoded": text.encoded, "captions_known": text.reused}
+            return replace(made, metadata={**made.metadata, **figures})
 
         return make_or_reuse(context, storage, step, versions, make)
 

@@ -79,6 +79,11 @@ class DatasetSpec(BaseModel):
     schedule: Schedule | None = Field(
         default=None, description="When the roots are refreshed; none: only when a person asks."
     )
+    watch_every_seconds: int = Field(
+        default=60,
+        ge=5,
+        description="Between two looks at a catalogue's files; they must be the same in two of them to be read.",
+    )
     owners: list[str] = Field(
         default=["team:retrieval"], description="Owners shown in the UI: e-mail addresses or team:<name>."
     )

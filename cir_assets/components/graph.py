@@ -76,7 +76,11 @@ def dataset_definitions(
         selection=dg.AssetSelection.groups(name),
         description=f"Makes everything of {name} in one run; what is there already costs seconds.",
     )
-    sensors = [catalogue_sensor(graph, spec.source)] if isinstance(spec.source, CatalogueSource) else []
+    sensors = (
+        [catalogue_sensor(graph, spec.source, spec.watch_every_seconds)]
+        if isinstance(spec.source, CatalogueSource)
+        else []
+    )
     return dg.Definitions(assets=assets, schedules=schedules, sensors=sensors, jobs=[job])
 
 

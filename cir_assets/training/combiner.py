@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ def train_combiner(
     settings: CombinerSettings,
     checkpoints: Path,
     progress: ProgressFactory = terminal_progress,
+    text_features: Callable[[Sequence[str]], Tensor] | None = None,
 ) -> tuple[Combiner, TrainingOutcome]:
     """Train a Combiner on a frozen backbone; what comes back holds the weights of the best epoch.
 
@@ -39,6 +40,8 @@ def train_combiner(
         settings: the hyper-parameters.
         checkpoints: folder of this training's checkpoint; one that is there is resumed.
         progress: where it is told how far the training is.
+        text_features: raw features, float32 (n, D), of captions, on the backbone's device; the backbone encodes
+            them if None.
 
     Raises:
         ValueError: when there are fewer triplets than one batch takes.
@@ -66,7 +69,8 @@ def train_combiner(
         fused=True,
     )
     variants = triplets.distinct_captions()
-    text = backbone.text_features(variants.captions)
+    text_features = text_features or backbone.text_features
+    text = text_features(variants.captions)
     reference = torch.from_numpy(triplets.reference).to(device)
     target = torch.from_numpy(triplets.target).to(device)
 
@@ -80,7 +84,7 @@ def train_combiner(
             yield target_loss(queries.float(), unit_features[target[rows]], target[rows])
 
     validated_image = features[validation.reference.to(device)]
-    validated_text = backbone.text_features(validation.captions)
+    validated_text = text_features(validation.captions)
 
     @torch.no_grad()
     def select() -> float:
