@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/storage
 
-.PHONY: demo test ui changes tiny-clip format clean
+.PHONY: demo test ui search changes tiny-clip format clean
 
 ## demo: the whole graph on the embedded data set, ending in the evaluation table and the report's path
 demo: $(VENV)/.installed
@@ -20,6 +20,10 @@ test: $(VENV)/.installed-for-tests
 ## ui: Dagster's web UI on http://localhost:3000, with the daemon that follows changes
 ui: $(VENV)/.installed
 	$(BIN)/dagster dev
+
+## search: the search page on http://localhost:8765, served by the champions
+search: $(VENV)/.installed
+	$(BIN)/cir-assets serve
 
 ## changes: make every kind of change to a small catalogue and print what each makes again
 changes: $(VENV)/.installed-for-tests

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 
-def on_upstream_change(*, waits: bool = True) -> Condition[Any]:
+def on_upstream_change(*, waits: bool = True, may_be_missing: Sequence[dg.AssetKey] = ()) -> Condition[Any]:
     """The condition on every asset below the roots: made again when what it is made from changed.
 
     It fires when
@@ -29,7 +29,8 @@ def on_upstream_change(*, waits: bool = True) -> Condition[Any]:
     after the asking is remembered for the next run: ``since_last_handled`` would forget it when the running
     one finishes.
 
-    With ``waits=False`` no dependency holds it, whatever its state: the leaderboard waits for nobody.
+    With ``waits=False`` no dependency holds it, whatever its state: the leaderboard waits for nobody. Those of
+    ``may_be_missing`` do not hold it while they are missing.
     """
     dependency_changed = Condition.any_deps_match(
         Condition.data_version_changed() & ~Condition.executed_with_root_target()
@@ -46,7 +47,7 @@ def on_upstream_change(*, waits: bool = True) -> Condition[Any]:
         held = (
             held
             | Condition.any_deps_in_progress()
-            | Condition.any_deps_missing()
+            | Condition.any_deps_missing().ignore(dg.AssetSelection.assets(*may_be_missing))
             | Condition.any_deps_match(
                 Condition.any_checks_match(Condition.check_failed(), blocking_only=True)
             )
@@ -83,20 +84,21 @@ def refresh_schedule(
     )
 
 
-def stale_sweep() -> dg.ScheduleDefinition:
-    """The safety net: once an hour, whatever is stale and free to be made is asked for."""
+def stale_sweep() -> dg.SensorDefinition:
+    """The safety net: once an hour, and when the daemon starts, whatever is stale and free to be made is asked for."""
 
-    @dg.schedule(
+    @dg.sensor(
         name="stale_sweep",
-        cron_schedule="0 * * * *",
         target=dg.AssetSelection.all() - dg.AssetSelection.all().roots(),
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        minimum_interval_seconds=3600,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Once an hour: assets whose code, configuration or dependencies' content changed since they were made, "
-            "should the sensor upstream_changes ever have missed one. What failed, waits, or was never made is left."
+            "Once an hour, and when the daemon starts: assets whose code, configuration or dependencies' content "
+            "changed since they were made, as while no daemon was there to see it. What failed, waits, or was never "
+            "made is left."
         ),
     )
-    def sweep(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def sweep(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         assert context.repository_def is not None
         stale, left = stale_assets(context.instance, context.repository_def.asset_graph)
         also = "".join(f"; left alone: {key.to_user_string()} ({why})" for key, why in left.items())
@@ -104,7 +106,7 @@ def stale_sweep() -> dg.ScheduleDefinition:
             return dg.SkipReason(f"nothing is stale and free to be made{also}")
         names = ", ".join(key.to_user_string() for key in stale)
         context.log.info(f"stale: {names}{also}")
-        return dg.RunRequest(asset_selection=stale, tags={"because": "hourly sweep of stale assets"})
+        return dg.RunRequest(asset_selection=stale, tags={"because": f"stale: {names}"[:250]})
 
     return sweep
 

@@ -103,6 +103,114 @@ def compare(first: str, second: str, split: str, protocol: str, shown: int) -> N
 
 
 @main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8765, show_default=True, help="Port to listen on.")
+@click.option(
+    "--prepare",
+    default="wardrobe/tiny_clip/small",
+    show_default=True,
+    help="Pipeline that is materialized first where nothing can be searched yet.",
+)
+@click.option(
+    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
+)
+def serve(host: str, port: int, prepare: str, module: str) -> None:
+    """Serve the search page and its API over every champion there is."""
+    from cir_assets.resources import Storage
+    from cir_assets.serving.export import NothingExported, every_export
+
+    root = Storage().root
+    if not every_export(root / "search"):
+        click.echo(f"nothing can be searched yet: materializing {prepare} first")
+        materialize(f'+key:"{prepare}/search"', module)
+    import uvicorn
+
+    from cir_assets.serving.app import search_app
+    from cir_assets.serving.champions import Champions
+
+    try:
+        champions = Champions(root)
+    except NothingExported as error:
+        raise click.ClickException(str(error)) from error
+    for searcher in champions.all():
+        click.echo(f"{searcher.name}: {len(searcher):,} pictures, {searcher.about.method}")
+    click.echo(f"search: http://{host}:{port}   API: http://{host}:{port}/openapi.json")
+    # To other machines' names only those may answer who were told to listen to others.
+    hosts = ["127.0.0.1", "localhost", "[::1]"] if host in ("127.0.0.1", "localhost", "::1") else None
+    uvicorn.run(search_app(champions, hosts=hosts), host=host, port=port, log_level="warning")
+
+
+@main.command()
+@click.option("--dataset", default="wardrobe", show_default=True, help="Data set to search.")
+@click.option("--pipeline", help="backbone/recipe; by default that with the best headline on val.")
+@click.option(
+    "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Reference: a picture file."
+)
+@click.option("--reference", help="Reference: id of a picture of the data set.")
+@click.option("--text", required=True, help="What should differ.")
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1, 200), help="How many pictures.")
+@click.option("--category", help="Only pictures of this category.")
+@click.option(
+    "--pull",
+    default=0.0,
+    type=click.FloatRange(-1, 1),
+    help="-1 listens to the picture alone, 1 to the text alone.",
+)
+@click.option(
+    "--contact-sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write what was found as PNG."
+)
+def search(
+    dataset: str,
+    pipeline: str | None,
+    image: Path | None,
+    reference: str | None,
+    text: str,
+    top: int,
+    category: str | None,
+    pull: float,
+    contact_sheet: Path | None,
+) -> None:
+    """Find the pictures most like a reference with a change applied, by the data set's champion.
+
+    Give the reference as a file (--image) or as a picture of the data set (--reference).
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from cir_assets.resources import Storage
+    from cir_assets.serving.champions import Champions
+    from cir_assets.serving.export import NothingExported
+    from cir_assets.serving.searcher import RefusedInput, UnknownPicture
+    from cir_assets.serving.sheet import write_sheet
+
+    if (image is None) == (reference is None):
+        raise click.UsageError("give the reference either by --image or by --reference")
+    try:
+        searcher = Champions(Storage().root, dataset=dataset).of(dataset, pipeline)
+        name = searcher.add_upload(image.read_bytes()) if image is not None else str(reference)
+        answer = searcher.search(name, text, top=top, category=category, pull=pull)
+    except (NothingExported, RefusedInput, UnknownPicture) as error:
+        raise click.ClickException(str(error)) from error
+    table = Table(title=f"{searcher.name}, {searcher.about.method}", box=box.SIMPLE_HEAD)
+    for column in ("rank", "score", "picture", "category", "file"):
+        table.add_column(column, justify="right" if column in ("rank", "score") else "left", no_wrap=True)
+    found = [
+        (each, searcher.path(each), score) for each, score in zip(answer.images, answer.scores, strict=True)
+    ]
+    for rank, (each, path, score) in enumerate(found, 1):
+        table.add_row(str(rank), f"{score:.3f}", each, searcher.category(each) or "", str(path))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    weight = "" if answer.text_weight is None else f", lambda {answer.text_weight:.2f}"
+    console.print(f"{answer.searched:,} pictures in {1000 * answer.seconds:.0f} ms{weight}")
+    if contact_sheet is not None:
+        shown = image if image is not None else searcher.path(str(reference))
+        write_sheet(contact_sheet, shown, text, found, searcher.about.pixel_limit)
+        console.print(f"contact sheet: {contact_sheet}", soft_wrap=True)
+
+
+@main.command()
 @click.argument("pipeline")
 @click.option("--because", default="a person asked for it", help="The reason written down.")
 @click.option(

@@ -66,8 +66,7 @@ def build_definitions(
         *(without_tree(tree.build_defs()) for tree in trees.values()),
         dg.Definitions(
             assets=[leaderboard_asset(pipelines), *(broken_definition(*each) for each in broken.items())],
-            sensors=[automation_sensor(), failure_sensor(), decision_sensor()],
-            schedules=[stale_sweep()],
+            sensors=[automation_sensor(), stale_sweep(), failure_sensor(), decision_sensor()],
             resources={"storage": storage or Storage(), "webhook": Webhook()},
             executor=dg.in_process_executor,
         ),

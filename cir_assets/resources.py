@@ -83,6 +83,10 @@ class Storage(dg.ConfigurableResource):
         """One pipeline's decisions about who is champion."""
         return self.champions / dataset / backbone / f"{recipe}.parquet"
 
+    def search(self, dataset: str, backbone: str, recipe: str) -> Path:
+        """What the search server reads of one pipeline."""
+        return self.root / "search" / dataset / backbone / recipe
+
     def report(self, dataset: str, backbone: str, recipe: str) -> Path:
         """One pipeline's report and contact sheet."""
         return self.root / "reports" / dataset / backbone / recipe

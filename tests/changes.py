@@ -37,6 +37,7 @@ STEPS = (
     "report",
     "challenger",
     "champion",
+    "search",
     "leaderboard",
 )
 IDLE_TICKS = 20
@@ -198,20 +199,20 @@ def another_backbone(shop: Shop) -> None:
 
 EVALUATED = frozenset({"evaluation", "report", "challenger", "leaderboard"})
 """What a new ranking makes anew; with the champion, where models are new too."""
-TRAINED = frozenset({"text_encoder", "combiner_frozen_clip", "combiner", "champion"}) | EVALUATED
+TRAINED = frozenset({"text_encoder", "combiner_frozen_clip", "combiner", "champion", "search"}) | EVALUATED
 CHANGES = (
     Change("the table of triplets replaced by an equal one", _equal_table, frozenset({"raw"})),
     Change("every picture touched, none changed", _equal_pictures, frozenset({"raw"})),
     Change(
         "a picture added to the gallery",
         _add_picture,
-        frozenset({"raw", "images", "triplets", "image_features"}) | EVALUATED,
+        frozenset({"raw", "images", "triplets", "image_features", "search"}) | EVALUATED,
         encoded=1,
     ),
     Change(
         "that picture removed",
         _remove_picture,
-        frozenset({"raw", "images", "triplets", "image_features"}) | EVALUATED,
+        frozenset({"raw", "images", "triplets", "image_features", "search"}) | EVALUATED,
     ),
     Change(
         "a picture of train changed",
@@ -222,7 +223,7 @@ CHANGES = (
     Change(
         "a caption of test edited",
         lambda shop: shop.replace_in_table("is red 0,test", "is green,test"),
-        frozenset({"raw", "images", "triplets"}) | EVALUATED,
+        frozenset({"raw", "images", "triplets", "search"}) | EVALUATED,
     ),
     Change(
         "a caption of train edited",
@@ -233,13 +234,13 @@ CHANGES = (
     Change(
         "a hyper-parameter of stage 1",
         _stage_1,
-        frozenset({"text_encoder", "combiner", "champion"}) | EVALUATED,
+        frozenset({"text_encoder", "combiner", "champion", "search"}) | EVALUATED,
         refresh=False,
     ),
     Change(
         "a hyper-parameter of stage 2",
         _stage_2,
-        frozenset({"combiner_frozen_clip", "combiner", "champion"}) | EVALUATED,
+        frozenset({"combiner_frozen_clip", "combiner", "champion", "search"}) | EVALUATED,
         refresh=False,
     ),
 )

@@ -54,6 +54,7 @@ def test_another_backbone_makes_its_own_steps_and_touches_no_others(shop: Shop) 
         "combiner_frozen_clip",
         "combiner",
         "champion",
+        "search",
         *(EVALUATED - {"leaderboard"}),
     }
     assert not ran.reused

@@ -93,8 +93,20 @@ def test_an_edited_caption_reaches_the_published_tables_without_a_click(tmp_path
 
             waited(lambda: at_rest(instance), process, 120, shop)
         new = [r.dagster_run for r in instance.get_run_records() if r.dagster_run.run_id not in before]
-        assert {run.status for run in new} == {dg.DagsterRunStatus.SUCCESS}
+        failed = [run for run in new if run.status is not dg.DagsterRunStatus.SUCCESS]
+        assert [(run.status, run.asset_selection, _errors(instance, run)) for run in failed] == []
         made = [key.path[-1] for run in new for key in run.asset_selection or ()]
         assert {"raw", "images", "triplets", "evaluation", "leaderboard"} <= set(made)
         assert "image_features" not in made
         assert made.count("evaluation") == 1
+
+
+def _errors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    events = [
+        entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event is not None
+    ]
+    return [
+        f"{event.step_key}: {event.message} {event.event_specific_data}"
+        for event in events
+        if event.is_failure
+    ]

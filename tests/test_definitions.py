@@ -43,7 +43,7 @@ def test_a_broken_yaml_sets_its_own_data_set_aside_and_says_why(
     definitions = project.definitions(set_broken_aside=True)
     assert {"wardrobe", "broken", "leaderboard"} <= groups(definitions)
     assert said in wrong(definitions, "broken")
-    assert definitions.resolve_schedule_def("stale_sweep")
+    assert definitions.resolve_sensor_def("stale_sweep")
 
 
 def test_who_evaluates_the_models_of_a_broken_data_set_is_set_aside_too(project: TrialProject) -> None:

@@ -15,6 +15,7 @@ from cir_assets.assets.images import images_asset
 from cir_assets.assets.pipeline import DatasetGraph, EncodedDataset, Pipeline
 from cir_assets.assets.raw import raw_asset
 from cir_assets.assets.report import report_asset
+from cir_assets.assets.search import search_asset
 from cir_assets.assets.submission import TEST_SERVERS, submission_asset
 from cir_assets.assets.text_encoder import text_encoder_asset
 from cir_assets.assets.triplets import triplets_asset
@@ -63,6 +64,7 @@ def dataset_definitions(
             report_asset(pipeline),
             challenger_asset(pipeline),
             champion_asset(pipeline),
+            search_asset(pipeline),
         ]
         if spec.source.kind in TEST_SERVERS:
             assets.append(submission_asset(pipeline))

@@ -50,8 +50,14 @@ class Combiner(nn.Module):
         """Combined features (B, D) of unit length from raw image and text features (B, D)."""
         return self.combine(image, text)[0]
 
-    def combine(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Combined features (B, D) of unit length, and lambda (B, 1), the weight of the text.
+    def combine(self, image: Tensor, text: Tensor, pull: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Combined features (B, D) of unit length, and lambda (B, 1), the learnt weight of the text.
+
+        Args:
+            image: raw image features (B, D).
+            text: raw text features (B, D).
+            pull: takes the text's weight from lambda, at 0, towards 1, the text alone, at 1, or towards 0, the
+                picture alone, at -1; the learnt residual stays. The paper's method is 0.
 
         Raises:
             ValueError: when the features are not of this Combiner's dimension.
@@ -67,5 +73,11 @@ class Combiner(nn.Module):
         both = torch.cat((projected_text, projected_image), dim=-1)
         residual = self.output_layer(self.dropout(functional.relu(self.combiner_layer(both))))
         text_weight = torch.sigmoid(self.dynamic_scalar(both))
-        mixed = residual + text_weight * text + (1 - text_weight) * image
+        weight = pulled(text_weight, pull)
+        mixed = residual + weight * text + (1 - weight) * image
         return functional.normalize(mixed, dim=-1), text_weight
+
+
+def pulled(text_weight: Tensor, pull: float) -> Tensor:
+    """A weight of the text, 0 to 1, taken towards 1 by a positive pull and towards 0 by a negative one; -1 to 1."""
+    return text_weight + pull * (1 - text_weight) if pull > 0 else text_weight * (1 + pull)

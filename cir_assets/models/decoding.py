@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -57,8 +58,8 @@ class Preprocessing:
     pixel_limit: int
 
 
-def open_picture(path: Path, pixel_limit: int) -> Image.Image:
-    """A fully decoded picture in the file's own mode.
+def open_picture(path: Path | io.BytesIO, pixel_limit: int) -> Image.Image:
+    """A fully decoded picture in the file's own mode, from a path or from the file's bytes.
 
     Raises:
         UnreadablePicture: when the file is missing, no picture, truncated, or of more pixels than allowed

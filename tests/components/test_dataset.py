@@ -36,7 +36,7 @@ def test_every_backbone_and_recipe_becomes_a_pipeline(project: TrialProject) -> 
     graph = project.definitions().resolve_asset_graph()
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
     models = ["text_encoder", "combiner_frozen_clip", "combiner"]
-    steps = [*models, "evaluation", "report", "challenger", "champion"]
+    steps = [*models, "evaluation", "report", "challenger", "champion", "search"]
     assert keys == {
         "leaderboard",
         "backbones/tiny_clip",
@@ -68,6 +68,12 @@ def test_what_depends_on_what(project: TrialProject) -> None:
     assert parents(f"{pipeline}/combiner_frozen_clip") == data
     assert parents(f"{pipeline}/challenger") == parents(f"{pipeline}/evaluation")
     assert parents(f"{pipeline}/champion") == {f"{pipeline}/challenger"}
+    assert parents(f"{pipeline}/search") == {
+        f"{pipeline}/champion",
+        "wardrobe/images",
+        "wardrobe/triplets",
+        "wardrobe/tiny_clip/image_features",
+    }
     assert parents("leaderboard") == {
         f"{pipeline}/evaluation",
         f"{pipeline}/challenger",

@@ -1,0 +1,131 @@
+"""What search reads: one folder a version with the gallery's features, its pictures and who is champion."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+CURRENT = "current.json"
+KEPT = 2
+"""Newest versions that stay: the one in use, and the one a server may just be reading."""
+
+
+class NothingExported(LookupError):
+    """There is nothing to search; the message says what to materialize."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What a version says of itself; paths are absolute or relative to the storage folder.
+
+    Attributes:
+        dataset: name of the data set.
+        backbone: name of the dual encoder.
+        recipe: name of the hyper-parameters.
+        method: combiner, text_encoder_sum, combiner_frozen_clip, or sum where there is no champion.
+        champion: digest of the champion's models; None where there is none, and CLIP searches as it came.
+        champion_since: ISO 8601, UTC.
+        headline: the champion's on val when it was promoted, percent.
+        models: text_encoder, combiner -> folder.
+        backbone_folder: the backbone's weights.
+        picture_root: pictures' paths begin here.
+        padding: how pictures are prepared.
+        target_ratio: of targetpad.
+        pixel_limit: pictures of more pixels are refused.
+    """
+
+    dataset: str
+    backbone: str
+    recipe: str
+    method: str
+    champion: str | None
+    champion_since: str | None
+    headline: float | None
+    models: Mapping[str, str]
+    backbone_folder: str
+    picture_root: str
+    padding: str
+    target_ratio: float
+    pixel_limit: int
+
+
+def export(
+    folder: Path,
+    version: str,
+    about: Exported,
+    features: NDArray[np.float32],
+    pictures: pl.DataFrame,
+    examples: pl.DataFrame,
+) -> Path:
+    """Write a version whole, then make it the current one by renaming one file; old versions go.
+
+    Args:
+        folder: ``storage/search/<dataset>/<backbone>/<recipe>``.
+        version: name of the version.
+        about: what it is.
+        features: float32 (N, D), raw image features; kept as unit vectors and norms.
+        pictures: N rows in the features' order: image, path, category.
+        examples: queries to try: query_id, reference, caption, target, category.
+
+    Raises:
+        ValueError: when features and pictures differ in number.
+    """
+    if len(features) != pictures.height:
+        raise ValueError(f"{len(features)} features do not fit {pictures.height} pictures")
+    beside = folder / f".{version}.{os.getpid()}"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    norms = np.linalg.norm(features, axis=1)
+    np.save(beside / "features.npy", features / np.maximum(norms, np.finfo(np.float32).tiny)[:, None])
+    np.save(beside / "norms.npy", norms)
+    pictures.select("image", "path", "category").write_parquet(beside / "pictures.parquet")
+    examples.write_parquet(beside / "examples.parquet")
+    (beside / "search.json").write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
+    destination = folder / version
+    shutil.rmtree(destination, ignore_errors=True)
+    beside.rename(destination)
+    pointer = folder / f".{CURRENT}.{os.getpid()}"
+    pointer.write_text(json.dumps({"version": version}) + "\n", encoding="utf-8")
+    pointer.replace(folder / CURRENT)
+    _forget(folder, version)
+    return destination
+
+
+def current(folder: Path) -> Path:
+    """The folder of the current version.
+
+    Raises:
+        NothingExported: when there is none.
+    """
+    try:
+        version = json.loads((folder / CURRENT).read_text(encoding="utf-8"))["version"]
+    except (FileNotFoundError, json.JSONDecodeError, KeyError) as error:
+        raise NothingExported(
+            f"nothing was exported into {folder}: materialize the asset {'/'.join(folder.parts[-3:])}/search"
+        ) from error
+    return folder / str(version)
+
+
+def every_export(root: Path, dataset: str = "*") -> Sequence[Path]:
+    """Folders with a current version below ``storage/search``, of every data set or one."""
+    return sorted(file.parent for file in root.glob(f"{dataset}/*/*/{CURRENT}"))
+
+
+def read_about(version: Path) -> Exported:
+    """What a version says of itself."""
+    return Exported(**json.loads((version / "search.json").read_text(encoding="utf-8")))
+
+
+def _forget(folder: Path, newest: str) -> None:
+    others = [each for each in folder.iterdir() if each.is_dir() and each.name != newest]
+    others.sort(key=lambda each: each.stat().st_mtime_ns, reverse=True)
+    for each in others[KEPT - 1 :]:
+        shutil.rmtree(each, ignore_errors=True)
