@@ -26,7 +26,7 @@ def pages() -> Iterator[list[Page]]:
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
         )
-        yield [browser.new_page(viewport={"width": 1280, "height": 900})]
+        yield [browser.new_context(viewport={"width": 1280, "height": 900}).new_page()]
         browser.close()
 
 

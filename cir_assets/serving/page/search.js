@@ -178,6 +178,8 @@ async function search() {
     });
     if (mine !== asked) return;
     $("heading").textContent = "What you may mean";
+    const top = $("heading").getBoundingClientRect().top;
+    if (top < 0 || top > innerHeight / 2) $("heading").scrollIntoView();
     $("results").replaceChildren(...answer.results.map((picture) => card(
       picture, `Result ${picture.rank}, picture ${picture.image}`, picture.score,
       (chosen) => {

@@ -1,0 +1,174 @@
+"""Search over HTTP, end to end: one user after another, fifty at once, and the memory it takes.
+
+    python -m benchmarks.search_server [--quick]
+
+The gallery is random unit vectors of the embedded backbone's dimension, so the model, the index and the server are
+the real ones and only the pictures are not. The floor of a query is reading the feature matrix once; it is measured
+in the same run, as the same matrix-vector product outside the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import requests
+import torch
+
+from cir_assets.models.backbone import Backbone
+from cir_assets.models.combiner import Combiner
+from cir_assets.models.installation import EMBEDDED
+from cir_assets.models.saving import save_combiner, save_text_encoder
+from cir_assets.serving.export import Exported, export
+
+TEXTS = (
+    "is red and has longer sleeves",
+    "with a belt",
+    "is much shorter and has stripes instead of dots",
+    "the same but blue",
+)
+
+
+def build(storage: Path, pictures: int) -> None:
+    """An export of ``pictures`` random pictures."""
+    backbone = Backbone.load(EMBEDDED / "tiny_clip", "cpu")
+    dimension = backbone.feature_dimension
+    shutil.copytree(EMBEDDED / "tiny_clip", storage / "backbones" / "tiny_clip")
+    text_encoder, combiner = storage / "models" / "text_encoder", storage / "models" / "combiner"
+    text_encoder.mkdir(parents=True)
+    combiner.mkdir()
+    save_text_encoder(text_encoder, backbone, {})
+    torch.manual_seed(0)
+    save_combiner(combiner, Combiner(dimension, 4 * dimension, 8 * dimension), {})
+    about = Exported(
+        dataset="many",
+        backbone="tiny_clip",
+        recipe="small",
+        method="combiner",
+        champion="random",
+        champion_since=None,
+        headline=None,
+        models={"text_encoder": "models/text_encoder", "combiner": "models/combiner"},
+        backbone_folder="backbones/tiny_clip",
+        picture_root="pictures",
+        padding="targetpad",
+        target_ratio=1.25,
+        pixel_limit=10**8,
+    )
+    drawn = np.random.default_rng(0).standard_normal((pictures, dimension)).astype(np.float32)
+    frame = pl.DataFrame(
+        {
+            "image": [f"P{number}" for number in range(pictures)],
+            "path": [f"{number}.jpg" for number in range(pictures)],
+            "category": ["even", "odd"] * (pictures // 2),
+        }
+    )
+    examples = pl.DataFrame(
+        schema=dict.fromkeys(("query_id", "reference", "caption", "target", "category"), pl.String)
+    )
+    export(storage / "search" / "many" / "tiny_clip" / "small", "v1", about, drawn, frame, examples)
+
+
+def resident_megabytes(process: int) -> float:
+    """Memory a process holds now."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def measure(pictures: int, queries: int) -> dict[str, float]:
+    """One size: latency in milliseconds of single queries and of fifty users, and memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder), pictures)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        server = subprocess.Popen(
+            [str(Path(sys.executable).with_name("cir-assets")), "serve", "--port", str(port)],
+            env={**os.environ, "DAGSTER_HOME": folder},
+            stdout=subprocess.DEVNULL,
+        )
+        address = f"http://127.0.0.1:{port}"
+        try:
+            while True:
+                try:
+                    requests.get(f"{address}/healthz", timeout=5)
+                    break
+                except requests.ConnectionError:
+                    time.sleep(0.2)
+            random = np.random.default_rng(1)
+            asked = random.integers(0, pictures, queries).tolist()
+
+            def ask(number: int, session: requests.Session) -> float:
+                started = time.perf_counter()
+                body = {
+                    "dataset": "many",
+                    "reference": f"P{asked[number]}",
+                    "text": TEXTS[number % len(TEXTS)],
+                }
+                answer = session.post(f"{address}/search", json=body, timeout=60)
+                answer.raise_for_status()
+                return 1000 * (time.perf_counter() - started)
+
+            with requests.Session() as session:
+                for number in range(20):
+                    ask(number, session)
+                alone = [ask(number, session) for number in range(queries)]
+
+            def user(first: int) -> list[float]:
+                with requests.Session() as session:
+                    return [ask((first * 20 + turn) % queries, session) for turn in range(20)]
+
+            started = time.perf_counter()
+            with ThreadPoolExecutor(50) as users:
+                together = [ms for each in users.map(user, range(50)) for ms in each]
+            seconds = time.perf_counter() - started
+            memory = resident_megabytes(server.pid)
+        finally:
+            server.terminate()
+            server.wait()
+    matrix = torch.randn(pictures, 128)
+    query = torch.randn(128)
+    floors = []
+    for _ in range(50):
+        started = time.perf_counter()
+        torch.mv(matrix, query)
+        floors.append(1000 * (time.perf_counter() - started))
+    return {
+        "pictures": pictures,
+        "p50_ms": float(np.percentile(alone, 50)),
+        "p99_ms": float(np.percentile(alone, 99)),
+        "floor_ms": float(np.median(floors)),
+        "users_50_p50_ms": float(np.percentile(together, 50)),
+        "users_50_p99_ms": float(np.percentile(together, 99)),
+        "users_50_per_second": len(together) / seconds,
+        "memory_mb": memory,
+        "matrix_mb": pictures * 128 * 4 / 2**20,
+    }
+
+
+def main() -> None:
+    """Measure at three sizes and print a table and JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the smaller sizes only")
+    quick = parser.parse_args().quick
+    rows = [measure(pictures, 200) for pictures in ((1_000, 10_000) if quick else (1_000, 10_000, 100_000))]
+    for row in rows:
+        print("  ".join(f"{name} {value:,.1f}" for name, value in row.items()))
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
