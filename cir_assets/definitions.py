@@ -18,6 +18,7 @@ from cir_assets.components.loading import (
     tree_of,
     without_tree,
 )
+from cir_assets.models.settings import ZeroShot
 from cir_assets.notifications import Webhook, decision_sensor, failure_sensor
 from cir_assets.resources import Storage
 
@@ -61,7 +62,12 @@ def build_definitions(
             broken[dataset.name] = error
             datasets.remove(dataset)
             trees.pop(dataset.name)
-    pipelines: list[Pipeline] = [pipeline for dataset in datasets for pipeline in dataset.pipelines()]
+    pipelines: list[Pipeline] = [
+        pipeline
+        for dataset in datasets
+        for pipeline in dataset.pipelines()
+        if not isinstance(pipeline.recipe, ZeroShot)
+    ]
     return dg.Definitions.merge(
         *(without_tree(tree.build_defs()) for tree in trees.values()),
         dg.Definitions(

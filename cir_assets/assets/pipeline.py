@@ -9,7 +9,7 @@ import dagster as dg
 
 from cir_assets.checks import LADDER
 from cir_assets.datasets.sources import Source
-from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints
+from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.training.settings import Recipe
 
@@ -63,7 +63,7 @@ class Pipeline:
 
     encoded: EncodedDataset
     recipe_name: str
-    recipe: Recipe | ModelsOf | PublishedCheckpoints
+    recipe: Recipe | ModelsOf | PublishedCheckpoints | ZeroShot
 
     @property
     def graph(self) -> DatasetGraph:
@@ -87,7 +87,7 @@ class Pipeline:
         """The models there are, in the ladder's order: steps of this pipeline or of the one they come from."""
         if isinstance(self.recipe, PublishedCheckpoints):
             return tuple(name for name in MODELS if getattr(self.recipe, name) is not None)
-        return MODELS
+        return () if isinstance(self.recipe, ZeroShot) else MODELS
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -97,8 +97,8 @@ class Pipeline:
 
     @property
     def served_method(self) -> str:
-        """The method that is judged and served: the Combiner where there is one."""
-        order = ("combiner", "text_encoder_sum", "combiner_frozen_clip")
+        """The method that is judged and served: the Combiner where there is one, CLIP's sum where nothing is."""
+        order = ("combiner", "text_encoder_sum", "combiner_frozen_clip", "sum")
         return next(method for method in order if method in self.methods)
 
     @property
@@ -108,6 +108,7 @@ class Pipeline:
             "combiner": ("text_encoder", "combiner"),
             "text_encoder_sum": ("text_encoder",),
             "combiner_frozen_clip": ("combiner_frozen_clip",),
+            "sum": (),
         }[self.served_method]
 
     @property

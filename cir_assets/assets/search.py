@@ -37,15 +37,16 @@ def search_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         },
     )
     gallery = [graph.key("images"), graph.key("triplets"), pipeline.encoded.key("image_features")]
+    champion_key = [pipeline.key("champion")] if pipeline.models else []
 
     @dg.asset(
         key=step.key,
-        deps=[pipeline.key("champion"), *gallery],
+        deps=[*champion_key, *gallery],
         group_name=graph.dataset,
         kinds={"numpy", "parquet"},
         owners=list(graph.owners),
         code_version=step.code_version,
-        automation_condition=on_upstream_change(may_be_missing=[pipeline.key("champion")]),
+        automation_condition=on_upstream_change(may_be_missing=champion_key),
         check_specs=[
             dg.AssetCheckSpec("gallery_searchable", asset=step.key, description="There are pictures to find.")
         ],

@@ -19,7 +19,7 @@ from pydantic_core import InitErrorDetails
 
 from cir_assets.components.loading import InvalidDefinition, at, checked_name, tree_beside
 from cir_assets.datasets.sources import Source
-from cir_assets.models.settings import ModelsOf, PublishedCheckpoints
+from cir_assets.models.settings import ModelsOf, PublishedCheckpoints, ZeroShot
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.training.settings import Recipe
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 """Names of data sets, backbones and recipes: they become asset keys, groups and file names."""
+
+PipelineRecipe = Recipe | ModelsOf | PublishedCheckpoints | ZeroShot
+"""Where a pipeline's models come from."""
 
 ProtocolName = Literal["fashioniq", "fashioniq_val_split", "cirr", "circo"]
 
@@ -61,7 +64,8 @@ class DatasetSpec(BaseModel):
         default_factory=dict,
         description=(
             "What is trained here: hyper-parameters by name of recipe, an empty mapping value means the paper's. "
-            "Without recipes, models_of and checkpoints the recipe paper is trained."
+            "Without recipes, models_of and checkpoints the recipe paper is trained; a catalogue without triplets "
+            "is searched zero-shot."
         ),
     )
     models_of: dict[Name, ModelsOf] = Field(
@@ -99,12 +103,14 @@ class DatasetSpec(BaseModel):
     )
 
     @property
-    def all_recipes(self) -> dict[str, Recipe | ModelsOf | PublishedCheckpoints]:
+    def all_recipes(self) -> dict[str, PipelineRecipe]:
         """Every pipeline of this data set by name, wherever its models come from."""
-        named: dict[str, Recipe | ModelsOf | PublishedCheckpoints] = {}
+        named: dict[str, PipelineRecipe] = {}
         named |= self.recipes
         named |= self.models_of
         named |= self.checkpoints
+        if not named and self.source.kind == "catalogue" and self.source.triplets is None:
+            return {"zero_shot": ZeroShot()}
         return named or {"paper": Recipe()}
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ from cir_assets.automation import refresh_schedule
 from cir_assets.components.dataset import Dataset, DatasetSpec
 from cir_assets.components.loading import InvalidDefinition
 from cir_assets.datasets.sources import CatalogueSource
-from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints
+from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
 from cir_assets.training.settings import Recipe
 from cir_assets.watching import catalogue_sensor
 
@@ -58,13 +58,15 @@ def dataset_definitions(
     for encoded in dict.fromkeys(pipeline.encoded for pipeline in pipelines):
         assets.append(image_features_asset(encoded))
     for pipeline in pipelines:
+        assets.append(search_asset(pipeline))
+        if isinstance(pipeline.recipe, ZeroShot):
+            continue
         assets += [
             *model_assets(pipeline),
             evaluation_asset(pipeline),
             report_asset(pipeline),
             challenger_asset(pipeline),
             champion_asset(pipeline),
-            search_asset(pipeline),
         ]
         if spec.source.kind in TEST_SERVERS:
             assets.append(submission_asset(pipeline))
@@ -118,9 +120,11 @@ def check_models_of(dataset: Dataset, datasets: Sequence[Dataset]) -> None:
         for backbone in dataset.spec.backbones:
             found = every.get((wanted.dataset, backbone, wanted.recipe))
             where = f"{dataset.places[name]}: models_of.{name}"
-            if found is None or isinstance(found.recipe, ModelsOf):
+            if found is None or isinstance(found.recipe, ModelsOf | ZeroShot):
                 there = sorted(
-                    "/".join(place) for place, p in every.items() if not isinstance(p.recipe, ModelsOf)
+                    "/".join(place)
+                    for place, p in every.items()
+                    if not isinstance(p.recipe, ModelsOf | ZeroShot)
                 )
                 raise InvalidDefinition(
                     f"{where} wants the models of {wanted.dataset}/{backbone}/{wanted.recipe}, which no data set "

@@ -95,3 +95,11 @@ class PublishedCheckpoints(BaseModel):
                 "combiner belongs to a tuned text_encoder: name that file too, or call it combiner_frozen_clip"
             )
         return self
+
+
+class ZeroShot(BaseModel):
+    """No models: CLIP as it came searches pictures nobody wrote a triplet for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: Literal["text"] = Field(default="text", description="No encoder of its own.")

@@ -1,0 +1,59 @@
+"""What the graph exports is what search finds: the champion's ranking, or CLIP's where there is no champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from cir_assets.serving.champions import Champions
+from tests.random_pictures import picture_bytes
+from tests.trial_project import TrialProject, metadata_of
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"P{number:02d}.jpg").write_bytes(picture_bytes(f"picture {number}"))
+    return folder
+
+
+def test_pictures_without_a_triplet_are_searched_by_clip_as_it_came(
+    project: TrialProject, instance: dg.DagsterInstance, pictures: Path
+) -> None:
+    project.write_dataset("shop", source={"kind": "catalogue", "pictures": str(pictures)}, recipes={})
+    assert project.materialize(instance, 'group:"shop"').success
+    searcher = Champions(project.storage.root).of("shop")
+    assert searcher.about.method == "sum"
+    assert searcher.about.champion is None
+    assert len(searcher) == 30
+    answer = searcher.search("P03.jpg", "is red", top=5)
+    assert len(answer.images) == 5
+    assert answer.text_weight is None
+    (pictures / "P30.jpg").write_bytes(picture_bytes("one more"))
+    again = project.materialize(instance, 'group:"shop"')
+    assert metadata_of(again, "shop/tiny_clip/zero_shot/search")["pictures"] == 31
+
+
+def test_a_search_ranks_as_the_evaluation_did(project: TrialProject, instance: dg.DagsterInstance) -> None:
+    project.write_dataset("wardrobe", source={"kind": "wardrobe", "size": 1000})
+    assert project.materialize(instance, 'group:"wardrobe"', 'key:"leaderboard"').success
+    searcher = Champions(project.storage.root).of("wardrobe")
+    assert searcher.about.method == "combiner"
+    with duckdb.connect(str(project.storage.evaluation), read_only=True) as published:
+        rows = published.sql(
+            """SELECT reference, caption, target, target_score, text_weight FROM rankings
+            JOIN evaluations USING (evaluation_id) WHERE method = 'combiner' AND split = 'val'
+            AND reference != target ORDER BY query_id LIMIT 40"""
+        ).fetchall()
+        [(champion,)] = published.sql("SELECT challenger FROM promotions").fetchall()
+    assert searcher.about.champion == champion
+    for reference, caption, target, score, weight in rows:
+        answer = searcher.search(reference, caption, target=target)
+        assert answer.target_score == pytest.approx(score, abs=1e-4)
+        assert answer.text_weight == pytest.approx(weight, abs=1e-4)
+    assert searcher.examples.height == 24
