@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,7 @@ def serve(host: str, port: int, prepare: str, module: str) -> None:
     root = Storage().root
     if not every_export(root / "search"):
         click.echo(f"nothing can be searched yet: materializing {prepare} first")
-        materialize(f'+key:"{prepare}/search"', module)
+        materialize(f'+key:"{prepare}/search" or key:"leaderboard"', module)
     import uvicorn
 
     from cir_assets.serving.app import search_app
@@ -260,6 +261,7 @@ def status(module: str) -> None:
     from cir_assets.store.promotions import PromotionLog
 
     console = Console(width=None if sys.stdout.isatty() else 140)
+    warnings.simplefilter("ignore", category=dg.BetaWarning)
     graph = importlib.import_module(module).defs().resolve_asset_graph()
     storage = Storage()
     with dg.DagsterInstance.get() as instance:

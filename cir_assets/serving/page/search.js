@@ -114,7 +114,7 @@ function card(picture, label, score, chosen) {
   button.title = picture.image;
   if (picture.image === state.target) {
     button.classList.add("meant");
-    item.querySelector(".rank").textContent = `${picture.rank} · the one meant`;
+    item.querySelector(".rank").textContent = `${picture.rank} · meant`;
   }
   button.addEventListener("click", () => chosen(picture));
   return item;
