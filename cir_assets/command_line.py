@@ -78,13 +78,19 @@ def ladder(dataset: str) -> None:
 @click.option("--split", default="val", show_default=True, type=click.Choice(["val", "test"]))
 @click.option("--protocol", default="fashioniq", show_default=True, help="Evaluation protocol of both.")
 @click.option("--shown", default=5, show_default=True, help="Queries shown that gained and lost most.")
-def compare(first: str, second: str, split: str, protocol: str, shown: int) -> None:
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the comparison as a page, in pictures.",
+)
+def compare(first: str, second: str, split: str, protocol: str, shown: int, page: Path | None) -> None:
     """Compare two published evaluations by a paired bootstrap over their queries.
 
     Each is named dataset/backbone/recipe/method, as in wardrobe/tiny_clip/small/combiner. A difference is SECOND
     minus FIRST.
     """
     from cir_assets.reporting.comparison import NotComparable, compare_rankings, published_evaluation
+    from cir_assets.reporting.comparison_page import write_comparison
     from cir_assets.resources import Storage
     from cir_assets.store.database import opened
 
@@ -98,7 +104,19 @@ def compare(first: str, second: str, split: str, protocol: str, shown: int) -> N
             before, after = (
                 published_evaluation(connection, name, split, protocol) for name in (first, second)
             )
-        show_comparison(first, second, compare_rankings(before, after, protocol), shown)
+            paths = dict(
+                connection.execute(
+                    "SELECT image, path FROM images WHERE dataset = $1", [first.split("/")[0]]
+                ).fetchall()
+            )
+        found = compare_rankings(before, after, protocol)
+        show_comparison(first, second, found, shown)
+        if page is not None:
+            root = picture_folder(first.split("/")[0])
+            write_comparison(
+                page, (first, second), found, lambda image: root / paths[image] if image in paths else None
+            )
+            click.echo(f"page: {page}")
     except (NotComparable, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -292,6 +310,24 @@ def status(module: str) -> None:
         console.print("nothing that was made is stale")
     else:
         raise SystemExit(1)
+
+
+def picture_folder(dataset: str) -> Path:
+    """The folder a data set's picture paths begin at, as its export for search tells it.
+
+    Raises:
+        ValueError: when nothing of it was exported.
+    """
+    from cir_assets.resources import Storage
+    from cir_assets.serving.export import current, every_export, read_about
+
+    root = Storage().root
+    exports = every_export(root / "search", dataset)
+    if not exports:
+        raise ValueError(
+            f"where {dataset}'s pictures lie is told by its asset …/search: materialize it first"
+        )
+    return root / read_about(current(exports[0])).picture_root
 
 
 def show_comparison(first: str, second: str, found: Comparison, shown: int) -> None:

@@ -87,9 +87,14 @@ class Storage(dg.ConfigurableResource):
         """What the search server reads of one pipeline."""
         return self.root / "search" / dataset / backbone / recipe
 
+    @property
+    def reports(self) -> Path:
+        """The leaderboard's page, and below it every pipeline's."""
+        return self.root / "reports"
+
     def report(self, dataset: str, backbone: str, recipe: str) -> Path:
         """One pipeline's report and contact sheet."""
-        return self.root / "reports" / dataset / backbone / recipe
+        return self.reports / dataset / backbone / recipe
 
     def results(self, dataset: str, backbone: str, recipe: str) -> Path:
         """What one pipeline's evaluation and training wrote."""

@@ -11,7 +11,7 @@ from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
 from cir_assets.resources import Storage
 
-GENERATION = 2
+GENERATION = 3
 STALE_AFTER = timedelta(days=90)
 """A leaderboard that nothing new reached for so long fails its freshness policy; it warns after a third."""
 
@@ -41,10 +41,11 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
             "Every evaluation there is, with metrics, rankings, retrieved pictures, training curves, the data "
             "sets' tables, decisions about champions and published figures, as `storage/evaluation.duckdb`: views "
             "`leaderboard` and `against_published`. Replaced whole, so a client may hold it open. It waits for no "
-            "missing evaluation. Column comments are in the database itself."
+            "missing evaluation. Column comments are in the database itself. As a page: `storage/reports/index.html`."
         ),
     )
     def leaderboard(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
+        from cir_assets.reporting.leaderboard import write_leaderboard
         from cir_assets.store.database import opened
         from cir_assets.store.publishing import content_digest, publish
 
@@ -68,6 +69,7 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
                 rows = connection.execute(
                     "SELECT dataset, backbone, recipe, split, protocol, method, headline FROM leaderboard"
                 ).fetchall()
+                page = write_leaderboard(connection, storage.reports)
             best = [
                 "| data set | backbone | recipe | split | protocol | method | headline |",
                 "|---|---|---|---|---|---|---:|",
@@ -77,13 +79,14 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
                 data_version=content,
                 metadata={
                     "database": {"path": str(storage.evaluation)},
+                    "page": {"url": page.as_uri()},
                     "evaluations": len(rows),
                     "pipelines": len(results),
                     "megabytes": round(storage.evaluation.stat().st_size / 1e6, 1),
                     "leaderboard": {"markdown": "\n".join(best)},
                 },
                 checks={"published": Check(len(rows) > 0, f"{len(rows)} evaluations are published")},
-                files=[storage.evaluation],
+                files=[storage.evaluation, page],
             )
 
         return make_or_reuse(context, storage, step, {"content": content}, make)

@@ -15,7 +15,7 @@ from cir_assets.checks import Check
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest_file
 
-GENERATION = 1
+GENERATION = 2
 
 
 def report_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -38,8 +38,9 @@ def report_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         ],
         description=(
             "One self-contained page: the ladder of methods as table and chart with intervals, training curves, "
-            "the distribution of lambda, recall at k, and retrieval sheets in pictures for the best, the median "
-            f"and the worst queries. `storage/reports/{'/'.join(pipeline.place)}/index.html`."
+            "the distribution of lambda, recall at k, retrieval sheets of the best, the median and the worst queries, "
+            "and every query to be filtered and opened in pictures, method by method. "
+            f"`storage/reports/{'/'.join(pipeline.place)}/index.html`."
         ),
     )
     def report(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,9 @@ from cir_assets.reporting.sheets import SHOWN_METHOD, Sheet, choose_sheets
 
 THUMBNAIL_STEPS = ((144, 82), (120, 78), (96, 72), (80, 62), (64, 50), (48, 40))
 """Longest side in pixels and JPEG quality, tried in turn until all pictures fit the budget."""
+
+BESIDE_SIDE = 128
+"""Longest side in pixels of thumbnails in files of their own."""
 
 LARGEST_SIDE = 256
 """Pictures wait at this size while the step that fits is looked for."""
@@ -104,6 +108,58 @@ def thumbnails(
         if sum(map(len, uris.values())) <= budget:
             break
     return Thumbnails(uris, reasons)
+
+
+def thumbnails_beside(
+    images: Iterable[str], picture_path: Callable[[str], Path | None], folder: Path, *, pixel_limit: int
+) -> dict[str, str]:
+    """JPEG thumbnails as files of a folder, each picture once; those there already are not made again.
+
+    A file's name is the digest of the picture's id, and its time that of the picture it was made from; files of
+    pictures no longer asked for are removed.
+
+    Args:
+        images: ids; repeated ones count once.
+        picture_path: image id -> its file, or None.
+        folder: made if it is not there.
+        pixel_limit: pictures of more pixels are not opened.
+
+    Returns:
+        Image id -> name of its file; pictures that do not open have none.
+
+    Raises:
+        OSError: a thumbnail cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {
+        image: f"{hashlib.sha256(image.encode()).hexdigest()[:16]}.jpg" for image in dict.fromkeys(images)
+    }
+
+    def made(image: str) -> str | None:
+        destination, path = folder / names[image], picture_path(image)
+        moment = path.stat().st_mtime_ns if path is not None and path.is_file() else None
+        if moment is not None and destination.is_file() and destination.stat().st_mtime_ns == moment:
+            return None
+        try:
+            picture = small_picture(path, BESIDE_SIDE, pixel_limit)
+        except UnreadablePicture:
+            return image
+        content = io.BytesIO()
+        picture.save(content, "JPEG", quality=78, optimize=True)
+        write_beside(destination, content.getvalue())
+        if moment is not None:
+            os.utime(destination, ns=(moment, moment))
+        return None
+
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:
+        for unreadable in threads.map(made, list(names)):
+            if unreadable is not None:
+                del names[unreadable]
+    kept = set(names.values())
+    for file in folder.glob("*.jpg"):
+        if file.name not in kept:
+            file.unlink()
+    return names
 
 
 def write_contact_sheet(inputs: ReportInputs, destination: Path, *, each: int = 2) -> Path:

@@ -18,9 +18,10 @@ from plotly.offline import get_plotlyjs
 from cir_assets.reporting import charts
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import HEADLINE, METHODS, Ladder, ladders, method_label, metric_label
-from cir_assets.reporting.pictures import Thumbnails, thumbnails, write_beside
+from cir_assets.reporting.pictures import Thumbnails, thumbnails, thumbnails_beside, write_beside
 from cir_assets.reporting.sheets import (
     BANDS,
+    COMPARED,
     SHOWN_METHOD,
     Sheet,
     choose_sheets,
@@ -31,6 +32,9 @@ from cir_assets.reporting.sheets import (
 LISTED_QUERIES = 10_000
 """Queries in the list that can be searched; of more, the best and the worst would be cut apart unseen."""
 
+PICTURES = "pictures"
+"""The folder of thumbnails beside the page."""
+
 LISTED_CAPTION = 240
 """Characters of a caption in that list."""
 
@@ -39,7 +43,10 @@ CHARTED_CATEGORIES = 12
 
 
 def write_report(inputs: ReportInputs, folder: Path) -> Path:
-    """Write ``<folder>/index.html``: everything in it, no request to the net, the same bytes for equal inputs.
+    """Write ``<folder>/index.html``: no request to the net, the same bytes for equal inputs.
+
+    Charts and the chosen sheets are within the page; the pictures of all other queries lie beside it as thumbnails, in
+    ``<folder>/pictures``, and are read when a query is opened.
 
     Pictures that do not open are shown as tiles with the reason; where there are no queries, epochs or
     lambdas the page says so in their place.
@@ -54,11 +61,24 @@ def write_report(inputs: ReportInputs, folder: Path) -> Path:
     Raises:
         OSError: it cannot be written; a page that was there before stays.
     """
-    return write_beside(folder / "index.html", page(inputs).encode())
+    shown = _shown_ladder(inputs, ladders(inputs.own_evaluations, inputs.metrics))
+    beside = thumbnails_beside(
+        _every_image(inputs, shown) if shown else [],
+        inputs.picture_path,
+        folder / PICTURES,
+        pixel_limit=inputs.pixel_limit,
+    )
+    return write_beside(folder / "index.html", page(inputs, beside).encode())
 
 
-def page(inputs: ReportInputs) -> str:
-    """The report as HTML, as :func:`write_report` writes it."""
+def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
+    """The report as HTML, as :func:`write_report` writes it.
+
+    Args:
+        inputs: tables of one pipeline.
+        beside: image id -> name of its thumbnail in the folder ``pictures`` beside the page; without them queries are
+            listed and not opened.
+    """
     every = ladders(inputs.own_evaluations, inputs.metrics)
     shown = _shown_ladder(inputs, every)
     sheets = choose_sheets(inputs, shown) if shown else []
@@ -76,6 +96,7 @@ def page(inputs: ReportInputs) -> str:
         "dark": charts.DARK_OF,
         "pictures": list(small.uris.values()),
         "queries": _listed_queries(inputs, shown),
+        "opened": _opened_queries(inputs, shown, beside or {}),
     }
     trainings = _trainings(inputs, drawn)
     weights = _lambdas(inputs, shown, drawn)
@@ -84,12 +105,12 @@ def page(inputs: ReportInputs) -> str:
     )
     # A value must never close the script it stands in.
     script = get_plotlyjs().replace("</script", "<\\/script")
-    return environment.from_string(_part("page.html")).render(
+    return environment.from_string(page_part("page.html")).render(
         inputs=inputs,
-        style=Markup(_part("page.css")),
+        style=Markup(page_part("page.css")),
         plotly=Markup(script),
-        script=Markup(_part("page.js")),
-        data=Markup(_json(data)),
+        script=Markup(page_part("page.js")),
+        data=Markup(json_in_script(data)),
         made_at=_moment(inputs.made_at or _newest(inputs.own_evaluations)),
         cards=_cards(inputs, every),
         evaluations=evaluations,
@@ -416,6 +437,65 @@ def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any
     }
 
 
+def _every_image(inputs: ReportInputs, shown: Ladder) -> list[str]:
+    """Every picture that an opened query shows: references, targets, and the first results of each method shown."""
+    rankings = inputs.rankings.filter(pl.col("evaluation_id") == shown.evaluation_ids[SHOWN_METHOD])
+    results = inputs.retrieved.filter(
+        pl.col("evaluation_id").is_in(_opened_methods(shown).values()) & (pl.col("rank") <= inputs.top)
+    )
+    named = pl.concat([rankings["reference"], rankings["target"], results["image"]])
+    return named.unique(maintain_order=True).to_list()
+
+
+def _opened_methods(shown: Ladder) -> dict[str, str]:
+    """The methods side by side, from before training to the end: method -> evaluation."""
+    wanted = (*COMPARED, SHOWN_METHOD)
+    return {method: shown.evaluation_ids[method] for method in wanted if method in shown.evaluation_ids}
+
+
+def _opened_queries(
+    inputs: ReportInputs, shown: Ladder | None, beside: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """What an opened query shows, in the order of the list; pictures as numbers into a list of files."""
+    if shown is None or not beside:
+        return None
+    ordered = queries_in_order(inputs, shown.evaluation_ids[SHOWN_METHOD]).head(LISTED_QUERIES)
+    numbers = pl.DataFrame(
+        {"image": list(beside), "number": range(len(beside))}, schema_overrides={"image": pl.String}
+    )
+    place = ordered.select("query_id").with_row_index("place")
+
+    def numbered(column: str) -> list[int]:
+        images = ordered.select(pl.col(column).alias("image"))
+        found = images.join(numbers, on="image", how="left", maintain_order="left")["number"]
+        return found.fill_null(-1).to_list()
+
+    strips = []
+    for evaluation_id in _opened_methods(shown).values():
+        rows = (
+            inputs.retrieved.filter(
+                (pl.col("evaluation_id") == evaluation_id) & (pl.col("rank") <= inputs.top)
+            )
+            .join(place, on="query_id")
+            .join(numbers, on="image", how="left", maintain_order="left")
+            .sort("place", "rank")
+            .group_by("place", maintain_order=True)
+            .agg(pl.col("number").fill_null(-1))
+        )
+        found = dict(rows.iter_rows())
+        strips.append([found.get(number, []) for number in range(ordered.height)])
+    return {
+        "folder": PICTURES,
+        "files": list(beside.values()),
+        "names": list(beside),
+        "methods": [method_label(method) for method in _opened_methods(shown)],
+        "columns": [shown.methods.index(method) for method in _opened_methods(shown)],
+        "references": numbered("reference"),
+        "targets": numbered("target"),
+        "strips": strips,
+    }
+
+
 def _newest(evaluations: pl.DataFrame) -> datetime | str | None:
     newest: Any = evaluations["created_at"].max()
     return newest if newest is None or isinstance(newest, datetime) else str(newest)
@@ -439,7 +519,7 @@ def _ordinal(rank: int) -> str:
     return f"{rank:,}{ending}"
 
 
-def _json(value: Any) -> str:
+def json_in_script(value: Any) -> str:
     """JSON that may stand within a script: nothing in it can close the script or open a comment."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
@@ -447,6 +527,6 @@ def _json(value: Any) -> str:
     return text
 
 
-def _part(name: str) -> str:
+def page_part(name: str) -> str:
     """A part of the page that lies beside this module."""
     return (files("cir_assets.reporting") / "page" / name).read_text(encoding="utf-8")

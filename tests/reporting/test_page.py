@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.report import page as rendered
 from cir_assets.reporting.report import write_report
 from cir_assets.reporting.sheets import queries_in_order
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -26,8 +24,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: install Debian's package chromium")
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -114,6 +110,46 @@ def test_the_list_holds_every_query_and_is_searched_by_rank(page: Page, inputs: 
     assert page.locator(".list tbody tr").first.locator("td").last.inner_text() == str(ranks.max())
     page.get_by_role("button", name="Next").click()
     assert page.locator(".pages span").inner_text() == "page 2 of 3"
+
+
+def test_any_query_opens_in_pictures_before_and_after_each_stage(page: Page, inputs: ReportInputs) -> None:
+    page.select_option("#search [name=order]", "worst")
+    page.locator("#list .opener").first.click()
+    dialog = page.locator("#opened")
+    expect(dialog).to_be_visible()
+    worst = queries_in_order(inputs, "val-fashioniq-combiner").row(-1, named=True)
+    expect(page.locator("#opened-query")).to_contain_text(worst["query_id"])
+    expect(dialog.locator("h4")).to_have_count(3)
+    expect(dialog.locator("h4").last).to_contain_text(f"ranked {worst['target_rank']}")
+    loaded = "all => all.every(each => each.complete && each.naturalWidth > 0)"
+    page.wait_for_function(f"({loaded})([...document.querySelectorAll('#opened img')])")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#opened-query")).not_to_contain_text(worst["query_id"])
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_a_report_of_six_thousand_queries_is_light_and_opens_at_once(
+    browser: Browser, inputs: ReportInputs, tmp_path: Path
+) -> None:
+    copies = 6_000 // inputs.rankings.filter(evaluation_id="val-fashioniq-combiner").height + 1
+
+    def many(frame: pl.DataFrame) -> pl.DataFrame:
+        numbered = pl.DataFrame({"copy": [f" {number}" for number in range(copies)]})
+        return (
+            frame.join(numbered, how="cross").with_columns(pl.col("query_id") + pl.col("copy")).drop("copy")
+        )
+
+    large = replace(inputs, rankings=many(inputs.rankings), retrieved=many(inputs.retrieved))
+    file = write_report(large, tmp_path)
+    assert file.stat().st_size < 15_000_000
+    shown = browser.new_page()
+    started = time.perf_counter()
+    shown.goto(file.as_uri())
+    expect(shown.locator("#list tbody tr").first).to_be_attached()
+    assert time.perf_counter() - started < 2
+    expect(shown.locator("#search output")).to_contain_text("6,")
+    shown.close()
 
 
 def test_a_missing_picture_is_a_tile_with_the_reason_and_every_picture_has_words(page: Page) -> None:

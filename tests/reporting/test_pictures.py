@@ -17,6 +17,7 @@ from cir_assets.reporting.pictures import (
     contact_sheet,
     small_picture,
     thumbnails,
+    thumbnails_beside,
     write_beside,
     write_contact_sheet,
 )
@@ -119,3 +120,32 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> 
         write_beside(blocked, b"second")
     assert file.read_bytes() == b"first"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "page.html"]
+
+
+def test_thumbnails_beside_are_made_once_and_anew_when_a_picture_changes(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (300, 200), "red").save(source / f"{name}.png")
+    (source / "c.png").write_text("no picture")
+
+    def made() -> dict[str, str]:
+        return thumbnails_beside(
+            ["a", "b", "c", "d", "a"],
+            lambda image: source / f"{image}.png",
+            tmp_path / "small",
+            pixel_limit=10**6,
+        )
+
+    names = made()
+    assert set(names) == {"a", "b"}
+    files = {name: (tmp_path / "small" / file) for name, file in names.items()}
+    assert {Image.open(file).size for file in files.values()} == {(128, 85)}
+    before = {name: file.stat().st_ino for name, file in files.items()}
+    Image.new("RGB", (300, 200), "blue").save(source / "a.png")
+    assert made() == names
+    assert files["b"].stat().st_ino == before["b"]
+    assert files["a"].stat().st_ino != before["a"]
+    (source / "b.png").unlink()
+    assert set(made()) == {"a"}
+    assert [file.name for file in (tmp_path / "small").iterdir()] == [names["a"]]

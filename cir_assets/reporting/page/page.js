@@ -187,6 +187,13 @@
         link.addEventListener("click", () => { filters.reset(); filters.dispatchEvent(new Event("input")); });
         under.append(" · ", link);
       }
+      if (data.opened) {
+        const opener = made("button", "open", "opener");
+        opener.type = "button";
+        opener.setAttribute("aria-label", `Open the query ${query} in pictures`);
+        opener.addEventListener("click", () => openQuery(found.indexOf(place), found));
+        under.append(" · ", opener);
+      }
       first.append(under);
       line.append(first, made("td", weight === null ? "–" : weight.toFixed(2), "number"));
       for (const rank of ranks) {
@@ -200,6 +207,53 @@
     list.querySelector("[data-step='-1']").disabled = page === 0;
     list.querySelector("[data-step='1']").disabled = page === last;
   };
+  /* One query opened: every method's first pictures below each other, read from the files beside this page. */
+  const dialog = document.getElementById("opened");
+  const pictureOf = (number, said, className) => {
+    const image = made("img", undefined, className);
+    image.alt = number < 0 ? `${said}, cannot be shown` : `${said}: ${data.opened.names[number]}`;
+    image.title = number < 0 ? "" : data.opened.names[number];
+    if (number >= 0) image.src = `${data.opened.folder}/${data.opened.files[number]}`;
+    return image;
+  };
+  let openedAt = 0;
+  let openedAmong = [];
+  const openQuery = (at, among) => {
+    openedAt = Math.max(0, Math.min(among.length - 1, at));
+    openedAmong = among;
+    const place = among[openedAt];
+    const [query, group, caption, weight, ranks] = rows[place];
+    const { references, targets, strips, methods: compared, columns } = data.opened;
+    for (const [id, number, said] of [["reference", references[place], "Reference"], ["target", targets[place], "Target"]]) {
+      const fresh = pictureOf(number, said, "picture large");
+      fresh.id = `opened-${id}`;
+      document.getElementById(fresh.id).replaceWith(fresh);
+    }
+    document.getElementById("opened-caption").textContent = caption;
+    document.getElementById("opened-query").textContent = `${group} · ${query}${weight === null ? "" : ` · λ ${weight.toFixed(2)}`}`;
+    document.getElementById("opened-strips").replaceChildren(...compared.flatMap((method, row) => {
+      const rank = ranks[columns[row]];
+      const head = made("h4", `${method}: target ${rank === null ? "not ranked" : `ranked ${rank.toLocaleString("en")}`}`, rank !== null && rank <= 10 ? "hit" : "");
+      const strip = made("ol", undefined, "strip");
+      strip.append(...strips[row][place].map((number, before) => {
+        const item = made("li", undefined, number === targets[place] && number >= 0 ? "target" : "");
+        item.append(pictureOf(number, `Rank ${before + 1}`, "picture"), made("span", String(before + 1), "rank"));
+        return item;
+      }));
+      return [head, strip];
+    }));
+    const [back, on] = dialog.querySelectorAll("[data-step]");
+    back.disabled = openedAt === 0;
+    on.disabled = openedAt === among.length - 1;
+    if (!dialog.open) dialog.showModal();
+  };
+  for (const step of dialog.querySelectorAll("[data-step]")) {
+    step.addEventListener("click", () => openQuery(openedAt + Number(step.dataset.step), openedAmong));
+  }
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step) openQuery(openedAt + step, openedAmong);
+  });
   search.addEventListener("input", () => { page = 0; refresh(); });
   for (const step of list.querySelectorAll("[data-step]")) {
     step.addEventListener("click", () => { page += Number(step.dataset.step); refresh(); });

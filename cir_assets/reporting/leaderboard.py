@@ -1,0 +1,119 @@
+"""The leaderboard as a page: every pipeline's newest figures, champions, and published ones beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from cir_assets.reporting.charts import DARK_OF, method_look
+from cir_assets.reporting.ladder import method_label
+from cir_assets.reporting.pictures import write_beside
+from cir_assets.reporting.report import json_in_script, page_part
+
+CHARTED = 24
+"""Bars a chart shows at most; the table has every row."""
+
+
+def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Path:
+    """Write ``<folder>/index.html`` from the published tables: no request to the net, equal bytes for equal tables.
+
+    Args:
+        connection: to ``evaluation.duckdb``.
+        folder: ``storage/reports``; pipelines' own pages below it are linked.
+
+    Returns:
+        The page, written beside and renamed.
+    """
+    rows = _rows(
+        connection,
+        "SELECT dataset, split, protocol, backbone, recipe, method, headline, headline_low, headline_high, "
+        "recall_at_1, recall_at_10, recall_at_50, queries, gallery_size, created_at FROM leaderboard "
+        "ORDER BY dataset, split, protocol, headline DESC",
+    )
+    boards: list[dict[str, Any]] = []
+    for dataset, split, protocol in dict.fromkeys((r["dataset"], r["split"], r["protocol"]) for r in rows):
+        own = [r for r in rows if (r["dataset"], r["split"], r["protocol"]) == (dataset, split, protocol)]
+        for row in own:
+            row["label"] = method_label(row["method"])
+            row["look"] = method_look(row["method"])[0]
+            page = Path(dataset) / row["backbone"] / row["recipe"] / "index.html"
+            row["page"] = str(page) if (folder / page).is_file() else None
+        boards.append(
+            {"dataset": dataset, "split": split, "protocol": protocol, "rows": own, "id": len(boards)}
+        )
+    published = _rows(
+        connection,
+        "SELECT dataset, split, protocol, metric, k, backbone, recipe, method, ours, system, venue, published, "
+        "difference, source FROM against_published WHERE category = 'mean' ORDER BY ALL LIMIT 400",
+    )
+    decisions = _rows(connection, "SELECT * FROM promotions ORDER BY decided_at DESC LIMIT 50")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return write_beside(
+        folder / "index.html",
+        environment.from_string(page_part("leaderboard.html"))
+        .render(
+            boards=boards,
+            published=published,
+            decisions=decisions,
+            label=method_label,
+            newest=max((row["created_at"] for row in rows), default=None),
+            style=Markup(page_part("page.css")),
+            plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
+            script=Markup(page_part("leaderboard.js")),
+            data=Markup(
+                json_in_script(
+                    {"charts": {f"board-{b['id']}": _chart(b["rows"]) for b in boards}, "dark": DARK_OF}
+                )
+            ),
+        )
+        .encode(),
+    )
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    found = connection.sql(query)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+
+
+def _chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Headlines with their intervals as bars, best at the top."""
+    shown = [row for row in rows if row["headline"] is not None][:CHARTED][::-1]
+    return {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "x": [row["headline"] for row in shown],
+                "y": [f"{row['label']} · {row['recipe']} · {row['backbone']}" for row in shown],
+                "marker": {"color": [row["look"] for row in shown]},
+                "error_x": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [(row["headline_high"] or row["headline"]) - row["headline"] for row in shown],
+                    "arrayminus": [
+                        row["headline"] - (row["headline_low"] or row["headline"]) for row in shown
+                    ],
+                    "color": "#565d67",
+                },
+                "hovertemplate": "%{y}: %{x:.1f} %<extra></extra>",
+            }
+        ],
+        "layout": {
+            "height": 90 + 26 * len(shown),
+            "margin": {"l": 8, "r": 16, "t": 10, "b": 40},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"size": 12, "color": "#565d67"},
+            "xaxis": {"title": {"text": "headline, percent"}, "range": [0, 100], "gridcolor": "#dedbd2"},
+            "yaxis": {"automargin": True},
+            "showlegend": False,
+        },
+    }
