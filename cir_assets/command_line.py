@@ -92,15 +92,10 @@ def compare(first: str, second: str, split: str, protocol: str, shown: int, page
     from cir_assets.reporting.comparison import NotComparable, compare_rankings, published_evaluation
     from cir_assets.reporting.comparison_page import write_comparison
     from cir_assets.resources import Storage
-    from cir_assets.store.database import opened
+    from cir_assets.store.publishing import NotPublished, published
 
-    evaluation = Storage().evaluation
-    if not evaluation.is_file():
-        raise click.ClickException(
-            f"{evaluation} is not there: materialize the asset leaderboard, or run make demo"
-        )
     try:
-        with opened(evaluation, read_only=True) as connection:
+        with published(Storage().evaluation) as connection:
             before, after = (
                 published_evaluation(connection, name, split, protocol) for name in (first, second)
             )
@@ -117,7 +112,7 @@ def compare(first: str, second: str, split: str, protocol: str, shown: int, page
                 page, (first, second), found, lambda image: root / paths[image] if image in paths else None
             )
             click.echo(f"page: {page}")
-    except (NotComparable, ValueError) as error:
+    except (NotComparable, NotPublished, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -370,22 +365,21 @@ def show_ladder(dataset: str) -> None:
 
     from cir_assets.reporting.ladder import ladder_table
     from cir_assets.resources import Storage
-    from cir_assets.store.database import opened
+    from cir_assets.store.publishing import NotPublished, published
 
     storage = Storage()
-    if not storage.evaluation.is_file():
-        raise click.ClickException(
-            f"{storage.evaluation} is not there: materialize the asset leaderboard, or run make demo"
-        )
-    with opened(storage.evaluation, read_only=True) as connection:
-        newest = pl.from_arrow(
-            connection.sql(
-                "SELECT e.* FROM evaluations e SEMI JOIN leaderboard USING (evaluation_id) WHERE dataset = $1 "
-                "ORDER BY created_at, evaluation_id",
-                params=[dataset],
-            ).to_arrow_table()
-        )
-        metrics = pl.from_arrow(connection.sql("SELECT * FROM metrics").to_arrow_table())
+    try:
+        with published(storage.evaluation) as connection:
+            newest = pl.from_arrow(
+                connection.sql(
+                    "SELECT e.* FROM evaluations e SEMI JOIN leaderboard USING (evaluation_id) WHERE dataset = $1 "
+                    "ORDER BY created_at, evaluation_id",
+                    params=[dataset],
+                ).to_arrow_table()
+            )
+            metrics = pl.from_arrow(connection.sql("SELECT * FROM metrics").to_arrow_table())
+    except NotPublished as error:
+        raise click.ClickException(str(error)) from error
     assert isinstance(newest, pl.DataFrame)
     assert isinstance(metrics, pl.DataFrame)
     if newest.is_empty():
@@ -395,6 +389,8 @@ def show_ladder(dataset: str) -> None:
         console.print(ladder_table(evaluations, metrics))
         page = storage.report(dataset, str(backbone), str(recipe)) / "index.html"
         console.print(f"report: {page}", soft_wrap=True)
+    if (storage.reports / "index.html").is_file():
+        console.print(f"leaderboard: {storage.reports / 'index.html'}", soft_wrap=True)
     console.print(f"tables: {storage.evaluation}", soft_wrap=True)
 
 

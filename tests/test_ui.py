@@ -12,8 +12,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from PIL import Image
 
+from cir_assets.reporting.pictures import as_markdown
 from tests.trial_project import TrialProject
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -53,13 +56,27 @@ def address(project: TrialProject) -> Iterator[str]:
         server.wait(30)
 
 
+def report_with_a_sheet(project: TrialProject) -> None:
+    """Record a report as the step itself does, its contact sheet within the metadata."""
+    sheet = project.folder / "sheet.png"
+    Image.new("RGB", (640, 200), "teal").save(sheet)
+    with dg.DagsterInstance.from_config(str(project.storage.root)) as instance:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                ["wardrobe", "tiny_clip", "paper", "report"],
+                metadata={"sheet": dg.MetadataValue.md(as_markdown(sheet, "best, median and worst queries"))},
+            )
+        )
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install Debian's package chromium")
 @pytest.mark.timeout(240)
-def test_the_graph_is_shown_by_a_browser_with_every_step_of_a_pipeline(
+def test_the_graph_is_shown_by_a_browser_with_every_step_of_a_pipeline_and_its_sheet(
     address: str, project: TrialProject
 ) -> None:
     from playwright.sync_api import expect, sync_playwright
 
+    report_with_a_sheet(project)
     location = f"{project.package}.definitions"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -74,4 +91,9 @@ def test_the_graph_is_shown_by_a_browser_with_every_step_of_a_pipeline(
         expect(page.get_by_text("One row a triplet whose pictures are all there").first).to_be_visible(
             timeout=60_000
         )
+        page.goto(f"{address}/assets/wardrobe/tiny_clip/paper/report?view=overview", wait_until="commit")
+        page.get_by_text("[Show Markdown]").first.click(timeout=60_000)
+        sheet = page.get_by_alt_text("best, median and worst queries").first
+        expect(sheet).to_be_visible(timeout=60_000)
+        assert sheet.evaluate("picture => picture.naturalWidth") == 640
         browser.close()

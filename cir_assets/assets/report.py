@@ -15,7 +15,7 @@ from cir_assets.checks import Check
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest_file
 
-GENERATION = 2
+GENERATION = 3
 
 
 def report_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -54,7 +54,7 @@ def write(storage: Storage, pipeline: Pipeline) -> Made:
     """Write a pipeline's report and contact sheet from its results file."""
     from cir_assets.datasets.sources import read_annotations
     from cir_assets.reporting.inputs import ReportInputs
-    from cir_assets.reporting.pictures import write_contact_sheet
+    from cir_assets.reporting.pictures import as_markdown, write_contact_sheet
     from cir_assets.reporting.report import write_report
     from cir_assets.store.database import opened
 
@@ -100,6 +100,7 @@ def write(storage: Storage, pipeline: Pipeline) -> Made:
             "folder": {"path": str(folder)},
             "megabytes": round(page.stat().st_size / 1e6, 2),
             "contact_sheet": {"path": str(sheet)},
+            "sheet": {"markdown": as_markdown(sheet, "best, median and worst queries")},
         },
         checks={
             "self_contained": Check(

@@ -62,7 +62,8 @@ def write_comparison(
                 ("Lost most", worse, lost),
             )
         ],
-        largest=max((max(abs(m.difference.low), abs(m.difference.high)) for m in found.metrics), default=1.0),
+        largest=max((max(abs(m.difference.low), abs(m.difference.high)) for m in found.metrics), default=0.0)
+        or 1.0,
     )
     return write_beside(destination, page.encode())
 

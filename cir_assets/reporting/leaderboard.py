@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 from jinja2 import Environment, StrictUndefined
@@ -42,8 +43,9 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
         for row in own:
             row["label"] = method_label(row["method"])
             row["look"] = method_look(row["method"])[0]
-            page = Path(dataset) / row["backbone"] / row["recipe"] / "index.html"
-            row["page"] = str(page) if (folder / page).is_file() else None
+            row["page"] = "/".join(
+                quote(part) for part in (dataset, row["backbone"], row["recipe"], "index.html")
+            )
         boards.append(
             {"dataset": dataset, "split": split, "protocol": protocol, "rows": own, "id": len(boards)}
         )

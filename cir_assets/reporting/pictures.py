@@ -191,6 +191,26 @@ def write_contact_sheet(inputs: ReportInputs, destination: Path, *, each: int = 
     return write_beside(destination, content.getvalue())
 
 
+def as_markdown(picture: Path, title: str, *, quality: int = 82) -> str:
+    """A picture file within Markdown text, as JPEG: the UI shows it where the metadata stands.
+
+    Args:
+        picture: any format Pillow opens.
+        title: what a reader hears who does not see it; one line without brackets.
+        quality: of the JPEG, 1 to 95.
+
+    Returns:
+        ``![title](data:image/jpeg;base64,...)``.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = io.BytesIO()
+    with Image.open(picture) as opened:
+        opened.convert("RGB").save(content, "JPEG", quality=quality, optimize=True)
+    return f"![{title}](data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()})"
+
+
 def contact_sheet(
     sheets: Sequence[Sheet],
     title: str,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
+from cir_assets.store.database import opened
 from cir_assets.store.promotions import COLUMNS
 from cir_assets.store.published import published_results
 from cir_assets.store.results import TABLES, create_tables, replaced
@@ -191,6 +193,43 @@ def publish(
         for view, (meaning, query) in VIEWS.items():
             connection.execute(f"CREATE VIEW {view} AS {query}")
             connection.execute(f"COMMENT ON VIEW {view} IS '{meaning}'")
+
+
+class NotPublished(RuntimeError):
+    """There is no published database that can be read; the message says what to do."""
+
+
+@contextmanager
+def published(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The published database, open for reading, with every table and column this version knows.
+
+    Raises:
+        NotPublished: when it is absent, no database, or was written by an older version.
+    """
+    mend = "materialize the asset leaderboard, or run make demo"
+    if not file.is_file():
+        raise NotPublished(f"{file} is not there: {mend}")
+    try:
+        with opened(file, read_only=True) as connection:
+            there = set(
+                connection.execute(
+                    "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database()"
+                ).fetchall()
+            )
+            lacking = [
+                f"{table}.{column}"
+                for table, (_, columns) in {**TABLES, **DATASET_TABLES, **PROMOTIONS, **PUBLISHED}.items()
+                for column in columns
+                if (table, column) not in there
+            ]
+            if lacking:
+                more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+                raise NotPublished(
+                    f"{file} is of an older form: it lacks {', '.join(lacking[:3])}{more}; {mend}"
+                )
+            yield connection
+    except (duckdb.IOException, duckdb.SerializationException) as error:
+        raise NotPublished(f"{file} is no database DuckDB can read ({error}); {mend}") from error
 
 
 def content_digest(

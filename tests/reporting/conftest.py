@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, sync_playwright
 
 from cir_assets.reporting.inputs import ReportInputs
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 METHODS = ("image_only", "text_only", "sum", "text_encoder_sum", "combiner_frozen_clip", "combiner")
 NOISE = (1.8, 2.8, 1.5, 0.95, 1.15, 0.8)
 EVALUATIONS = pl.Schema(
@@ -214,3 +217,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def inputs(world: World) -> ReportInputs:
     """Val and test, one protocol, three categories of 24 queries."""
     return make_inputs(world)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: install Debian's package chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield opened
+        opened.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -95,3 +96,20 @@ def test_the_command_prints_a_table_and_names_what_there_is(storage: Path) -> No
     absent = CliRunner().invoke(main, ["compare", *names])
     assert absent.exit_code == 1
     assert "materialize the asset leaderboard, or run make demo" in absent.output
+
+
+def test_a_database_of_an_older_form_or_none_at_all_says_what_to_do(storage: Path) -> None:
+    names = [f"fashioniq/rn50x4/{recipe}/combiner" for recipe in ("first", "second")]
+    with duckdb.connect(str(storage / "evaluation.duckdb")) as connection:
+        connection.execute("ALTER TABLE rankings DROP COLUMN text_weight")
+    for command in (["compare", *names], ["ladder", "--dataset", "fashioniq"]):
+        older = CliRunner().invoke(main, command)
+        assert older.exit_code == 1
+        assert (
+            "of an older form: it lacks rankings.text_weight; materialize the asset leaderboard"
+            in older.output
+        )
+    (storage / "evaluation.duckdb").write_bytes(b"not a database at all" * 400)
+    broken = CliRunner().invoke(main, ["compare", *names])
+    assert broken.exit_code == 1
+    assert "is no database DuckDB can read" in broken.output
