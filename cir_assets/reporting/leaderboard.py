@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from cir_assets.reporting.charts import DARK_OF, method_look
+from cir_assets.reporting.charts import DARK_OF, GRID, MUTED, method_look
 from cir_assets.reporting.ladder import method_label
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.report import json_in_script, page_part
@@ -35,7 +35,7 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
         connection,
         "SELECT dataset, split, protocol, backbone, recipe, method, headline, headline_low, headline_high, "
         "recall_at_1, recall_at_10, recall_at_50, queries, gallery_size, created_at FROM leaderboard "
-        "ORDER BY dataset, split, protocol, headline DESC",
+        "ORDER BY dataset, split DESC, protocol DESC, headline DESC",
     )
     boards: list[dict[str, Any]] = []
     for dataset, split, protocol in dict.fromkeys((r["dataset"], r["split"], r["protocol"]) for r in rows):
@@ -103,7 +103,7 @@ def _chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
                     "arrayminus": [
                         row["headline"] - (row["headline_low"] or row["headline"]) for row in shown
                     ],
-                    "color": "#565d67",
+                    "color": MUTED,
                 },
                 "hovertemplate": "%{y}: %{x:.1f} %<extra></extra>",
             }
@@ -113,8 +113,8 @@ def _chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "margin": {"l": 8, "r": 16, "t": 10, "b": 40},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"size": 12, "color": "#565d67"},
-            "xaxis": {"title": {"text": "headline, percent"}, "range": [0, 100], "gridcolor": "#dedbd2"},
+            "font": {"size": 12, "color": MUTED},
+            "xaxis": {"title": {"text": "headline, percent"}, "range": [0, 100], "gridcolor": GRID},
             "yaxis": {"automargin": True},
             "showlegend": False,
         },
