@@ -27,6 +27,9 @@ _Rows = TypeVar("_Rows", npt.NDArray[np.float64], Tensor)
 BLOCK_SCORES = 1 << 21
 """Scores held at once (8 MiB of float32): large enough for an efficient product, small enough for cache."""
 
+GALLERY_BLOCK = 1 << 12
+"""Candidates scored at once: at usual dimensions they stay in cache while every query passes them."""
+
 PAIR_VALUES = 1 << 18
 """Products held at once while single pairs are scored (2 MiB of float64)."""
 
@@ -53,11 +56,11 @@ class Ranking:
 
 @dataclass(frozen=True)
 class _ScoreBlock:
-    """float32 scores (b, G) of the queries ``rows``, and their largest possible error (b,) in float64."""
+    """float32 scores (b, g) of the queries ``rows`` and the candidates from position ``start`` on."""
 
     rows: slice
+    start: int
     scores: Tensor
-    margin: Tensor
 
 
 def unit_length(features: Tensor) -> Tensor:
@@ -239,24 +242,25 @@ def search(
         )
     wanted, left_out = wanted.to(queries.device), left_out.to(queries.device)
 
-    ranks = torch.full((count,), -1, dtype=torch.int64, device=queries.device)
+    ranks = torch.zeros(count, dtype=torch.int64, device=queries.device)
     target_score = torch.full((count,), torch.nan, dtype=torch.float64, device=queries.device)
     known = (wanted >= 0).nonzero().flatten()
     target_score[known] = exact_scores(queries, gallery, known, wanted[known])
     width = min(k, size)
-    positions = torch.full((count, width), -1, dtype=torch.int64, device=queries.device)
-    scores = torch.full((count, width), torch.nan, dtype=torch.float32, device=queries.device)
+    margin = _margins(queries, gallery)
+    kept = _Kept.none(count, min(width + SPARE_CANDIDATES, size) if width else 0, queries.device)
     # Autocast would take the product in half precision, whose error the margins do not allow for.
     with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
-        for part in _score_blocks(queries, gallery, left_out, block):
+        for part in _score_blocks(queries, gallery, left_out, block, kept.depth):
             here = part.rows
             if known.numel():
-                ahead = _count_ahead(part, queries[here], gallery, wanted[here], target_score[here])
-                ranks[here] = torch.where(wanted[here] >= 0, ahead, -1)
-            if width:
-                positions[here], scores[here] = _best(part, queries[here], gallery, width)
+                ranks[here] += _count_ahead(
+                    part, queries[here], gallery, wanted[here], target_score[here], margin[here]
+                )
+            kept.add(part)
+        positions, scores = _best(kept, queries, gallery, left_out, margin, width)
     return Ranking(
-        target_rank=ranks.cpu().numpy(),
+        target_rank=torch.where(wanted >= 0, ranks, -1).cpu().numpy(),
         target_score=target_score.float().cpu().numpy(),
         positions=positions.cpu().numpy(),
         scores=scores.cpu().numpy(),
@@ -321,34 +325,51 @@ def subset_order(
 
 
 def _score_blocks(
-    queries: Tensor, gallery: Tensor, left_out: Tensor, block: int | None
+    queries: Tensor, gallery: Tensor, left_out: Tensor, block: int | None, least: int
 ) -> Iterator[_ScoreBlock]:
-    """Yield the scores of ``block`` queries at a time; a candidate left out scores -inf."""
-    step = block or min(1024, max(64, BLOCK_SCORES // max(len(gallery), 1)))
+    """Yield the scores of ``block`` queries and some candidates at a time; a candidate left out scores -inf.
+
+    The first candidates of every query come before any later ones, and at least ``least`` of them.
+    """
+    width = max(GALLERY_BLOCK, least)
+    for start in range(0, len(gallery), width):
+        candidates = gallery[start : start + width]
+        step = block or min(1024, max(64, BLOCK_SCORES // len(candidates)))
+        for first in range(0, len(queries), step):
+            rows = slice(first, min(first + step, len(queries)))
+            scores = queries[rows] @ candidates.T
+            column = left_out[rows] - start
+            without = ((column >= 0) & (column < len(candidates))).nonzero().flatten()
+            scores[without, column[without]] = -torch.inf
+            yield _ScoreBlock(rows, start, scores)
+
+
+def _margins(queries: Tensor, gallery: Tensor) -> Tensor:
+    """The largest possible error of each query's scores, float64 (Q,)."""
     # |float32 product - true product| <= D u |q| |g|, whatever the order of the additions (Higham, Accuracy
     # and Stability of Numerical Algorithms, 3.1). A few more u cover rounding the bound itself to float32,
     # the constant covers products too small for float32.
     roundoff = (queries.shape[1] + 8) * 1.01 * _unit_roundoff()
     longest = torch.linalg.vector_norm(gallery, dim=1).amax().double() if len(gallery) else 0.0
-    margins = torch.linalg.vector_norm(queries, dim=1).double() * longest * roundoff + 1e-30
-    for start in range(0, len(queries), step):
-        rows = slice(start, min(start + step, len(queries)))
-        scores = queries[rows] @ gallery.T
-        without = (left_out[rows] >= 0).nonzero().flatten()
-        scores[without, left_out[rows][without]] = -torch.inf
-        yield _ScoreBlock(rows, scores, margins[rows])
+    margins: Tensor = torch.linalg.vector_norm(queries, dim=1).double() * longest * roundoff + 1e-30
+    return margins
 
 
 def _count_ahead(
-    part: _ScoreBlock, queries: Tensor, gallery: Tensor, wanted: Tensor, target_score: Tensor
+    part: _ScoreBlock,
+    queries: Tensor,
+    gallery: Tensor,
+    wanted: Tensor,
+    target_score: Tensor,
+    margin: Tensor,
 ) -> Tensor:
-    """Count the candidates ahead of the target: int64 (b,), without meaning where no target is known."""
-    low = (target_score - part.margin).float()[:, None]
-    high = (target_score + part.margin).float()[:, None]
+    """Count the block's candidates ahead of the target: int64 (b,), without meaning where no target is known."""
+    low = (target_score - margin).float()[:, None]
+    high = (target_score + margin).float()[:, None]
     surely = part.scores > high
     ahead = surely.sum(dim=1, dtype=torch.int32).long()
     near = (part.scores >= low).logical_xor_(surely).nonzero()
-    rows, positions = near[:, 0], near[:, 1]
+    rows, positions = near[:, 0], near[:, 1] + part.start
     others = positions != wanted[rows]
     rows, positions = rows[others], positions[others]
     scores = exact_scores(queries, gallery, rows, positions)
@@ -357,20 +378,63 @@ def _count_ahead(
     return ahead.index_add_(0, better, torch.ones_like(better))
 
 
-def _best(part: _ScoreBlock, queries: Tensor, gallery: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Find the ``width`` best candidates: positions int64 (b, width) and scores float32, both in order."""
-    size = len(gallery)
-    values, candidates = part.scores.topk(min(width + SPARE_CANDIDATES, size), dim=1, sorted=True)
-    candidates = torch.where(torch.isneginf(values), -1, candidates)
+@dataclass(frozen=True)
+class _Kept:
+    """The best candidates so far: float32 scores (Q, depth) in descending order, and int64 positions."""
+
+    values: Tensor
+    positions: Tensor
+
+    @staticmethod
+    def none(count: int, depth: int, device: torch.device) -> _Kept:
+        return _Kept(
+            torch.full((count, depth), -torch.inf, device=device),
+            torch.full((count, depth), -1, dtype=torch.int64, device=device),
+        )
+
+    @property
+    def depth(self) -> int:
+        return self.values.shape[1]
+
+    def add(self, part: _ScoreBlock) -> None:
+        """Take in a block: the first whole, of later ones only what is above the last one kept."""
+        if not self.depth:
+            return
+        if part.start == 0:
+            self.values[part.rows], self.positions[part.rows] = part.scores.topk(self.depth, dim=1)
+            return
+        values, positions = self.values[part.rows], self.positions[part.rows]
+        rows, columns = (part.scores > values[:, -1:]).nonzero(as_tuple=True)
+        if not len(rows):
+            return
+        counts = torch.bincount(rows, minlength=len(values))
+        slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+        fresh = _Kept.none(len(values), int(counts.max()), rows.device)
+        fresh.values[rows, slots] = part.scores[rows, columns]
+        fresh.positions[rows, slots] = columns + part.start
+        merged = torch.cat((values, fresh.values), dim=1).topk(self.depth, dim=1)
+        self.values[part.rows] = merged.values
+        self.positions[part.rows] = torch.cat((positions, fresh.positions), dim=1).gather(1, merged.indices)
+
+
+def _best(
+    kept: _Kept, queries: Tensor, gallery: Tensor, left_out: Tensor, margin: Tensor, width: int
+) -> tuple[Tensor, Tensor]:
+    """Order the candidates kept: positions int64 (Q, width) and scores float32, both in order."""
+    candidates = torch.where(torch.isneginf(kept.values), -1, kept.positions)
     ordered, scores = _order_exactly(queries, gallery, candidates)
     ordered, scores = ordered[:, :width], scores[:, :width]
-    if values.shape[1] < size:
+    if width and kept.depth < len(gallery):
         # A candidate the sieve left behind could still belong to the best if its score is as near as this.
-        floor = values[:, width - 1] - 2 * part.margin
-        for row in (values[:, -1] >= floor).nonzero().flatten().tolist():
-            every = (part.scores[row] >= floor[row]).nonzero().T
-            full, exact = _order_exactly(queries[row : row + 1], gallery, every)
-            ordered[row], scores[row] = full[0, :width], exact[0, :width]
+        floor = kept.values[:, width - 1] - 2 * margin
+        near = (kept.values[:, -1] >= floor).nonzero().flatten()
+        for some in torch.split(near, max(1, BLOCK_SCORES // len(gallery))):
+            again = queries[some] @ gallery.T
+            for row, scored in zip(some.tolist(), again, strict=True):
+                every = (scored >= floor[row]).nonzero().T
+                every = every[every != left_out[row]][None]
+                full, exact = _order_exactly(queries[row : row + 1], gallery, every)
+                ordered[row], scores[row] = full[0, :width], exact[0, :width]
     return ordered, scores.float()
 
 

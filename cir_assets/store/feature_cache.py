@@ -16,7 +16,8 @@ from cir_assets.store.database import opened
 FLUSH_ROWS = 2_048
 """Rows kept in memory before they are committed: a killed run loses at most these."""
 
-READ_ROWS = 16_384
+READ_ROWS = 2_048
+"""Rows read at a time: DuckDB's own vector, 5 MB of features at most dimensions; larger ones only leave the cache."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS image_features (
@@ -92,6 +93,8 @@ class FeatureCache:
         if held is not None and held != dimension:
             self.path.replace(self.path.with_suffix(f".{held}.duckdb"))
         with opened(self.path, wait_seconds=self._wait) as connection:
+            # Floats of a network do not compress; trying costs time at both ends.
+            connection.execute("SET force_compression = 'uncompressed'")
             # One transaction: a file has both tables or none.
             connection.execute(f"BEGIN; {SCHEMA.format(dimension=dimension)} COMMIT")
             rows = FeatureRows(connection, preprocessing, backbone, dimension)
@@ -113,18 +116,19 @@ class FeatureCache:
             connection.register(
                 "wanted", pa.table({"image_key": list(image_keys), "place": range(len(image_keys))})
             )
-            reader = connection.sql(
-                """SELECT place, feature FROM wanted JOIN image_features USING (image_key)
-                WHERE preprocessing = $1 AND backbone = $2""",
-                params=[preprocessing, backbone],
-            ).to_arrow_reader(READ_ROWS)
             features = np.empty((len(image_keys), dimension), dtype=np.float32)
             filled = np.zeros(len(image_keys), dtype=bool)
-            # Placed by number rather than sorted by the database: no second copy, and no sort.
-            for batch in reader:
-                places = batch.column("place").to_numpy()
-                features[places] = batch.column("feature").flatten().to_numpy().reshape(-1, dimension)
-                filled[places] = True
+            # Left to choose, DuckDB builds its hash table of the features instead of streaming them past the keys.
+            connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+            whole = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+            try:
+                # Blocks read are let go again: what is held is the matrix, not the file beside it.
+                limit = max(24, dimension * 24 // 640) + len(image_keys) * 120 // 1_000_000
+                connection.execute(f"SET memory_limit = '{limit} MB'")
+                _place(connection, preprocessing, backbone, features, filled)
+            except duckdb.OutOfMemoryException:
+                connection.execute(f"SET memory_limit = '{whole}'")
+                _place(connection, preprocessing, backbone, features, filled)
         if not filled.all():
             first = image_keys[int(np.flatnonzero(~filled)[0])]
             raise KeyError(
@@ -195,6 +199,25 @@ class FeatureRows:
                 [(key, self._preprocessing, reason) for key, reason in self._unreadable],
             )
         self._keys, self._features, self._unreadable = [], [], []
+
+
+def _place(
+    connection: duckdb.DuckDBPyConnection,
+    preprocessing: str,
+    backbone: str,
+    features: NDArray[np.float32],
+    filled: NDArray[np.bool_],
+) -> None:
+    """Stream the wanted features to their places: by number, so that neither a sort nor a second copy is made."""
+    reader = connection.sql(
+        """SELECT place, feature FROM image_features JOIN wanted USING (image_key)
+        WHERE preprocessing = $1 AND backbone = $2""",
+        params=[preprocessing, backbone],
+    ).to_arrow_reader(READ_ROWS)
+    for batch in reader:
+        places = batch.column("place").to_numpy()
+        features[places] = batch.column("feature").flatten().to_numpy().reshape(-1, features.shape[1])
+        filled[places] = True
 
 
 def _dimension(connection: duckdb.DuckDBPyConnection) -> int | None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cir_assets.retrieval import ranking
 from cir_assets.retrieval.ranking import (
     Positions,
     search,
@@ -87,6 +88,35 @@ def test_best_candidates_equal_the_head_of_a_full_sort(
         assert positions[row].tolist() == head + [-1] * (width - len(head))
         assert scores[row, : len(head)].tolist() == [float(queries[row] @ gallery[p]) for p in head]
         assert np.isnan(scores[row, len(head) :]).all()
+
+
+@given(tied_galleries(), st.integers(1, 45), st.integers(1, 9))
+@settings(deadline=None, max_examples=150)
+def test_a_gallery_looked_through_in_blocks_gives_what_it_gives_whole(
+    case: tuple[Tensor, Tensor, Positions, Positions], k: int, width: int
+) -> None:
+    queries, gallery, target, excluded = case
+    whole = search(queries, gallery, target, excluded, k=k)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ranking, "GALLERY_BLOCK", width)
+        patched.setattr(ranking, "SPARE_CANDIDATES", 1)
+        parts = search(queries, gallery, target, excluded, k=k)
+    assert parts.target_rank.tolist() == whole.target_rank.tolist()
+    assert parts.positions.tolist() == whole.positions.tolist()
+    assert np.array_equal(parts.scores, whole.scores, equal_nan=True)
+
+
+@given(SEEDS, st.integers(40, 120))
+@settings(deadline=None, max_examples=30)
+def test_near_ties_in_other_blocks_are_found(seed: int, width: int) -> None:
+    queries, gallery = nearly_tied(seed)
+    target = np.arange(len(queries))
+    whole = search(queries, gallery, target, k=30)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ranking, "GALLERY_BLOCK", width)
+        parts = search(queries, gallery, target, k=30)
+    assert parts.target_rank.tolist() == whole.target_rank.tolist()
+    assert parts.positions.tolist() == whole.positions.tolist()
 
 
 @given(SEEDS)

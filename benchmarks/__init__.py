@@ -1,0 +1,1 @@
+"""What each step costs, beside its floor and a rival: ``python -m benchmarks``."""
