@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/storage
 
-.PHONY: demo test ui search changes tiny-clip format clean
+.PHONY: demo test ui search changes bench tiny-clip format clean
 
 ## demo: the whole graph on the embedded data set, ending in the evaluation table and the report's path
 demo: $(VENV)/.installed
@@ -28,6 +28,10 @@ search: $(VENV)/.installed
 ## changes: make every kind of change to a small catalogue and print what each makes again
 changes: $(VENV)/.installed-for-tests
 	@$(BIN)/python -W ignore -m tests.changes 2>/dev/null
+
+## bench: what each step costs beside its floor, some 40 minutes on 2 cores; make bench WITH=--quick for a tenth
+bench: $(VENV)/.installed-for-tests
+	$(BIN)/python -W ignore -m benchmarks $(WITH)
 
 ## tiny-clip: make the embedded backbone's weights again (CPU or GPU)
 tiny-clip: $(VENV)/.installed

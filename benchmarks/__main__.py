@@ -17,6 +17,7 @@ BENCHMARKS = (
     "cached_features",
     "stage_1",
     "stage_2",
+    "recipe",
     "encoding",
     "graph",
     "search_server",

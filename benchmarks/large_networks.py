@@ -74,24 +74,21 @@ def backbone(name: str, device: str) -> TransformersBackbone:
     """A CLIP of a true size; its tokenizer is the embedded one, whose ids are within the larger vocabulary."""
     torch.manual_seed(2)
     sizes = TOWERS[name]
-    text = {
-        "vocab_size": VOCABULARY,
-        "num_hidden_layers": 12,
-        "eos_token_id": VOCABULARY - 1,
-        **sizes["text"],
-    }
-    config = CLIPConfig(text_config=text, vision_config=sizes["vision"], projection_dim=sizes["dimension"])
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED / "tiny_clip")
+    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {"vocab_size": VOCABULARY, "num_hidden_layers": 12, **special, **sizes["text"]}
+    config = CLIPConfig(text_config=text, vision_config=sizes["vision"], projection_dim=sizes["dimension"])
     return TransformersBackbone(CLIPModel(config), tokenizer, "random", device)
 
 
-def captions_as_tokens(count: int, seed: int = 0) -> list[list[int]]:
+def captions_as_tokens(network: TransformersBackbone, count: int, seed: int = 0) -> list[list[int]]:
     """Token ids of as many captions, in number of tokens as FashionIQ's."""
+    first, last = network.tokenizer.bos_token_id, network.tokenizer.eos_token_id
     random = np.random.default_rng(seed)
     weights = np.array(list(FASHIONIQ_TOKENS.values()), float)
     lengths = random.choice(list(FASHIONIQ_TOKENS), count, p=weights / weights.sum())
     return [
-        [VOCABULARY - 2, *random.integers(1, VOCABULARY - 3, length - 2).tolist(), VOCABULARY - 1]
+        [first, *random.integers(last + 1, VOCABULARY, length - 2).tolist(), last]
         for length in lengths.tolist()
     ]
 

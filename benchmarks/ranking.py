@@ -81,7 +81,8 @@ def _recalls(ranked: np.ndarray, names: np.ndarray, order: np.ndarray, *, in_set
 def run(scale: Scale) -> Iterator[Measured]:
     """FashionIQ's three categories and CIRR with its subsets, whole, a tenth and a hundredth."""
     for name, protocol, shapes in (("FashionIQ", "fashioniq", FASHIONIQ), ("CIRR", "cirr", CIRR)):
-        for part in (0.01, 0.1, 1.0):
+        for percent in scale.sizes(1, 10, 100):
+            part = percent / 100
             shrunk = tuple((max(20, int(q * part**0.5)), max(60, int(g * part**0.5))) for q, g in shapes)
             case = Case(protocol, shrunk, scale.device)
             actions: dict[str, Callable[[], object]] = {
@@ -97,7 +98,7 @@ def run(scale: Scale) -> Iterator[Measured]:
                 ("ranks", "target ranks and recalls"),
                 ("best", "the same, and the 50 best kept"),
             ):
-                decides = part == 1 and key == "ranks"
+                decides = percent == 100 and key == "ranks"
                 yield Measured(
                     f"{name}: {what}",
                     size,

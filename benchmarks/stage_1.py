@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -18,12 +18,16 @@ TITLE = "a step of stage 1: encode captions, loss, back-propagation, AdamW"
 NETWORK = "ViT-B/32"
 
 
+WAYS = {"ours": (False, False), "padded": (True, False), "pictures": (False, True), "both": (True, True)}
+"""Name -> whether captions are padded to 77, and whether pictures are encoded in every step."""
+
+
 class Step:
     """A batch of triplets: captions, cached features of their pictures, and the pictures' pixels."""
 
     def __init__(self, batch: int, device: str) -> None:
         self.backbone = backbone(NETWORK, device)
-        self.tokens = captions_as_tokens(batch)
+        self.tokens = captions_as_tokens(self.backbone, batch)
         self.pixels = np.random.default_rng(0).integers(0, 256, (2 * batch, 224, 224, 3), np.uint8)
         parameters = list(self.backbone.text_parameters())
         for each in parameters:
@@ -61,20 +65,13 @@ def run(scale: Scale) -> Iterator[Measured]:
     """Batches of 2, 16 and 128; a larger one on a GPU."""
     for batch in scale.sizes(2, 16, 128) if scale.device == "cpu" else (4, 128, 512):
         step = Step(batch, scale.device)
-        ways: dict[str, tuple[bool, bool]] = {
-            "ours": (False, False),
-            "padded": (True, False),
-            "pictures": (False, True),
-            "both": (True, True),
-        }
-        losses = {
-            name: step.take(padded=padded, pictures=pictures) for name, (padded, pictures) in ways.items()
-        }
-        actions: dict[str, Callable[[], object]] = {
-            name: partial(step.take, padded=padded, pictures=pictures)
-            for name, (padded, pictures) in ways.items()
-        }
-        took = in_turn(actions, scale.repeats(3), scale.device)
+        losses: dict[str, float] = {}
+
+        def take(name: str, step: Step = step, losses: dict[str, float] = losses) -> None:
+            padded, pictures = WAYS[name]
+            losses[name] = step.take(padded=padded, pictures=pictures)
+
+        took = in_turn({name: partial(take, name) for name in WAYS}, scale.repeats(2), scale.device)
         ours = took["ours"].median
         weights = parameters(step.backbone.model, of="text_")
         tokens = sum(map(len, step.tokens))

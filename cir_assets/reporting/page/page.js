@@ -37,7 +37,8 @@
       }
     }
   }, { rootMargin: "400px" });
-  for (const place of document.querySelectorAll("[data-chart]")) seen.observe(place);
+  /* The charts' library is the last and largest script: the page can be read and searched before it. */
+  addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-chart]").forEach((place) => seen.observe(place)));
   addEventListener("beforeprint", () => document.querySelectorAll("[data-chart]").forEach(draw));
 
   /* Light, dark, or as the system has it. */
