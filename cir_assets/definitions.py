@@ -20,6 +20,7 @@ from cir_assets.components.loading import (
 )
 from cir_assets.models.settings import ZeroShot
 from cir_assets.notifications import Webhook, decision_sensor, failure_sensor
+from cir_assets.recovery import dead_runs_sensor
 from cir_assets.resources import Storage
 
 PROJECT = Path(__file__).parent.parent
@@ -72,7 +73,13 @@ def build_definitions(
         *(without_tree(tree.build_defs()) for tree in trees.values()),
         dg.Definitions(
             assets=[leaderboard_asset(pipelines), *(broken_definition(*each) for each in broken.items())],
-            sensors=[automation_sensor(), stale_sweep(), failure_sensor(), decision_sensor()],
+            sensors=[
+                automation_sensor(),
+                stale_sweep(),
+                dead_runs_sensor(),
+                failure_sensor(),
+                decision_sensor(),
+            ],
             resources={"storage": storage or Storage(), "webhook": Webhook()},
             executor=dg.in_process_executor,
         ),

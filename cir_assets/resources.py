@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from cir_assets.recovery import free_places_of_dead_runs
+from cir_assets.recovery import end_dead_runs, note_process
 
 
 def default_storage_folder() -> str:
@@ -25,11 +25,12 @@ class Storage(dg.ConfigurableResource):
     )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Before a run's first step: give back what a killed run still holds, so that this one need not wait."""
-        if context.instance is not None:
-            run = context.run.run_id if context.run is not None else None
-            for freed in free_places_of_dead_runs(context.instance, run):
-                (context.log or dg.get_dagster_logger()).info(f"freed the pool places of dead run {freed}")
+        """Before a run's first step: note who executes it, and end dead runs, so that this one need not wait."""
+        if context.instance is None or context.run is None:
+            return
+        note_process(context.instance, context.run.run_id)
+        for said in end_dead_runs(context.instance, context.run.run_id):
+            (context.log or dg.get_dagster_logger()).info(said)
 
     @property
     def root(self) -> Path:
