@@ -33,7 +33,7 @@ class OpenClipBackbone(Backbone):
         whole = [self.tokenizer.encode(caption) for caption in captions]
         return [[first, *ids[: self.context_length - 2], last] for ids in whole]
 
-    def encode_texts(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+    def encode_texts_together(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Raw text features (b, D), differentiable; padded to the longest of the batch, no further.
 
         open_clip's own ``encode_text`` takes whole contexts only; these are its steps on fewer positions.

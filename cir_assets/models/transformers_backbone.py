@@ -54,7 +54,7 @@ class TransformersBackbone(Backbone):
         encoded = self.tokenizer(straightened, truncation=True, max_length=self.context_length)
         return [list(ids) for ids in encoded["input_ids"]]
 
-    def encode_texts(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+    def encode_texts_together(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Raw text features (b, D), differentiable; padded to the longest of the batch where that is enough.
 
         What follows the first end token is never seen by a causal tower, so cutting the batch changes

@@ -14,6 +14,7 @@ from cir_assets.models.combiner import Combiner
 from cir_assets.progress import ProgressFactory, terminal_progress
 from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_epochs
 from cir_assets.training.negatives import TargetLoss
+from cir_assets.training.precision import Precision
 from cir_assets.training.settings import CombinerSettings
 from cir_assets.training.triplets import TrainingTriplets, epoch_batches
 
@@ -57,7 +58,7 @@ def train_combiner(
         settings.hidden_multiple * dimension,
         settings.dropout,
     ).to(device)
-    mixed = settings.mixed_precision and device.type == "cuda"
+    precision = Precision.of(settings.mixed_precision, device)
     unit_features = functional.normalize(features, dim=1)
     target_loss = TargetLoss(settings, triplets, unit_features)
     optimiser = torch.optim.Adam(
@@ -79,7 +80,7 @@ def train_combiner(
         for batch in epoch_batches(triplets, settings.batch_size, settings.seed, epoch):
             rows = torch.from_numpy(batch.triplets).to(device)
             drawn = torch.from_numpy(variants.rows(batch)).to(device)
-            with torch.autocast(device.type, enabled=mixed):
+            with precision.autocast():
                 queries = combiner(features[reference[rows]], text[drawn])
             yield target_loss(queries.float(), unit_features[target[rows]], target[rows])
 
@@ -103,7 +104,7 @@ def train_combiner(
             },
             load_weights=load_weights,
             optimiser=optimiser,
-            scaler=torch.amp.GradScaler(device.type, enabled=mixed),
+            scaler=precision.scaler(),
             losses=losses,
             select=select,
         ),

@@ -15,6 +15,7 @@ from cir_assets.models.backbone import Backbone
 from cir_assets.models.decoding import decoded_batches
 from cir_assets.models.settings import Padding
 from cir_assets.training.loop import Validated
+from cir_assets.training.precision import Precision
 from cir_assets.training.triplets import Batch, TrainingTriplets
 
 
@@ -63,11 +64,11 @@ class EncodedPictures:
         files: PictureFiles,
         triplets: TrainingTriplets,
         validation: Validated,
-        mixed_precision: bool,
+        precision: Precision,
     ) -> None:
         self._backbone, self._files, self._triplets = backbone, files, triplets
         self._validation = validation
-        self._mixed = mixed_precision
+        self._precision = precision
 
     def of(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Each batch with raw features of its references and unit-length ones of its targets, (B, D) each.
@@ -86,7 +87,7 @@ class EncodedPictures:
         # Batches are of one size: the last incomplete one was dropped.
         pixels = self._decoded(rows, 2 * len(every[0].triplets))
         for batch in every:
-            with torch.autocast(self._backbone.device.type, enabled=self._mixed):
+            with self._precision.autocast():
                 features = self._backbone.image_features_with_gradient(next(pixels))
             reference, target = features.float().chunk(2)
             yield batch, reference, functional.normalize(target, dim=1)

@@ -14,6 +14,13 @@ Selection = Literal["headline", "arithmetic_mean", "harmonic_mean", "geometric_m
 
 CaptionVariantsName = Literal["paper", "joined", "evaluation"]
 
+MixedPrecision = bool | Literal["bfloat16"]
+
+MIXED_PRECISION = (
+    "true: products in float16 with gradient scaling on CUDA, in float32 on a CPU (the paper's); "
+    "bfloat16: in that, on any device, without scaling; false: in float32 everywhere."
+)
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,9 +76,7 @@ class TextEncoderSettings(_StageSettings):
         default=512, ge=2, description="Triplets a step; the other targets of the batch are the negatives."
     )
     epochs: int = Field(default=100, ge=1, le=100_000, description="Passes over the train split.")
-    mixed_precision: bool = Field(
-        default=True, description="Half precision with gradient scaling on CUDA; float32 on the CPU always."
-    )
+    mixed_precision: MixedPrecision = Field(default=True, description=MIXED_PRECISION)
     selection: Selection = Field(
         default="headline",
         description="The figure on val whose best epoch is kept; the paper's is the headline.",
@@ -109,9 +114,7 @@ class CombinerSettings(_StageSettings):
         description="Width of the hidden layers, in multiples of the feature dimension.",
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="Dropout after every hidden activation.")
-    mixed_precision: bool = Field(
-        default=True, description="Half precision around the Combiner on CUDA; float32 on the CPU always."
-    )
+    mixed_precision: MixedPrecision = Field(default=True, description=MIXED_PRECISION)
     selection: Selection = Field(
         default="headline",
         description="The figure on val whose best epoch is kept; the paper's is the headline.",

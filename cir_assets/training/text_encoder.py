@@ -19,6 +19,7 @@ from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_ep
 from cir_assets.training.losses import summed_query
 from cir_assets.training.negatives import TargetLoss
 from cir_assets.training.pictures import CachedFeatures, EncodedPictures, PictureFiles
+from cir_assets.training.precision import Precision
 from cir_assets.training.settings import TextEncoderSettings
 from cir_assets.training.triplets import TrainingTriplets, epoch_batches
 
@@ -58,12 +59,12 @@ def train_text_encoder(
     ]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    mixed = settings.mixed_precision and backbone.device.type == "cuda"
+    precision = Precision.of(settings.mixed_precision, backbone.device)
     images: CachedFeatures | EncodedPictures
     if not trains_images:
         images = CachedFeatures(features, triplets, validation)
     elif pictures is not None:
-        images = EncodedPictures(backbone, pictures, triplets, validation, mixed)
+        images = EncodedPictures(backbone, pictures, triplets, validation, precision)
     else:
         raise ValueError(f"encoder: {settings.encoder} trains on pictures, and none were given")
     target_loss = TargetLoss(settings, triplets, functional.normalize(features, dim=1))
@@ -85,7 +86,7 @@ def train_text_encoder(
         batches = epoch_batches(triplets, settings.batch_size, settings.seed, epoch)
         for batch, reference, targets in images.of(batches):
             drawn = [tokens[row] for row in variants.rows(batch).tolist()]
-            with torch.autocast(backbone.device.type, enabled=mixed):
+            with precision.autocast():
                 text = backbone.encode_texts(drawn)
             rows = torch.from_numpy(batch.triplets).to(features.device)
             yield target_loss(summed_query(reference, text), targets, target[rows])
@@ -118,7 +119,7 @@ def train_text_encoder(
                 weights=weights,
                 load_weights=load_weights,
                 optimiser=optimiser,
-                scaler=torch.amp.GradScaler(backbone.device.type, enabled=mixed),
+                scaler=precision.scaler(),
                 losses=losses,
                 select=select,
             ),

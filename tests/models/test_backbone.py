@@ -43,6 +43,24 @@ def test_cutting_to_the_longest_caption_equals_padding_to_the_context(backbone: 
     assert (whole - cut).abs().max() <= 1e-5
 
 
+@pytest.mark.parametrize("count", [1, 63, 64, 150])
+def test_captions_of_like_length_go_together_and_come_back_in_order(backbone: Backbone, count: int) -> None:
+    random = np.random.default_rng(count)
+    words = ["red", "with", "longer", "sleeves", "no", "belt", "striped"]
+    captions = [" ".join(random.choice(words, random.integers(1, 25))) for _ in range(count)]
+    tokens = backbone.tokenise(captions)
+    weight = backbone.model.text_projection.weight.requires_grad_(True)
+    found, gradients = [], []
+    for encode in (backbone.encode_texts, backbone.encode_texts_together):
+        features = encode(tokens)
+        [gradient] = torch.autograd.grad(features.square().mean(), weight)
+        found.append(features.detach())
+        gradients.append(gradient)
+    weight.requires_grad_(False)
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
+
+
 def test_long_captions_are_cut_and_keep_their_end(backbone: Backbone) -> None:
     [tokens] = backbone.tokenise(["striped and dotted " * 500])
     assert len(tokens) == backbone.context_length
