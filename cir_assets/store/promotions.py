@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +30,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "split": ("VARCHAR", "the split compared on"),
     "protocol": ("VARCHAR", "the protocol whose headline was compared"),
     "queries": ("INTEGER", "queries both ranked"),
-    "challenger_headline": ("DOUBLE", "percent"),
+    "challenger_headline": ("DOUBLE", "percent; of a rollback, that of the promotion gone back to"),
     "champion_headline": ("DOUBLE", "percent, on the very same queries; null for the first"),
     "difference": ("DOUBLE", "challenger minus champion, points"),
     "difference_low": ("DOUBLE", "lower end of its paired 95 % bootstrap interval"),
@@ -48,6 +50,10 @@ SCHEMA = pl.Schema({name: _TYPES[kind] for name, (kind, _) in COLUMNS.items()})
 
 class NoChampion(LookupError):
     """There is no champion, or none before the present one; the message says how one comes to be."""
+
+
+class ChampionChanged(RuntimeError):
+    """Another decision changed the champion while this one was made; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +98,43 @@ class PromotionLog:
 
     def rows(self) -> pl.DataFrame:
         """Every decision, oldest first; as ``SCHEMA``."""
-        return pl.read_parquet(self.file) if self.file.is_file() else pl.DataFrame(schema=SCHEMA)
+        if not self.file.is_file():
+            return pl.DataFrame(schema=SCHEMA)
+        # Read at once: Polars may open a path twice, and another process may put a new file there between.
+        return pl.read_parquet(self.file.read_bytes())
 
     def add(self, decision: Decision) -> None:
-        """Append a decision; the file is written beside and renamed."""
+        """Append a decision; the file is written beside and renamed, by one process at a time.
+
+        Raises:
+            ChampionChanged: when the champion is to change and ``decision.champion`` is it no longer; nothing is
+                written.
+        """
         values = {**asdict(decision), "challenger": decision.challenger}
         values["models"] = json.dumps(dict(decision.models), sort_keys=True)
         fresh = pl.DataFrame([{name: values[name] for name in SCHEMA.names()}], schema=SCHEMA)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         beside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-        try:
-            pl.concat([self.rows(), fresh]).write_parquet(beside)
-            beside.replace(self.file)
-        finally:
-            beside.unlink(missing_ok=True)
+        with self._alone():
+            champion = self.champion()
+            present = models_digest(champion) if champion else None
+            if decision.decision != "refused" and present != decision.champion:
+                raise ChampionChanged(
+                    f"{self.file}: while this was decided against the champion {decision.champion}, {present} became "
+                    "champion; nothing was written, decide again"
+                )
+            try:
+                pl.concat([self.rows(), fresh]).write_parquet(beside)
+                beside.replace(self.file)
+            finally:
+                beside.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Whoever else adds to this log waits; a process that dies gives the lock back."""
+        with self.file.with_name(f".{self.file.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def reigns(self) -> pl.DataFrame:
         """The decisions that changed the champion, oldest first; the last row's is the present one."""
@@ -147,10 +176,13 @@ def roll_back(log: PromotionLog, reason: str, now: datetime) -> Decision:
 
     Raises:
         NoChampion: when there is none to go back to.
+        ChampionChanged: when another decision came between.
     """
     before = log.previous()
     present = log.champion()
     assert present is not None
+    # A rollback to models that were rolled back to before may stand there without one.
+    headlines = log.reigns().filter(challenger=before["challenger"])["challenger_headline"].drop_nulls()
     decision = Decision(
         dataset=str(before["dataset"]),
         backbone=str(before["backbone"]),
@@ -164,6 +196,7 @@ def roll_back(log: PromotionLog, reason: str, now: datetime) -> Decision:
         split=str(before["split"]),
         protocol=str(before["protocol"]),
         queries=0,
+        challenger_headline=headlines[-1] if len(headlines) else None,
     )
     log.add(decision)
     return decision
