@@ -21,6 +21,10 @@ STORAGE_VERSION = "v1.2.0"
 class DatabaseLocked(RuntimeError):
     """A database file is held by another process; the message names it and says what to do."""
 
+    def __init__(self, message: str, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
+
 
 @contextmanager
 def opened(
@@ -57,10 +61,12 @@ def _attach(
             if "lock" not in str(error).lower():
                 raise
             if time.monotonic() >= deadline:
+                holder = _holder(str(error))
                 raise DatabaseLocked(
-                    f"{file} is held by {_holder(str(error))}, and still was after {wait_seconds:g} s; close it "
+                    f"{file} is held by {holder}, and still was after {wait_seconds:g} s; close it "
                     "there (or end that process) and run this step again. To query results while runs go on, "
-                    "open storage/evaluation.duckdb instead: it is a published copy nobody writes to"
+                    "open storage/evaluation.duckdb instead: it is a published copy nobody writes to",
+                    holder,
                 ) from error
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
 

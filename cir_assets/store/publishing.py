@@ -10,10 +10,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from cir_assets.store.database import opened
+from cir_assets.store.database import DatabaseLocked, opened
 from cir_assets.store.promotions import COLUMNS
 from cir_assets.store.published import published_results
-from cir_assets.store.results import TABLES, create_tables, replaced
+from cir_assets.store.results import TABLES, create_tables, quoted, replaced
 
 DATASET_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
     "images": (
@@ -104,9 +104,37 @@ PUBLISHED = {
     )
 }
 
-VIEWS = {
+VIEWS: Mapping[str, tuple[str, Mapping[str, str], str]] = {
     "leaderboard": (
         "The newest evaluation of each pipeline, method, split and protocol, one wide row, headline first.",
+        {
+            "dataset": "data set evaluated on",
+            "backbone": "dual encoder the features come from",
+            "recipe": "name of the hyper-parameters, or of where the models come from",
+            "split": "val (which also chose the epoch) or test",
+            "protocol": "how the gallery is made up and which figures are taken",
+            "method": "see evaluations.method",
+            "headline": "the protocol's one figure, percent: the mean over categories of (recall@10 + recall@50)/2 for "
+            "fashioniq, (recall@5 + subset_recall@1)/2 for cirr, mean average precision at 10 for circo",
+            "headline_low": "lower end of its 95 % bootstrap interval over queries",
+            "headline_high": "upper end of it",
+            "recall_at_1": "queries whose target came first, percent, mean over categories; null where the protocol "
+            "does not count it, as all that follow",
+            "recall_at_5": "target among the first 5, percent",
+            "recall_at_10": "target among the first 10, percent",
+            "recall_at_10_low": "lower end of its 95 % interval",
+            "recall_at_10_high": "upper end of it",
+            "recall_at_50": "target among the first 50, percent",
+            "recall_at_50_low": "lower end of its 95 % interval",
+            "recall_at_50_high": "upper end of it",
+            "subset_recall_at_1": "target first among the query's set of look-alikes, percent",
+            "subset_recall_at_2": "target among the first 2 of them, percent",
+            "subset_recall_at_3": "target among the first 3 of them, percent",
+            "queries": "queries ranked",
+            "gallery_size": "pictures actually ranked, all categories together",
+            "created_at": "when, UTC",
+            "evaluation_id": "see evaluations",
+        },
         """
         WITH newest AS (
             SELECT * FROM evaluations QUALIFY row_number() OVER (
@@ -136,6 +164,25 @@ VIEWS = {
     ),
     "against_published": (
         "Our newest figures beside published ones, only where data set, split, protocol, category, metric and k agree.",
+        {
+            "dataset": "data set",
+            "split": "split",
+            "protocol": "protocol",
+            "category": "a category, or 'mean': the plain mean over categories",
+            "metric": "recall, subset_recall, mean_average_precision or headline",
+            "k": "cut-off; 0 for the headline",
+            "backbone": "ours: dual encoder the features come from",
+            "recipe": "ours: name of the hyper-parameters, or of where the models come from",
+            "method": "ours: see evaluations.method",
+            "ours": "our figure, percent",
+            "ci_low": "lower end of its 95 % bootstrap interval over queries",
+            "ci_high": "upper end of it",
+            "system": "theirs: method and backbone",
+            "venue": "theirs: where it was published",
+            "published": "their figure, percent",
+            "difference": "ours minus theirs, percentage points",
+            "source": "the publication",
+        },
         """
         SELECT p.dataset, p.split, p.protocol, p.category, p.metric, p.k,
             l.backbone, l.recipe, l.method, m.value AS ours, m.ci_low, m.ci_high,
@@ -147,6 +194,13 @@ VIEWS = {
         """,
     ),
 }
+"""View -> what a row is, column -> meaning, and its query."""
+
+ALL_TABLES = {**TABLES, **DATASET_TABLES, **PROMOTIONS, **PUBLISHED}
+"""Every published table, as ``TABLES``."""
+
+WAIT_SECONDS = 3.0
+"""How long the published database is waited for where another process holds it open for writing."""
 
 
 def publish(
@@ -163,7 +217,7 @@ def publish(
         promotions: the pipelines' decisions about champions, as Parquet files.
     """
     with replaced(destination, keep=False) as connection:
-        create_tables(connection, {**TABLES, **DATASET_TABLES, **PROMOTIONS, **PUBLISHED})
+        create_tables(connection, ALL_TABLES)
         for part in sorted(results):
             connection.execute(f"ATTACH '{_escaped(part)}' AS part (READ_ONLY)")
             for table, (_, columns) in TABLES.items():
@@ -190,13 +244,15 @@ def publish(
         for file in promotions:
             connection.execute("INSERT INTO promotions BY NAME SELECT * FROM read_parquet($1)", [str(file)])
         _insert_published(connection, published_results())
-        for view, (meaning, query) in VIEWS.items():
+        for view, (meaning, meanings, query) in VIEWS.items():
             connection.execute(f"CREATE VIEW {view} AS {query}")
-            connection.execute(f"COMMENT ON VIEW {view} IS '{meaning}'")
+            connection.execute(f"COMMENT ON VIEW {view} IS {quoted(meaning)}")
+            for column, said in meanings.items():
+                connection.execute(f'COMMENT ON COLUMN {view}."{column}" IS {quoted(said)}')
 
 
 class NotPublished(RuntimeError):
-    """There is no published database that can be read; the message says what to do."""
+    """There is no published database that can be read now; the message says what to do."""
 
 
 @contextmanager
@@ -204,23 +260,23 @@ def published(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """The published database, open for reading, with every table and column this version knows.
 
     Raises:
-        NotPublished: when it is absent, no database, or was written by an older version.
+        NotPublished: when it is absent, no database, held by another process, or was written by an older version.
     """
     mend = "materialize the asset leaderboard, or run make demo"
     if not file.is_file():
         raise NotPublished(f"{file} is not there: {mend}")
     try:
-        with opened(file, read_only=True) as connection:
+        with opened(file, read_only=True, wait_seconds=WAIT_SECONDS) as connection:
             there = set(
                 connection.execute(
                     "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database()"
                 ).fetchall()
             )
             lacking = [
-                f"{table}.{column}"
-                for table, (_, columns) in {**TABLES, **DATASET_TABLES, **PROMOTIONS, **PUBLISHED}.items()
+                f"{name}.{column}"
+                for name, (_, columns, *_) in {**ALL_TABLES, **VIEWS}.items()
                 for column in columns
-                if (table, column) not in there
+                if (name, column) not in there
             ]
             if lacking:
                 more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
@@ -228,6 +284,11 @@ def published(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                     f"{file} is of an older form: it lacks {', '.join(lacking[:3])}{more}; {mend}"
                 )
             yield connection
+    except DatabaseLocked as error:
+        raise NotPublished(
+            f"{file} is held open for writing by {error.holder}: close it there, or open it for reading only, "
+            "and try again"
+        ) from error
     except (duckdb.IOException, duckdb.SerializationException) as error:
         raise NotPublished(f"{file} is no database DuckDB can read ({error}); {mend}") from error
 

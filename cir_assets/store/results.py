@@ -157,10 +157,10 @@ def create_tables(
     for table, (meaning, columns) in tables.items():
         listed = ", ".join(f'"{name}" {kind}' for name, (kind, _) in columns.items())
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({listed})")
-        connection.execute(f"COMMENT ON TABLE {table} IS {_quoted(meaning)}")
+        connection.execute(f"COMMENT ON TABLE {table} IS {quoted(meaning)}")
         for name, (kind, said) in columns.items():
             connection.execute(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{name}" {kind}')
-            connection.execute(f'COMMENT ON COLUMN {table}."{name}" IS {_quoted(said)}')
+            connection.execute(f'COMMENT ON COLUMN {table}."{name}" IS {quoted(said)}')
 
 
 @contextmanager
@@ -192,5 +192,6 @@ def replaced(file: Path, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnection]:
             leftover.unlink(missing_ok=True)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"

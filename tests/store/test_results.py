@@ -14,7 +14,7 @@ import pytest
 
 from cir_assets.store.database import opened
 from cir_assets.store.published import published_results
-from cir_assets.store.publishing import publish
+from cir_assets.store.publishing import ALL_TABLES, VIEWS, NotPublished, publish, published
 from cir_assets.store.results import KEPT_EVALUATIONS, TABLES, write_results
 
 
@@ -229,3 +229,56 @@ def test_results_of_an_older_form_are_kept_and_gain_what_is_new(tmp_path: Path) 
         rows = connection.sql("SELECT evaluation_id, models_from FROM evaluations ORDER BY 1").fetchall()
         assert rows == [("new", "fashioniq/rn50x4/paper"), ("old", None)]
         assert connection.sql("SELECT count(*) FROM left_out").fetchall() == [(1,)]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A published database with one evaluation."""
+    write_results(tmp_path / "part.duckdb", frames("one"))
+    publish([tmp_path / "part.duckdb"], {}, tmp_path / "evaluation.duckdb")
+    return tmp_path / "evaluation.duckdb"
+
+
+def test_a_database_another_process_writes_in_names_who_and_what_to_do(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cir_assets.store.publishing.WAIT_SECONDS", 0.3)
+    code = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(database)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(
+                NotPublished, match=rf"held open for writing by process {holder.pid} .*close it there"
+            ),
+            published(database),
+        ):
+            pass
+        holder.communicate("\n")
+    with published(database) as connection:
+        assert connection.sql("SELECT count(*) FROM leaderboard").fetchall() == [(1,)]
+
+
+def test_a_view_of_an_older_form_is_said_to_be_one(database: Path) -> None:
+    with opened(database) as connection:
+        connection.execute("DROP VIEW against_published")
+        connection.execute("CREATE OR REPLACE VIEW leaderboard AS SELECT evaluation_id FROM evaluations")
+    with (
+        pytest.raises(NotPublished, match=r"it lacks leaderboard\.dataset.* and \d+ more; materialize"),
+        published(database),
+    ):
+        pass
+
+
+def test_every_column_of_every_table_and_view_explains_itself(database: Path) -> None:
+    said = rows(
+        database,
+        "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal",
+    )
+    assert {name for name, *_ in said} == {*ALL_TABLES, *VIEWS}
+    assert [column for *column, comment in said if not comment] == []
