@@ -137,18 +137,29 @@ def stale_assets(
     return free, left
 
 
+def run_under_way(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.DagsterRun | None:
+    """The run that makes an asset now, or is about to; None where its newest run has ended."""
+    records = instance.get_asset_records([key])
+    newest = records[0].asset_entry.last_run_id if records else None
+    run = instance.get_run_by_id(newest) if newest is not None else None
+    return run if run is not None and not run.is_finished else None
+
+
 def _why_not_now(instance: dg.DagsterInstance, graph: BaseAssetGraph[Any], key: dg.AssetKey) -> str | None:
     """Why a stale asset should not be asked for; None where nothing speaks against it."""
+    if run_under_way(instance, key) is not None:
+        return "it is being made"
     [record] = instance.get_asset_records([key])
     entry = record.asset_entry
     made_by = entry.last_materialization.run_id if entry.last_materialization is not None else None
     if entry.last_run_id is not None and entry.last_run_id != made_by:
         run = instance.get_run_by_id(entry.last_run_id)
-        if run is not None and not run.is_finished:
-            return "it is being made"
         if run is not None and run.status is dg.DagsterRunStatus.FAILURE:
             return "its last run failed"
     parents = graph.get(key).parent_keys
+    for parent in sorted(parents):
+        if run_under_way(instance, parent) is not None:
+            return f"{parent.to_user_string()}, which it is made from, is being made"
     missing = [parent for parent in parents if instance.get_latest_materialization_event(parent) is None]
     if missing and graph.get(key).automation_condition is not None and len(missing) == len(parents):
         return "its dependencies are missing"

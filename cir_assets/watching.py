@@ -11,18 +11,23 @@ from pathlib import Path
 import dagster as dg
 
 from cir_assets.assets.pipeline import DatasetGraph
+from cir_assets.automation import run_under_way
 from cir_assets.datasets.sources import CatalogueSource
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger
+
+ATTEMPTS = 2
+"""Runs asked for because of one change; what both did not read is left for a person."""
 
 
 def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource, every_seconds: int) -> dg.SensorDefinition:
     """Watches a catalogue's folder and table, and refreshes its root when their content changed.
 
     Time stamps only tell that something may have moved: while sizes or times differ from the last look, files are
-    taken to be still on their way. Once they rest, their content is compared with what the root last found, so
-    that touching a file, or replacing it by an equal one, asks for nothing. A catalogue whose root was never made
-    is left alone: a person begins.
+    taken to be still on their way. Once they rest, their content is compared with what the root last found, so that
+    touching a file, or replacing it by an equal one, asks for nothing. A change stays wanted until the root has read
+    it: when the run that was asked for fails or is killed, another is asked for, once. A catalogue whose root was
+    never made is left alone: a person begins.
     """
     root = graph.key("raw")
 
@@ -33,12 +38,10 @@ def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource, every_seconds
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             f"Refreshes {root.to_user_string()} when the pictures or the table of {graph.dataset} changed in content "
-            f"and have been at rest for {every_seconds} seconds."
+            f"and have been at rest for {every_seconds} seconds; once more when that run fails or is killed."
         ),
     )
-    def files(
-        context: dg.SensorEvaluationContext, storage: Storage
-    ) -> dg.RunRequest | dg.SkipReason | dg.SensorResult:
+    def files(context: dg.SensorEvaluationContext, storage: Storage) -> dg.RunRequest | dg.SkipReason:
         made = Ledger(storage.ledger).latest(graph.name("raw"))
         if made is None:
             return dg.SkipReason(
@@ -48,19 +51,33 @@ def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource, every_seconds
         now = state_of_files(source)
         if now is None:
             return dg.SkipReason(f"{source.pictures} is not there at the moment; waiting for it")
-        if now == before.get("at_rest"):
-            return dg.SkipReason("no file changed since the last look")
-        if now != before.get("seen"):
+        rested_already = now == before.get("at_rest")
+        if not rested_already and now != before.get("seen"):
             context.update_cursor(json.dumps({**before, "seen": now}))
             return dg.SkipReason(f"files are changing; waiting until they rest for {every_seconds} s")
+        if rested_already and before.get("wanted") in (None, made.data_version):
+            return dg.SkipReason("no file changed since the last look")
+        if (run := run_under_way(context.instance, root)) is not None:
+            return dg.SkipReason(f"run {run.run_id[:8]} is reading the files; looking at what it makes")
+        asked = before.get("asked", 0) if rested_already else 0
+        if asked == ATTEMPTS:
+            return dg.SkipReason(
+                f"content changed, but {ATTEMPTS} runs did not read it; see what the last said, mend it and "
+                f"materialize {graph.name('raw')}"
+            )
         found = content_now(storage, graph)
-        context.update_cursor(json.dumps({"seen": now, "at_rest": now}))
-        if found == made.data_version:
-            return dg.SkipReason("files were touched, but their content is what it was")
-        context.log.info(f"content changed from version {made.data_version} to {found}")
-        return dg.RunRequest(
-            run_key=f"{found}/{now}", asset_selection=[root], tags={"because": "files changed"}
+        changed = found != made.data_version
+        context.update_cursor(
+            json.dumps({"seen": now, "at_rest": now, "wanted": found, "asked": asked + changed})
         )
+        if not changed:
+            return dg.SkipReason("files were touched, but their content is what it was")
+        why = f"content changed from version {made.data_version} to {found}"
+        if asked:
+            why += "; once more, as the run that was asked for did not read it"
+        context.log.info(why)
+        # Without a run key: of one it has seen, Dagster starts no run, and a change may be undone, or its run may die.
+        return dg.RunRequest(asset_selection=[root], tags={"because": why})
 
     return files
 
@@ -74,9 +91,7 @@ def state_of_files(source: CatalogueSource) -> str | None:
     for line in sorted(_stats(pictures)):
         state.update(line.encode())
     if source.triplets is not None:
-        table = Path(source.triplets).expanduser().absolute()
-        state.update(repr(table.stat()[6:9] if table.is_file() else None).encode())
-        state.update(str(table.stat().st_mtime_ns if table.is_file() else 0).encode())
+        state.update(_stat(Path(source.triplets).expanduser().absolute()).encode())
     return state.hexdigest()[:16]
 
 
@@ -101,13 +116,26 @@ def content_now(storage: Storage, graph: DatasetGraph) -> str:
 
 
 def _stats(folder: Path) -> Iterator[str]:
-    """One line a file: path, size and modification time in nanoseconds."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _stats(Path(entry.path))
-            else:
-                status = entry.stat()
-                yield f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+    """One line a file below a folder."""
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except OSError:
+        # It went while this looked; the next look sees a folder less.
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _stats(Path(entry.path))
+        else:
+            yield _stat(entry)
+
+
+def _stat(file: Path | os.DirEntry[str]) -> str:
+    """A line: path, size and modification time in nanoseconds; without them where it is gone or a link to nowhere."""
+    try:
+        status = file.stat()
+    except OSError:
+        return f"{os.fspath(file)}\0absent\n"
+    return f"{os.fspath(file)}\0{status.st_size}\0{status.st_mtime_ns}\n"
