@@ -7,7 +7,7 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -19,6 +19,9 @@ from cir_assets.store.promotions import PromotionLog
 URL = "CIR_ASSETS_WEBHOOK_URL"
 SECRET = "CIR_ASSETS_WEBHOOK_SECRET"
 NOBODY = f"nobody asked to be told: set {URL} (and {SECRET}) in .env"
+UNSIGNED = (
+    f"nothing is sent, as there is no secret to sign it with: set {SECRET} in .env to one the receiver knows"
+)
 
 
 class Webhook(dg.ConfigurableResource):
@@ -36,16 +39,26 @@ class Webhook(dg.ConfigurableResource):
     )
     retries: int = Field(default=3, ge=0, description="Further attempts, a second and more apart.")
 
+    @property
+    def silent_because(self) -> str | None:
+        """Why nothing can be sent; None where all is set."""
+        if not self.url:
+            return NOBODY
+        return None if self.secret else UNSIGNED
+
     def send(self, event: str, content: Mapping[str, Any]) -> None:
         """Send one event.
 
         Raises:
+            ValueError: without an address or a secret.
             OSError: when it does not arrive, or is answered by an error, naming the address and the answer.
         """
         import requests
         from requests.adapters import HTTPAdapter
         from urllib3 import Retry
 
+        if why := self.silent_because:
+            raise ValueError(why)
         body = json.dumps({"event": event, **content}, ensure_ascii=False, default=str).encode()
         sent_at = str(int(time.time()))
         again = Retry(
@@ -82,8 +95,8 @@ def failure_sensor() -> dg.SensorDefinition:
         description=f"Sends run_failed to the webhook for each run that fails. {NOBODY[0].upper()}{NOBODY[1:]}.",
     )
     def failed_runs(context: dg.RunFailureSensorContext, webhook: Webhook) -> dg.SkipReason | None:
-        if not webhook.url:
-            return dg.SkipReason(NOBODY)
+        if why := webhook.silent_because:
+            return dg.SkipReason(why)
         run = context.dagster_run
         webhook.send(
             "run_failed",
@@ -112,27 +125,33 @@ def decision_sensor() -> dg.SensorDefinition:
             f"{NOBODY[1:]}."
         ),
     )
-    def decisions(
-        context: dg.SensorEvaluationContext, storage: Storage, webhook: Webhook
-    ) -> Iterator[dg.SkipReason]:
+    def decisions(context: dg.SensorEvaluationContext, storage: Storage, webhook: Webhook) -> dg.SkipReason:
         logs = {
             "/".join(file.relative_to(storage.champions).with_suffix("").parts): PromotionLog(file).rows()
             for file in sorted(storage.champions.rglob("*.parquet"))
         }
-        if not webhook.url or context.cursor is None:
+        silent = webhook.silent_because
+        if silent or context.cursor is None:
             # From now on; nobody wants to be told of last year's.
             context.update_cursor(json.dumps({name: rows.height for name, rows in logs.items()}))
-            yield dg.SkipReason(NOBODY if not webhook.url else "decisions from now on are sent")
-            return
+            return dg.SkipReason(silent or "decisions from now on are sent")
         told: dict[str, int] = json.loads(context.cursor)
         sent = 0
         for name, rows in logs.items():
             for row in rows.slice(told.get(name, 0)).iter_rows(named=True):
-                webhook.send(row["decision"], {"pipeline": name, **row})
+                try:
+                    webhook.send(row["decision"], {"pipeline": name, **row})
+                except OSError as error:
+                    # Raised, Dagster would forget how far this came, and all of it would be sent again.
+                    context.update_cursor(json.dumps(told))
+                    context.log.exception(f"{name}: {row['decision']} was not delivered")
+                    return dg.SkipReason(
+                        f"{sent} decisions sent; then {row['decision']} of {name} was not delivered and will be tried "
+                        f"again: {error}"
+                    )
                 told[name] = told.get(name, 0) + 1
-                # Each on its own: what was sent is not sent again when the next one fails.
-                context.update_cursor(json.dumps(told))
                 sent += 1
-        yield dg.SkipReason(f"{sent} decisions sent" if sent else "no new decision")
+        context.update_cursor(json.dumps(told))
+        return dg.SkipReason(f"{sent} decisions sent" if sent else "no new decision")
 
     return decisions

@@ -55,7 +55,7 @@ def receiver() -> Iterator[Receiver]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.url = f"http://127.0.0.1:{server.server_port}/hook"
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield made
     server.shutdown()
     server.server_close()
@@ -185,7 +185,7 @@ def test_without_a_secret_nothing_is_sent(
     daemon.tick()
     log.add(decision(1, "promoted"))
     assert daemon.tick() == UNSIGNED
-    with pytest.raises(ValueError, match="set CIR_ASSETS_WEBHOOK_SECRET in .env"):
+    with pytest.raises(ValueError, match=r"set CIR_ASSETS_WEBHOOK_SECRET in \.env"):
         webhook.send("promoted", {})
     assert receiver.received == []
 
