@@ -130,11 +130,12 @@ def decision_sensor() -> dg.SensorDefinition:
             "/".join(file.relative_to(storage.champions).with_suffix("").parts): PromotionLog(file).rows()
             for file in sorted(storage.champions.rglob("*.parquet"))
         }
-        silent = webhook.silent_because
-        if silent or context.cursor is None:
+        if not webhook.url or context.cursor is None:
             # From now on; nobody wants to be told of last year's.
             context.update_cursor(json.dumps({name: rows.height for name, rows in logs.items()}))
-            return dg.SkipReason(silent or "decisions from now on are sent")
+            return dg.SkipReason(webhook.silent_because or "decisions from now on are sent")
+        if why := webhook.silent_because:
+            return dg.SkipReason(why)
         told: dict[str, int] = json.loads(context.cursor)
         sent = 0
         for name, rows in logs.items():

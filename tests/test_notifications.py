@@ -177,7 +177,7 @@ def test_without_an_address_nobody_is_told_and_the_tick_says_so(
     assert daemon.tick() == NOBODY
 
 
-def test_without_a_secret_nothing_is_sent(
+def test_without_a_secret_nothing_is_sent_until_there_is_one(
     instance: dg.DagsterInstance, project: TrialProject, log: PromotionLog, receiver: Receiver
 ) -> None:
     webhook = Webhook(url=receiver.url, secret="")
@@ -188,6 +188,8 @@ def test_without_a_secret_nothing_is_sent(
     with pytest.raises(ValueError, match=r"set CIR_ASSETS_WEBHOOK_SECRET in \.env"):
         webhook.send("promoted", {})
     assert receiver.received == []
+    daemon.webhook = Webhook(url=receiver.url, secret=SECRET)
+    assert daemon.tick() == "1 decisions sent"
 
 
 def test_a_failed_run_is_told_with_its_assets_and_steps(
