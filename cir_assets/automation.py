@@ -56,13 +56,13 @@ def on_upstream_change(*, waits: bool = True, may_be_missing: Sequence[dg.AssetK
     return condition
 
 
-def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+def automation_sensor(every_seconds: int) -> dg.AutomationConditionSensorDefinition:
     """The sensor that evaluates the condition of every asset; running from the start."""
     return dg.AutomationConditionSensorDefinition(
         "upstream_changes",
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=10,
+        minimum_interval_seconds=every_seconds,
         description="Asks for a run of every asset whose dependencies, code or configuration changed.",
     )
 

@@ -22,12 +22,17 @@ from cir_assets.models.settings import ZeroShot
 from cir_assets.notifications import Webhook, decision_sensor, failure_sensor
 from cir_assets.recovery import dead_runs_sensor
 from cir_assets.resources import Storage
+from cir_assets.watching import definitions_sensor, state_of_definitions
 
 PROJECT = Path(__file__).parent.parent
 
 
 def build_definitions(
-    project: Path = PROJECT, storage: Storage | None = None, *, set_broken_aside: bool = False
+    project: Path = PROJECT,
+    storage: Storage | None = None,
+    *,
+    set_broken_aside: bool = False,
+    look_every_seconds: int = 10,
 ) -> dg.Definitions:
     """The whole graph of a project folder, with its things kept in ``storage``.
 
@@ -36,12 +41,15 @@ def build_definitions(
         storage: where files lie; by default ``DAGSTER_HOME``, else ``storage`` in the working folder.
         set_broken_aside: load the other data sets where one's YAML is wrong; in its place stands one asset that
             says what is wrong. Backbones are everybody's: a mistake there is raised all the same.
+        look_every_seconds: between two looks for changed assets, and for changed definitions.
 
     Raises:
         InvalidDefinition: for a YAML that names a backbone or models nobody defines, naming file and line.
         Exception: Dagster's own, for a YAML that is not as the component's specification asks, naming file,
             line and key.
     """
+    # Before anything is read: what is edited meanwhile counts as changed.
+    state = state_of_definitions(project)
     trees: dict[str, dg.ComponentTree] = {}
     broken: dict[str, Exception] = {}
     for name in defs_folders(project):
@@ -74,7 +82,8 @@ def build_definitions(
         dg.Definitions(
             assets=[leaderboard_asset(pipelines), *(broken_definition(*each) for each in broken.items())],
             sensors=[
-                automation_sensor(),
+                automation_sensor(look_every_seconds),
+                definitions_sensor(project, state, look_every_seconds),
                 stale_sweep(),
                 dead_runs_sensor(),
                 failure_sensor(),

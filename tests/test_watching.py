@@ -12,6 +12,7 @@ import pytest
 
 from tests.changes import Shop
 from tests.random_pictures import picture_bytes
+from tests.trial_project import TrialProject
 
 Look = Callable[[], str]
 RAW = dg.AssetKey(["shop", "raw"])
@@ -172,6 +173,32 @@ def test_a_link_to_nowhere_and_a_read_table_stop_no_look(shop: Shop, look: Look)
     assert "content is what it was" in settled(look)
     os.utime(shop.table, ns=(1, shop.table.stat().st_mtime_ns))
     assert look() == "no file changed since the last look"
+
+
+def test_edited_definitions_are_seen_once_they_rest_and_only_where_they_can_be_loaded(
+    project: TrialProject, instance: dg.DagsterInstance
+) -> None:
+    project.write_dataset("shop", source={"kind": "wardrobe"})
+    cursor: list[str | None] = [None]
+    sensor = project.definitions().resolve_sensor_def("edited_definitions")
+
+    def tick() -> str:
+        with project.importable(), dg.build_sensor_context(instance, cursor[0]) as context:
+            said = sensor.evaluate_tick(context)
+        cursor[0] = said.cursor
+        return str(said.skip_message)
+
+    assert "are those that are loaded" in tick()
+    project.yaml("shop").touch()
+    assert "are those that are loaded" in tick()
+    project.write_dataset("shop", source={"kind": "wardrobe", "size": 1001})
+    assert "definitions are changing" in tick()
+    # Without dagster dev there is no code server to be asked.
+    assert "click Reload" in tick()
+    project.write_backbones({"tiny_clip": {"kind": "nonsense"}})
+    assert "definitions are changing" in tick()
+    assert "cannot be loaded" in tick()
+    assert "backbones/defs.yaml:4" in tick()
 
 
 def test_a_folder_that_is_away_is_waited_for(shop: Shop, look: Look) -> None:

@@ -86,11 +86,12 @@ class TrialProject:
 
     def definitions(self, *, set_broken_aside: bool = False) -> dg.Definitions:
         """The graph as it is configured now."""
-        with self._importable():
+        with self.importable():
             return build_definitions(self.folder, self.storage, set_broken_aside=set_broken_aside)
 
     @contextmanager
-    def _importable(self) -> Iterator[None]:
+    def importable(self) -> Iterator[None]:
+        """Its package can be imported in here, and is forgotten afterwards."""
         sys.path.insert(0, str(self.folder))
         try:
             yield
