@@ -52,7 +52,15 @@ def small_picture(path: Path | None, side: int, pixel_limit: int) -> Image.Image
     """
     if path is None:
         raise UnreadablePicture("the data set has no file for it")
-    picture = open_picture(path, pixel_limit)
+    return shrunk(open_picture(path, pixel_limit), side)
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """A decoded picture of at most ``side`` x ``side`` pixels, RGB, upright, what is see-through shown on white.
+
+    Raises:
+        UnreadablePicture: when its colours do not convert; the message says why.
+    """
     try:
         # Turned as its camera says, since people look at it; the encoder sees the pixels as stored.
         picture = ImageOps.exif_transpose(picture)
