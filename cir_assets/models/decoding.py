@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 import threading
@@ -26,6 +27,8 @@ from cir_assets.models.settings import Padding
 CHUNK = 32
 """Pictures a worker decodes at a time: small enough to keep every worker busy within one batch."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is opened, MPO as JPEG. Others are refused unread: Pillow decodes an ICO to open it, and runs EPS."""
 
 Decoded = tuple[list[int], NDArray[np.uint8], list[tuple[int, str]]]
 """Rows that decoded, their pixels uint8 (n, r, r, 3), and (row, reason) of those that did not."""
@@ -63,16 +66,22 @@ def open_picture(path: Path | io.BytesIO, pixel_limit: int) -> Image.Image:
 
     Raises:
         UnreadablePicture: when the file is missing, no picture, truncated, or of more pixels than allowed
-            (told from its header, before anything is decoded).
+            (told from its header, before anything is decoded), or so narrow that padding it would take them.
     """
     # Our own limit decides, from the header; Pillow's would warn at another number.
     Image.MAX_IMAGE_PIXELS = None
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > pixel_limit:
                 raise UnreadablePicture(
                     f"{width} x {height} are {width * height:,} pixels, more than the limit of {pixel_limit:,}"
+                )
+            if max(width, height) ** 2 > 4 * pixel_limit:
+                # Padded to a square, 2 x 50,000 pixels become 2,500,000,000.
+                raise UnreadablePicture(
+                    f"{width} x {height} pixels are too long and narrow; the longer side may have "
+                    f"{math.isqrt(4 * pixel_limit):,}"
                 )
             if min(width, height) < 2:
                 raise UnreadablePicture(f"{width} x {height} pixels are too few to show anything")
