@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib.metadata import version
@@ -15,25 +15,27 @@ from urllib.parse import quote
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cir_assets.models.decoding import UnreadablePicture
 from cir_assets.reporting.pictures import small_picture
 from cir_assets.serving.champions import Champions
-from cir_assets.serving.searcher import (
-    LARGEST_UPLOAD,
-    LONGEST_TEXT,
-    UPLOADED,
-    RefusedInput,
-    UnknownPicture,
-    Upload,
-)
+from cir_assets.serving.searcher import LONGEST_TEXT, UnknownName, is_unicode
+from cir_assets.serving.uploads import LARGEST_UPLOAD, UPLOADED, RefusedInput, TooLarge, UnknownPicture
 
 PAGE = Path(__file__).parent / "page"
 SMALLEST, LARGEST = 32, 1024
+LARGEST_QUESTION = 100_000
+"""Bytes of a request that brings no picture."""
+
+MOST_DISCARDED = 100_000_000
+"""Bytes of a file that is too large which are still read, for the sender to hear why it is refused."""
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -47,26 +49,41 @@ HEADERS = {
 }
 
 
+def _whole(text: str) -> str:
+    if not is_unicode(text):
+        raise ValueError("half a character (a lone surrogate); send whole Unicode characters")
+    return text
+
+
+Words = Annotated[str, AfterValidator(_whole)]
+
+
+class Refused(BaseModel):
+    """Why a request was refused."""
+
+    error: str = Field(description="One sentence that says what was expected.")
+
+
 class SearchRequest(BaseModel):
     """What is searched for."""
 
     model_config = ConfigDict(extra="forbid")
 
-    dataset: str = Field(description="Name of the data set.")
-    pipeline: str | None = Field(
+    dataset: Words = Field(description="Name of the data set.")
+    pipeline: Words | None = Field(
         default=None, description="backbone/recipe; by default that with the best headline on val."
     )
-    reference: str = Field(description="Id of a gallery picture, or what POST /pictures answered.")
-    text: str = Field(description=f"What should differ; at most {LONGEST_TEXT:,} characters.")
+    reference: Words = Field(description="Id of a gallery picture, or what POST /pictures answered.")
+    text: Words = Field(description=f"What should differ; at most {LONGEST_TEXT:,} characters.")
     top: int = Field(default=24, ge=1, le=200, description="How many pictures.")
-    category: str | None = Field(default=None, description="Only pictures of this category.")
+    category: Words | None = Field(default=None, description="Only pictures of this category.")
     pull: float = Field(
         default=0.0,
         ge=-1,
         le=1,
         description="-1: the picture alone, 1: the text alone, 0: the weight the Combiner learnt.",
     )
-    target: str | None = Field(default=None, description="The picture known to be meant: its rank is told.")
+    target: Words | None = Field(default=None, description="The picture known to be meant: its rank is told.")
 
 
 class Picture(BaseModel):
@@ -129,6 +146,17 @@ class Example(BaseModel):
     url: str
 
 
+class Health(BaseModel):
+    """How the server is."""
+
+    status: str = Field(description="ok, or degraded where an export does not load.")
+    pipelines: int = Field(description="How many can be searched with.")
+    version: str
+    troubles: dict[str, str] = Field(
+        description="Pipeline -> why its newest export is not searched with; what was there stays."
+    )
+
+
 class Gallery(BaseModel):
     """A stretch of a gallery."""
 
@@ -136,6 +164,28 @@ class Gallery(BaseModel):
     total: int
     pictures: list[Picture]
     examples: list[Example]
+
+
+class ShortQuestions:
+    """Reads no endless body where none belongs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, its body cut off by a refusal once it is longer than ``LARGEST_QUESTION``."""
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > LARGEST_QUESTION:
+                raise HTTPException(413, f"the request has more than {LARGEST_QUESTION:,} bytes")
+            return message
+
+        brings_picture = scope["type"] != "http" or scope["path"] == "/pictures"
+        await self.app(scope, receive if brings_picture else counted, send)
 
 
 def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastAPI:
@@ -159,7 +209,12 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        responses={
+            404: {"model": Refused, "description": "There is no such data set, pipeline or picture."},
+            422: {"model": Refused, "description": "This cannot be searched with."},
+        },
     )
+    app.add_middleware(ShortQuestions)
     if hosts is not None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
 
@@ -172,13 +227,21 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
 
     @app.exception_handler(RefusedInput)
     async def refused(_: Request, error: RefusedInput) -> JSONResponse:
-        return _told(
-            404 if "there is no data set" in str(error) or "no pipeline" in str(error) else 422, str(error)
-        )
+        return _told(422, str(error))
 
+    @app.exception_handler(TooLarge)
+    async def too_large(_: Request, error: TooLarge) -> JSONResponse:
+        return _told(413, str(error))
+
+    @app.exception_handler(UnknownName)
     @app.exception_handler(UnknownPicture)
-    async def unknown(_: Request, error: UnknownPicture) -> JSONResponse:
+    async def unknown(_: Request, error: UnknownName | UnknownPicture) -> JSONResponse:
         return _told(404, str(error))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        # Answered outside the middleware below, which therefore does not see it; the server logs the traceback.
+        return _told(500, f"the server failed ({type(error).__name__}); its log says more", HEADERS)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -194,8 +257,14 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         return _told(error.status_code, detail)
 
     @app.get("/healthz", summary="Whether the server answers, and with what")
-    def healthz() -> dict[str, str | int]:
-        return {"status": "ok", "pipelines": len(champions.all()), "version": app.version}
+    def healthz() -> Health:
+        troubles = champions.troubles()
+        return Health(
+            status="degraded" if troubles else "ok",
+            pipelines=len(champions.all()),
+            version=app.version,
+            troubles=troubles,
+        )
 
     @app.get("/datasets", summary="What can be searched; the best of each data set first")
     def datasets() -> list[Searchable]:
@@ -219,7 +288,7 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         dataset: str,
         pipeline: str | None = None,
         category: str | None = None,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 60,
     ) -> Gallery:
         searcher = champions.of(dataset, pipeline)
@@ -285,7 +354,19 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
             ],
         )
 
-    @app.post("/pictures", summary="Bring a picture of one's own: the body is the file", status_code=201)
+    @app.post(
+        "/pictures",
+        summary="Bring a picture of one's own: the body is the file",
+        status_code=201,
+        responses={413: {"model": Refused, "description": f"More than {LARGEST_UPLOAD:,} bytes."}},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "The bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF.",
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
     async def upload(request: Request, dataset: str, pipeline: str | None = None) -> Uploaded:
         searcher = champions.of(dataset, pipeline)
         content = await _body(request)
@@ -301,11 +382,12 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         image: str,
         side: Annotated[int, Query(ge=SMALLEST, le=LARGEST)] = 320,
     ) -> Response:
+        searcher = champions.of(dataset)
         if image.startswith(UPLOADED):
-            content = _upload(champions, dataset, image).thumbnail
+            content = champions.uploads.small(image, side)
         else:
-            searcher = champions.of(dataset)
-            content = _thumbnail(searcher.path(image), side, searcher.about.pixel_limit)
+            path = searcher.path(image)
+            content = _thumbnail(path, _moment(path), side, searcher.about.pixel_limit)
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
         if request.headers.get("if-none-match") == tag:
@@ -326,34 +408,42 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
 
 
 async def _body(request: Request) -> bytes:
-    """The request's body, refused as soon as it is longer than an upload may be."""
-    declared = request.headers.get("content-length", "0")
-    content = bytearray()
-    too_large = f"the file has more than {LARGEST_UPLOAD / 1e6:.0f} MB; send a smaller picture"
-    if declared.isdigit() and int(declared) > LARGEST_UPLOAD:
-        raise HTTPException(413, too_large)
-    async for part in request.stream():
-        content += part
-        if len(content) > LARGEST_UPLOAD:
-            raise HTTPException(413, too_large)
+    """The request's body, no more of it kept than an upload may have."""
+    declared = request.headers.get("content-length", "")
+    length = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
+    asks_first = request.headers.get("expect", "").lower() == "100-continue"
+    if length > MOST_DISCARDED or (length > LARGEST_UPLOAD and asks_first):
+        raise TooLarge
+    content, read = bytearray(), 0
+    try:
+        async for part in request.stream():
+            read += len(part)
+            if read <= LARGEST_UPLOAD:
+                content += part
+            else:
+                content.clear()
+            if read > MOST_DISCARDED:
+                break
+    except ClientDisconnect:
+        raise HTTPException(400, "the picture did not arrive whole; send it again") from None
+    if read > LARGEST_UPLOAD:
+        raise TooLarge
     if not content:
         raise HTTPException(422, "the body is empty: send the picture's bytes as the body")
     return bytes(content)
 
 
-def _upload(champions: Champions, dataset: str, name: str) -> Upload:
-    for searcher in champions.all():
-        if searcher.about.dataset == dataset:
-            try:
-                return searcher.upload(name)
-            except UnknownPicture:
-                continue
-    raise UnknownPicture(f"the upload {name!r} is no longer kept here; send the picture again")
+def _moment(path: Path) -> int:
+    """When a file was last written, ns; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @lru_cache(maxsize=2048)
-def _thumbnail(path: Path, side: int, pixel_limit: int) -> bytes:
-    """A picture as JPEG of at most ``side`` pixels a side."""
+def _thumbnail(path: Path, moment: int, side: int, pixel_limit: int) -> bytes:
+    """A picture, as it was at that moment, as JPEG of at most ``side`` pixels a side."""
     try:
         small = small_picture(path, side, pixel_limit)
     except UnreadablePicture as error:
@@ -367,5 +457,7 @@ def _url(dataset: str, image: str) -> str:
     return f"/pictures/{quote(dataset)}/{quote(image)}"
 
 
-def _told(status: int, said: str) -> JSONResponse:
-    return JSONResponse({"error": said}, status_code=status)
+def _told(status: int, said: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    # Names come back as they were sent, and may have halves of characters.
+    whole = said.encode("utf-8", "backslashreplace").decode()
+    return JSONResponse({"error": whole}, status_code=status, headers=headers)

@@ -4,54 +4,96 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cir_assets.serving.export import NothingExported, current, every_export
 from cir_assets.serving.index import EXACT_UP_TO
-from cir_assets.serving.searcher import RefusedInput, Searcher
+from cir_assets.serving.searcher import Searcher, UnknownName
+from cir_assets.serving.uploads import Uploads
 
 LOG = logging.getLogger("cir_assets.serving")
 LOOK_EVERY_SECONDS = 1.0
+TRY_AGAIN_SECONDS = 60.0
+"""An export that did not load is tried again when its files change, and anyhow after so long."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An export that did not load: why, as what it lay there, and when that was."""
+
+    said: str
+    files: tuple[tuple[str, int, int], ...]
+    moment: float
 
 
 class Champions:
-    """Searchers by pipeline; a new export is loaded beside the old one and takes its place at once."""
+    """Searchers by pipeline; a new export is loaded beside the old one and takes its place at once.
 
-    def __init__(self, storage_root: Path, *, dataset: str = "*", exact_up_to: int = EXACT_UP_TO) -> None:
+    Attributes:
+        uploads: pictures people brought, whoever is champion.
+    """
+
+    def __init__(
+        self, storage_root: Path, *, dataset: str | None = None, exact_up_to: int = EXACT_UP_TO
+    ) -> None:
         """Load every current export below ``storage_root``/search, or those of one data set.
 
         Raises:
-            NothingExported: when there is none.
+            UnknownName: when there is nothing of that data set, naming those there are.
+            NothingExported: when there is nothing at all, or nothing that loads.
         """
         self.root = storage_root
+        self.uploads = Uploads()
         self._dataset = dataset
         self.exact_up_to = exact_up_to
         self._searchers: Mapping[str, Searcher] = {}
+        self._failures: dict[str, _Failure] = {}
         self._stopped = threading.Event()
         self.look()
-        if not self._searchers:
+        if self._searchers:
+            return
+        if self._failures:
             raise NothingExported(
-                f"nothing to search in {storage_root / 'search' / dataset}: materialize an asset …/search, "
-                "or run make search"
+                "no export loads: " + "; ".join(each.said for each in self._failures.values())
             )
+        known = sorted({folder.parts[-3] for folder in every_export(storage_root / "search")})
+        if dataset is not None and known:
+            raise UnknownName(f"there is no data set {dataset!r} to search; there are {', '.join(known)}")
+        raise NothingExported(
+            f"nothing to search in {storage_root / 'search'}: materialize an asset …/search, or run make search"
+        )
 
     def look(self) -> list[str]:
         """Load what is new; names of the pipelines that changed. One that does not load leaves the old one there."""
         changed = []
-        searchers = dict(self._searchers)
+        searchers, failures = dict(self._searchers), {}
         for folder in every_export(self.root / "search", self._dataset):
             name = "/".join(folder.parts[-3:])
+            files: tuple[tuple[str, int, int], ...] = ()
+            before = self._failures.get(name)
             try:
                 version = current(folder)
                 if name in searchers and searchers[name].version == version.name:
                     continue
-                searchers[name] = Searcher(version, self.root, exact_up_to=self.exact_up_to)
+                files = _files(version)
+                if before and before.files == files and time.monotonic() - before.moment < TRY_AGAIN_SECONDS:
+                    failures[name] = before
+                    continue
+                searchers[name] = Searcher(
+                    version, self.root, exact_up_to=self.exact_up_to, uploads=self.uploads
+                )
                 changed.append(name)
-            except (OSError, ValueError, LookupError) as error:
-                LOG.warning("the export of %s does not load, what was there stays: %s", name, error)
-        # One assignment: a request sees the old mapping or the new one.
-        self._searchers = searchers
+            except Exception as error:
+                # Whatever a file holds: the other pipelines, and looking itself, go on.
+                failures[name] = _Failure(str(error), files, time.monotonic())
+                if before is None or before.said != failures[name].said:
+                    kept = "; what was there stays" if name in searchers else ""
+                    LOG.warning("the export of %s does not load%s: %s", name, kept, error)
+        # One assignment each: a request sees the old mapping or the new one.
+        self._searchers, self._failures = searchers, failures
         return changed
 
     def watch(self) -> None:
@@ -59,14 +101,22 @@ class Champions:
 
         def looking() -> None:
             while not self._stopped.wait(LOOK_EVERY_SECONDS):
-                for name in self.look():
-                    LOG.info("%s: a new champion is searched with", name)
+                try:
+                    for name in self.look():
+                        LOG.info("%s: a new champion is searched with", name)
+                except Exception:
+                    LOG.exception("could not look for new champions in %s", self.root / "search")
 
         threading.Thread(target=looking, name="watch champions", daemon=True).start()
 
     def stop(self) -> None:
         """End watching."""
         self._stopped.set()
+
+    def troubles(self) -> dict[str, str]:
+        """Why the newest export of a pipeline is not searched with: pipeline -> what went wrong."""
+        # Paths below the storage folder: programs elsewhere need not know where that is.
+        return {name: each.said.replace(f"{self.root}/", "") for name, each in self._failures.items()}
 
     def all(self) -> list[Searcher]:
         """Every searcher, the best headline of a data set first."""
@@ -82,14 +132,22 @@ class Champions:
             pipeline: backbone/recipe.
 
         Raises:
-            RefusedInput: when there is none, naming those there are.
+            UnknownName: when there is none, naming those there are.
         """
         mine = [s for s in self.all() if s.about.dataset == dataset]
         if not mine:
             known = ", ".join(dict.fromkeys(s.about.dataset for s in self.all()))
-            raise RefusedInput(f"there is no data set {dataset!r} to search; there are {known}")
+            raise UnknownName(f"there is no data set {dataset!r} to search; there are {known}")
         for searcher in mine:
             if pipeline is None or searcher.name == f"{dataset}/{pipeline}":
                 return searcher
         names = ", ".join(s.name.partition("/")[2] for s in mine)
-        raise RefusedInput(f"{dataset} has no pipeline {pipeline!r} to search; it has {names}")
+        raise UnknownName(f"{dataset} has no pipeline {pipeline!r} to search; it has {names}")
+
+
+def _files(version: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of a version's files; empty where it is not there."""
+    if not version.is_dir():
+        return ()
+    looks = [(each.name, each.stat()) for each in sorted(version.iterdir())]
+    return tuple((name, look.st_size, look.st_mtime_ns) for name, look in looks)

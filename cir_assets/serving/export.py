@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,14 @@ KEPT = 2
 
 class NothingExported(LookupError):
     """There is nothing to search; the message says what to materialize."""
+
+
+class BrokenExport(ValueError):
+    """An export that does not load; the message names its file, what is wrong, and what to materialize again."""
+
+    def __init__(self, file: Path, said: str) -> None:
+        place = "/".join(file.parts[-5:-2])
+        super().__init__(f"{file}: {said}; materialize the asset {place}/search again")
 
 
 @dataclass(frozen=True)
@@ -114,18 +122,55 @@ def current(folder: Path) -> Path:
     return folder / str(version)
 
 
-def every_export(root: Path, dataset: str = "*") -> Sequence[Path]:
-    """Folders with a current version below ``storage/search``, of every data set or one."""
-    return sorted(file.parent for file in root.glob(f"{dataset}/*/*/{CURRENT}"))
+def every_export(root: Path, dataset: str | None = None) -> Sequence[Path]:
+    """Folders with a current version below ``storage/search``, of every data set or of the one with that name."""
+    folders = sorted(file.parent for file in root.glob(f"*/*/*/{CURRENT}"))
+    return [folder for folder in folders if dataset in (None, folder.parts[-3])]
 
 
 def read_about(version: Path) -> Exported:
-    """What a version says of itself."""
-    return Exported(**json.loads((version / "search.json").read_text(encoding="utf-8")))
+    """What a version says of itself.
+
+    Raises:
+        BrokenExport: when its file does not read, or is of an older or newer form.
+    """
+    file = version / "search.json"
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BrokenExport(file, f"does not read ({error})") from error
+    known = {each.name for each in fields(Exported)}
+    if not isinstance(said, dict) or said.keys() != known:
+        there = said.keys() if isinstance(said, dict) else set()
+        wrong = [f"lacks {', '.join(sorted(known - there))}"] if known - there else []
+        wrong += [f"has an unknown {', '.join(sorted(there - known))}"] if there - known else []
+        raise BrokenExport(file, f"is of another form than this version writes: it {' and '.join(wrong)}")
+    return Exported(**said)
 
 
 def _forget(folder: Path, newest: str) -> None:
-    others = [each for each in folder.iterdir() if each.is_dir() and each.name != newest]
+    """Remove all but the newest versions, and what exports that were killed left half-written."""
+    others = []
+    for each in folder.iterdir():
+        if each.name.startswith("."):
+            if not _runs(each.name.rpartition(".")[2]):
+                if each.is_dir():
+                    shutil.rmtree(each, ignore_errors=True)
+                else:
+                    each.unlink(missing_ok=True)
+        elif each.is_dir() and each.name != newest:
+            others.append(each)
     others.sort(key=lambda each: each.stat().st_mtime_ns, reverse=True)
     for each in others[KEPT - 1 :]:
         shutil.rmtree(each, ignore_errors=True)
+
+
+def _runs(process: str) -> bool:
+    """Whether a process, by its number, is there; what ends in no number is nobody's to clear."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return True

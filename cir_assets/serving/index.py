@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+LOG = logging.getLogger("cir_assets.serving")
+
 EXACT_UP_TO = 500_000
 """Pictures: over these many, and where faiss is installed, whole galleries are searched approximately."""
 
 PROBED = 32
 """Of the index's lists, how many are looked through for a query."""
+
+CANDIDATES = 4
+"""Times as many as are wanted come from the index's shortened vectors, and are compared whole."""
 
 RECALL_QUERIES = 200
 RECALL_DEPTH = 50
@@ -37,8 +43,13 @@ class Found:
 class Index:
     """A gallery's unit features, searched by cosine.
 
-    Memory is the matrix itself; a query reads it once. A query of one category, or one that leaves pictures out,
-    is always exact.
+    Memory is the matrix itself, which a query reads once; an approximate index takes a quarter to a half of it more.
+    A query of one category is always exact.
+
+    Attributes:
+        features: float32 (N, D), unit length.
+        approximate: FAISS's index where there is one.
+        recall: of the approximate index at ``RECALL_DEPTH`` against exact search, once measured.
     """
 
     def __init__(self, unit_features: NDArray[np.float32], *, exact_up_to: int = EXACT_UP_TO) -> None:
@@ -51,9 +62,17 @@ class Index:
         self.features = torch.from_numpy(unit_features)
         self.approximate = None
         self.recall: float | None = None
-        if len(unit_features) > exact_up_to and importlib.util.find_spec("faiss") is not None:
-            self.approximate = _inverted_file(unit_features)
-            self.recall = self._measured_recall()
+        if len(unit_features) <= exact_up_to:
+            return
+        if importlib.util.find_spec("faiss") is None:
+            LOG.warning(
+                "%s pictures are more than %s and faiss is not installed: every query compares them all; "
+                "pip install 'cir-assets[approximate]'",
+                f"{len(unit_features):,}",
+                f"{exact_up_to:,}",
+            )
+            return
+        self.approximate = _inverted_file(unit_features)
 
     def __len__(self) -> int:
         """How many pictures there are."""
@@ -74,11 +93,12 @@ class Index:
             among: int64 (n,), rows that are searched; all if None.
             without: a row that is left out.
         """
-        if self.approximate is not None and among is None:
-            scores, rows = self.approximate.search(query.numpy()[None], top + 1)
-            keep = (rows[0] >= 0) & (rows[0] != (-1 if without is None else without))
-            return Found(rows[0][keep][:top].astype(np.int64), scores[0][keep][:top], exact=False)
-        return self.exact(query, top, among=among, without=without)
+        if self.approximate is None or among is not None:
+            return self.exact(query, top, among=among, without=without)
+        wanted = min(CANDIDATES * (top + 1), len(self))
+        _, [found] = self.approximate.search(query.numpy()[None], wanted)
+        rows = torch.from_numpy(np.sort(found[found >= 0]))
+        return _best(torch.mv(self.features[rows], query), rows, top, without, exact=False)
 
     def exact(
         self, query: torch.Tensor, top: int, *, among: torch.Tensor | None = None, without: int | None = None
@@ -88,34 +108,42 @@ class Index:
         rows = torch.arange(len(scores)) if among is None else among
         if among is not None:
             scores = scores[among]
-        if without is not None:
-            scores = scores.masked_fill(rows == without, -torch.inf)
-        available = len(scores) - int(without is not None and bool((rows == without).any()))
-        best = torch.topk(scores, min(top, max(available, 0)))
-        # topk leaves the order of equal scores open.
-        order = np.lexsort((rows[best.indices].numpy(), -best.values.numpy()))
-        return Found(rows[best.indices].numpy()[order], best.values.numpy()[order], exact=True)
+        return _best(scores, rows, top, without, exact=True)
 
-    def _measured_recall(self) -> float:
-        """Share of the exact best ``RECALL_DEPTH`` that the approximate index finds, over random gallery pictures."""
-        assert self.approximate is not None
-        drawn = np.random.default_rng(0).choice(len(self), min(RECALL_QUERIES, len(self)), replace=False)
-        queries = self.features[torch.from_numpy(drawn)]
-        _, found = self.approximate.search(queries.numpy(), RECALL_DEPTH)
+    def measure_recall(self, queries: torch.Tensor) -> None:
+        """Set ``recall``: the share of the exact best that the approximate index finds.
+
+        Args:
+            queries: float32 (Q, D), unit length, of the kind that will be asked. A gallery's own pictures would
+                flatter: each lies in the very list that is looked through first.
+        """
         hits = [
-            len(np.intersect1d(self.exact(query, RECALL_DEPTH).rows, rows))
-            for query, rows in zip(queries, found, strict=True)
+            np.isin(self.exact(query, RECALL_DEPTH).rows, self.search(query, RECALL_DEPTH).rows).mean()
+            for query in queries
         ]
-        return float(np.mean(hits)) / RECALL_DEPTH
+        self.recall = float(np.mean(hits))
+
+
+def _best(scores: torch.Tensor, rows: torch.Tensor, top: int, without: int | None, *, exact: bool) -> Found:
+    """The ``top`` highest of scores (n,) of pictures ``rows`` (n,), but for one that is left out."""
+    if without is not None:
+        scores = scores.masked_fill(rows == without, -torch.inf)
+    available = len(scores) - int(without is not None and bool((rows == without).any()))
+    best = torch.topk(scores, min(top, max(available, 0)))
+    # topk leaves the order of equal scores open.
+    order = np.lexsort((rows[best.indices].numpy(), -best.values.numpy()))
+    return Found(rows[best.indices].numpy()[order], best.values.numpy()[order], exact=exact)
 
 
 def _inverted_file(features: NDArray[np.float32]):  # type: ignore[no-untyped-def]
-    """An inverted-file index over whole vectors; about 4 sqrt(N) lists, trained on a sample."""
+    """An inverted file over vectors of one byte a number; about 4 sqrt(N) lists, trained on a sample."""
     import faiss
 
     lists = max(1, int(4 * len(features) ** 0.5))
     quantiser = faiss.IndexFlatIP(features.shape[1])
-    index = faiss.IndexIVFFlat(quantiser, features.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIVFScalarQuantizer(
+        quantiser, features.shape[1], lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    )
     index.cp.seed = 0
     index.train(features)
     index.add(features)

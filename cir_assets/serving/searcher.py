@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import threading
 import time
+import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,16 +14,23 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import polars as pl
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import pulled
-from cir_assets.models.decoding import UnreadablePicture, open_picture
-from cir_assets.models.preprocessing import prepare_picture
+from cir_assets.models.decoding import Preprocessing
 from cir_assets.models.saving import load_combiner, load_text_encoder
-from cir_assets.serving.export import read_about
-from cir_assets.serving.index import EXACT_UP_TO, Index
+from cir_assets.serving.export import BrokenExport, read_about
+from cir_assets.serving.index import EXACT_UP_TO, RECALL_QUERIES, Index
+from cir_assets.serving.uploads import (
+    KEPT_UPLOADS,
+    MOST_PIXELS,
+    UPLOADED,
+    RefusedInput,
+    UnknownPicture,
+    Uploads,
+)
 
 if TYPE_CHECKING:
     from cir_assets.models.settings import Padding
@@ -32,27 +38,14 @@ if TYPE_CHECKING:
 LONGEST_TEXT = 1_000
 """Characters; the text encoder reads far fewer."""
 
-LARGEST_UPLOAD = 20_000_000
-"""Bytes."""
-
-KEPT_UPLOADS = 256
-UPLOADED = "upload:"
-
-
-class UnknownPicture(LookupError):
-    """A picture that is not in the gallery, or an upload that is no longer kept."""
+COLUMNS = {
+    "pictures.parquet": {"image", "path", "category"},
+    "examples.parquet": {"query_id", "reference", "caption", "target", "category"},
+}
 
 
-class RefusedInput(ValueError):
-    """Text or picture that cannot be searched with; the message says what was expected."""
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A picture a person brought: its raw feature (D,), and itself, small, as JPEG."""
-
-    feature: torch.Tensor
-    thumbnail: bytes
+class UnknownName(RefusedInput):
+    """A data set or a pipeline that is not there; the message names those that are."""
 
 
 @dataclass(frozen=True)
@@ -85,32 +78,63 @@ class Answer:
 class Searcher:
     """A version of a pipeline's export in memory, with its models; safe to use from many threads."""
 
-    def __init__(self, version: Path, storage_root: Path, *, exact_up_to: int = EXACT_UP_TO) -> None:
+    def __init__(
+        self,
+        version: Path,
+        storage_root: Path,
+        *,
+        exact_up_to: int = EXACT_UP_TO,
+        uploads: Uploads | None = None,
+    ) -> None:
         """Load a version.
 
         Args:
             version: its folder.
             storage_root: what relative paths in it begin at.
             exact_up_to: pictures that are searched exactly, see ``Index``.
+            uploads: pictures people brought; its own if None.
+
+        Raises:
+            BrokenExport: when a file of it is missing, half-written, of another form, or does not fit the others.
         """
         self.version = version.name
         self.about = about = read_about(version)
-        self._padding = cast("Padding", about.padding)
-        self.pictures = pl.read_parquet(version / "pictures.parquet")
-        self.examples = pl.read_parquet(version / "examples.parquet")
+        self.pictures = _table(version / "pictures.parquet")
+        self.examples = _table(version / "examples.parquet")
         self.picture_root = storage_root / about.picture_root
-        self.index = Index(np.load(version / "features.npy"), exact_up_to=exact_up_to)
-        self._norms = torch.from_numpy(np.load(version / "norms.npy"))
+        features, norms = _array(version / "features.npy", 2), _array(version / "norms.npy", 1)
+        if not len(features) == len(norms) == self.pictures.height:
+            raise BrokenExport(
+                version / "features.npy",
+                f"{len(features):,} features and {len(norms):,} norms do not fit {self.pictures.height:,} pictures",
+            )
+        self.index = Index(features, exact_up_to=exact_up_to)
+        self._norms = torch.from_numpy(norms)
         self._row = {image: row for row, image in enumerate(self.pictures["image"])}
-        self.backbone = Backbone.load(storage_root / about.backbone_folder, "cpu")
-        if "text_encoder" in about.models:
-            load_text_encoder(storage_root / about.models["text_encoder"], self.backbone)
-        self.combiner = None
-        if about.method.startswith("combiner"):
-            folder = storage_root / about.models[about.method]
-            self.combiner = load_combiner(folder, self.backbone.feature_dimension)
-        self._uploads: OrderedDict[str, Upload] = OrderedDict()
+        try:
+            self.backbone = Backbone.load(storage_root / about.backbone_folder, "cpu")
+            if "text_encoder" in about.models:
+                load_text_encoder(storage_root / about.models["text_encoder"], self.backbone)
+            self.combiner = None
+            if about.method.startswith("combiner"):
+                folder = storage_root / about.models[about.method]
+                self.combiner = load_combiner(folder, self.backbone.feature_dimension)
+        except Exception as error:
+            raise BrokenExport(version / "search.json", f"its models do not load ({error!r})") from error
+        if features.shape[1] != self.backbone.feature_dimension:
+            raise BrokenExport(
+                version / "features.npy",
+                f"its features have {features.shape[1]} numbers, {about.backbone}'s "
+                f"{self.backbone.feature_dimension}",
+            )
+        self.uploads = uploads or Uploads()
+        self._how = Preprocessing(
+            self.backbone.resolution, cast("Padding", about.padding), about.target_ratio, MOST_PIXELS
+        )
+        self._upload_features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._lock = threading.Lock()
+        if self.index.approximate is not None:
+            self.index.measure_recall(self._composed_queries())
 
     def __len__(self) -> int:
         """Pictures that can be found."""
@@ -147,53 +171,22 @@ class Searcher:
         return self.picture_root / str(self.pictures["path"][row])
 
     def add_upload(self, content: bytes) -> str:
-        """Take a picture a person brought; the newest ``KEPT_UPLOADS`` are kept.
-
-        Returns:
-            The name it can be searched with.
-
-        Raises:
-            RefusedInput: when it is too large, or no picture that opens.
-        """
-        if len(content) > LARGEST_UPLOAD:
-            raise RefusedInput(
-                f"the file has more than {LARGEST_UPLOAD / 1e6:.0f} MB; send a smaller picture"
-            )
-        name = UPLOADED + hashlib.sha256(content).hexdigest()[:16]
-        with self._lock:
-            if name in self._uploads:
-                self._uploads.move_to_end(name)
-                return name
-        try:
-            picture = open_picture(io.BytesIO(content), self.about.pixel_limit)
-            pixels = prepare_picture(
-                picture, self.backbone.resolution, self._padding, self.about.target_ratio
-            )
-        except (UnreadablePicture, OSError, ValueError, MemoryError) as error:
-            raise RefusedInput(
-                f"this is no picture that opens ({error}); send a JPEG, PNG, WebP or GIF"
-            ) from error
-        feature = self.backbone.encode_images(pixels[None])[0]
-        small = picture.convert("RGB")
-        small.thumbnail((320, 320), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=85)
-        with self._lock:
-            self._uploads[name] = Upload(feature, buffer.getvalue())
-            while len(self._uploads) > KEPT_UPLOADS:
-                self._uploads.popitem(last=False)
+        """Take a picture a person brought, ready to be searched with: its name, see ``Uploads.add``."""
+        name = self.uploads.add(content, self._how)
+        self._upload_feature(name)
         return name
 
-    def upload(self, name: str) -> Upload:
-        """An upload by its name.
-
-        Raises:
-            UnknownPicture: when it is not, or no longer, kept.
-        """
+    def _upload_feature(self, name: str) -> torch.Tensor:
+        """The raw image feature (D,) of an upload, encoded by this version's encoder once."""
+        pixels = self.uploads.pixels(name, self._how)
         with self._lock:
-            found = self._uploads.get(name)
+            found = self._upload_features.get(name)
         if found is None:
-            raise UnknownPicture(f"the upload {name!r} is no longer kept here; send the picture again")
+            found = self.backbone.encode_images(pixels[None])[0]
+            with self._lock:
+                self._upload_features[name] = found
+                while len(self._upload_features) > KEPT_UPLOADS:
+                    self._upload_features.popitem(last=False)
         return found
 
     def reference_feature(self, reference: str) -> torch.Tensor:
@@ -203,7 +196,7 @@ class Searcher:
             UnknownPicture: when there is no such picture.
         """
         if reference.startswith(UPLOADED):
-            return self.upload(reference).feature
+            return self._upload_feature(reference)
         self.path(reference)
         row = self._row[reference]
         return self.index.features[row] * self._norms[row]
@@ -240,15 +233,9 @@ class Searcher:
                 f"{self.about.dataset} has no category {category!r}; it has {', '.join(self.rows_of_category)}"
             )
         image = self.reference_feature(reference)[None]
-        words = self.backbone.text_features([text])
-        if self.combiner is not None:
-            query, weight = self.combiner.combine(image, words, pull)
-            learnt: float | None = float(weight)
-            used = float(pulled(weight, pull))
-        else:
-            learnt, used = None, float(pulled(torch.tensor(0.5), pull))
-            query = functional.normalize(2 * used * words + 2 * (1 - used) * image, dim=1)
+        query, weight = self._composed(image, self.backbone.text_features([text]), pull)
         query = query[0]
+        used = float(pulled(torch.tensor(0.5) if weight is None else weight, pull))
         among = None if category is None else self.rows_of_category[category]
         itself = self._row.get(reference)
         found = self.index.search(query, top, among=among, without=itself)
@@ -258,7 +245,7 @@ class Searcher:
         return Answer(
             images=self.pictures["image"].gather(found.rows).to_list(),
             scores=[float(value) for value in found.scores],
-            text_weight=learnt,
+            text_weight=None if weight is None else float(weight),
             text_weight_used=used,
             target_rank=rank,
             target_score=score,
@@ -266,6 +253,31 @@ class Searcher:
             exact=found.exact,
             seconds=time.perf_counter() - started,
         )
+
+    def _composed(
+        self, image: torch.Tensor, words: torch.Tensor, pull: float = 0.0
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Unit queries (B, D) of raw image and text features (B, D), and lambda (B,) where one is learnt."""
+        if self.combiner is not None:
+            return self.combiner.combine(image, words, pull)
+        weight = pulled(torch.tensor(0.5), pull)
+        return functional.normalize(2 * weight * words + 2 * (1 - weight) * image, dim=1), None
+
+    @torch.inference_mode()
+    def _composed_queries(self) -> torch.Tensor:
+        """Unit queries (Q, D) as people ask them: pictures of the gallery with the examples' words.
+
+        Without examples, the middle of two pictures, which like a composed query is no picture itself.
+        """
+        random = np.random.default_rng(0)
+        drawn = torch.from_numpy(random.choice(len(self), min(RECALL_QUERIES, len(self)), replace=False))
+        images = self.index.features[drawn]
+        if self.examples.is_empty():
+            others = torch.from_numpy(random.integers(0, len(self), len(drawn)))
+            return functional.normalize(images + self.index.features[others], dim=1)
+        words = self.backbone.text_features(self.examples["caption"].to_list())
+        turns = torch.arange(len(drawn)) % len(words)
+        return self._composed(images * self._norms[drawn, None], words[turns])[0]
 
     def _rank(
         self, query: torch.Tensor, target: str, among: torch.Tensor | None, itself: int | None
@@ -289,11 +301,41 @@ def checked_text(text: str) -> str:
     """The text without white space around it.
 
     Raises:
-        RefusedInput: when nothing is left, or it is longer than ``LONGEST_TEXT``.
+        RefusedInput: when nothing that can be seen is left, it is no Unicode, or it is longer than ``LONGEST_TEXT``.
     """
     text = text.strip()
-    if not text:
+    # Letters, numbers, punctuation and symbols; zero-width characters and lone accents are none of these.
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
         raise RefusedInput("say what should differ, for example: is red and has longer sleeves")
+    if not is_unicode(text):
+        raise RefusedInput("the text has half a character (a lone surrogate); send whole Unicode characters")
     if len(text) > LONGEST_TEXT:
         raise RefusedInput(f"the text has {len(text):,} characters; at most {LONGEST_TEXT:,} are read")
     return text
+
+
+def is_unicode(text: str) -> bool:
+    """Whether every character is whole: JSON can carry half of a surrogate pair, which no encoding can."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _table(file: Path) -> pl.DataFrame:
+    """A table of an export."""
+    try:
+        table = pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BrokenExport(file, f"does not read ({error})") from error
+    if lacking := COLUMNS[file.name] - set(table.columns):
+        raise BrokenExport(file, f"lacks the columns {', '.join(sorted(lacking))}")
+    return table
+
+
+def _array(file: Path, dimensions: int) -> NDArray[np.float32]:
+    """Numbers of an export, float32."""
+    try:
+        array = np.load(file)
+    except (OSError, ValueError, EOFError) as error:
+        raise BrokenExport(file, f"does not read ({error})") from error
+    if array.ndim != dimensions or array.dtype != np.float32:
+        raise BrokenExport(file, f"is {array.dtype} {array.shape}, not float32 of {dimensions} dimensions")
+    return cast("NDArray[np.float32]", array)

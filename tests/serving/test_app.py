@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import socket
+import struct
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import requests
+from PIL import Image
 
 from cir_assets.client import Search, SearchRefused
 from cir_assets.serving.champions import Champions
+from cir_assets.serving.export import NothingExported, export
+from cir_assets.serving.searcher import UnknownName
 from tests.serving.conftest import PICTURES, PLACE, Shop, served
 
 TEXT = "is red and has longer sleeves"
+EXAMPLES = dict.fromkeys(("query_id", "reference", "caption", "target", "category"), pl.String)
 
 
 def asked(address: str, **body: Any) -> requests.Response:
-    return requests.post(f"{address}/search", json=body, timeout=30)
+    headers = {"Content-Type": "application/json"}
+    return requests.post(f"{address}/search", data=json.dumps(body), headers=headers, timeout=30)
 
 
 def test_a_search_answers_with_scores_the_learnt_weight_and_the_champion(
@@ -81,6 +95,11 @@ def test_what_can_be_searched_is_listed_and_described(address: str) -> None:
     assert found["categories"][:2] == ["dress", "shirt"]
     described = requests.get(f"{address}/openapi.json", timeout=10).json()
     assert {"/search", "/gallery", "/healthz", "/pictures"} <= described["paths"].keys()
+    upload = described["paths"]["/pictures"]["post"]
+    assert upload["requestBody"]["content"]["application/octet-stream"]["schema"]["format"] == "binary"
+    assert {"201", "404", "413", "422"} <= upload["responses"].keys()
+    assert "HTTPValidationError" not in str(described)
+    assert described["components"]["schemas"]["Refused"]["properties"].keys() == {"error"}
     assert requests.get(f"{address}/healthz", timeout=10).json()["status"] == "ok"
 
 
@@ -96,6 +115,24 @@ def test_what_can_be_searched_is_listed_and_described(address: str) -> None:
         ({"dataset": "boutique", "reference": "FIRST", "text": TEXT, "top": 0}, 422, "top: "),
         ({"dataset": "boutique", "reference": "FIRST", "text": TEXT, "pull": 2}, 422, "pull: "),
         ({"dataset": "boutique", "reference": "FIRST", "text": TEXT, "category": "hat"}, 422, "it has dress"),
+        (
+            {"dataset": "boutique", "reference": "FIRST", "text": "red \ud800"},
+            422,
+            "text: Value error, half a",
+        ),
+        ({"dataset": "boutique", "reference": "FIRST", "text": TEXT, "\ud800": 1}, 422, "unicode"),
+        ({"dataset": "boutique", "reference": "\udfff", "text": TEXT}, 422, "reference: Value error, half a"),
+        (
+            {"dataset": "boutique", "reference": "FIRST", "text": "\u200b\ufeff"},
+            422,
+            "say what should differ",
+        ),
+        ({"dataset": "boutique", "reference": "FIRST", "text": TEXT, "pull": float("nan")}, 422, "pull: "),
+        (
+            {"dataset": "*", "reference": "x", "text": TEXT},
+            404,
+            "no data set '*' to search; there are boutique",
+        ),
         ({"dataset": "boutique", "text": TEXT}, 422, "reference: Field required"),
         ({"dataset": "boutique", "reference": "FIRST", "text": TEXT, "tops": 3}, 422, "tops: Extra"),
     ],
@@ -111,6 +148,29 @@ def test_a_bad_search_is_refused_in_words(
     assert said in answer.json()["error"]
 
 
+def test_a_gallery_has_an_end(address: str) -> None:
+    for offset, status in (("99999999999999999999999", 422), ("1000000000", 200)):
+        answer = requests.get(f"{address}/gallery", {"dataset": "boutique", "offset": offset}, timeout=10)
+        assert answer.status_code == status
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.json()["pictures"] == []
+
+
+def test_what_nobody_thought_of_is_told_as_the_rest_is(
+    served_shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, address = served_shop
+
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("cir_assets.serving.searcher.Searcher.search", fails)
+    answer = asked(address, dataset="boutique", reference=shop.pictures["image"][0], text=TEXT)
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the server failed (ZeroDivisionError); its log says more"}
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
 def test_a_body_that_is_no_json_is_refused(address: str) -> None:
     answer = requests.post(
         f"{address}/search", data=b"{", headers={"Content-Type": "application/json"}, timeout=10
@@ -119,40 +179,67 @@ def test_a_body_that_is_no_json_is_refused(address: str) -> None:
     assert "JSON" in answer.json()["error"]
 
 
-@pytest.mark.parametrize(
-    ("content", "status", "said"),
-    [
-        (b"<html></html>", 422, "no picture that opens"),
-        (b"", 422, "the body is empty"),
-        (b"\0" * 50_000_000, 413, "more than 20 MB"),
-    ],
-    ids=["HTML", "nothing", "50 MB"],
-)
-def test_a_bad_upload_is_refused_and_the_server_stays_up(
-    address: str, content: bytes, status: int, said: str
-) -> None:
-    try:
-        answer = requests.post(f"{address}/pictures?dataset=boutique", data=content, timeout=60)
-    except requests.ConnectionError:
-        # It need not read 50 MB to its end to refuse them.
-        assert status == 413
-    else:
-        assert answer.status_code == status
-        assert said in answer.json()["error"]
+def saved(picture: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int) -> bytes:
+    """A few bytes of which a decoder makes many: one bit a pixel, all alike."""
+    return saved(Image.new("1", (width, height)), "PNG")
+
+
+def ico(inside: bytes) -> bytes:
+    """An icon that says it is 16 x 16, with another picture in it."""
+    return struct.pack("<3H4B2H2I", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inside), 22) + inside
+
+
+UPLOADS: dict[str, tuple[Callable[[], bytes], int, str]] = {
+    "HTML": (lambda: b"<html></html>", 422, "no picture that opens"),
+    "SVG": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "send a JPEG, PNG"),
+    "PDF": (lambda: saved(Image.new("RGB", (40, 50)), "PDF"), 422, "cannot identify"),
+    "EPS": (lambda: saved(Image.new("RGB", (40, 50)), "EPS"), 422, "cannot identify"),
+    "ZIP": (lambda: b"PK\3\4" + b"\0" * 40, 422, "cannot identify"),
+    "a bomb": (lambda: png(6_000, 6_000), 422, "36,000,000 pixels, more than the limit of 25,000,000"),
+    "a bomb in an icon": (lambda: ico(png(6_000, 6_000)), 422, "cannot identify"),
+    "a line": (lambda: png(2, 50_000), 422, "too long and narrow"),
+    "half a JPEG": (lambda: saved(Image.effect_noise((90, 90), 50), "JPEG")[:900], 422, "truncated"),
+    "nothing": (lambda: b"", 422, "the body is empty"),
+    "50 MB": (lambda: b"\0" * 50_000_000, 413, "more than 20 MB"),
+}
+
+
+@pytest.mark.parametrize("what", UPLOADS)
+def test_a_bad_upload_is_refused_in_words_and_the_server_stays_up(address: str, what: str) -> None:
+    content, status, said = UPLOADS[what]
+    answer = requests.post(f"{address}/pictures?dataset=boutique", data=content(), timeout=60)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
+    assert "object at 0x" not in answer.text
     assert requests.get(f"{address}/healthz", timeout=10).status_code == 200
 
 
-def test_an_upload_of_endless_length_is_cut_off(address: str) -> None:
-    def endless() -> Any:
-        for _ in range(60):
-            yield b"\0" * 1_000_000
+@pytest.mark.parametrize(("path", "limit"), [("pictures?dataset=boutique", 20), ("search", 0.1)])
+def test_a_body_of_endless_length_is_cut_off(address: str, path: str, limit: float) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(int(3 * limit) + 1):
+            yield b" " * 1_000_000
 
-    try:
-        answer = requests.post(f"{address}/pictures?dataset=boutique", data=endless(), timeout=60)
-        assert answer.status_code == 413
-    except requests.ConnectionError:
-        pass
+    answer = requests.post(f"{address}/{path}", data=endless(), timeout=60)
+    assert answer.status_code == 413
+    assert "more than" in answer.json()["error"]
     assert requests.get(f"{address}/healthz", timeout=10).status_code == 200
+
+
+def test_who_asks_before_sending_too_much_is_refused_at_once(address: str) -> None:
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            b"POST /pictures?dataset=boutique HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Length: 50000000\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize(
@@ -219,15 +306,37 @@ def test_a_new_champion_is_taken_without_a_restart_and_no_request_fails(shop: Sh
     statuses: list[int] = []
     champions: set[str] = set()
     stop = threading.Event()
+    own = (PICTURES / shop.pictures["path"][9]).read_bytes()
     with served(Champions(shop.storage)) as address:
+        [kept, another] = [
+            requests.post(f"{address}/pictures?dataset=boutique", data=own + padding, timeout=30).json()
+            for padding in (b"", b"\0")
+        ]
+        assert kept["reference"] != another["reference"]
 
-        def asking() -> None:
+        def asking(reference: str, *pages: str) -> None:
             while not stop.is_set():
-                answer = asked(address, dataset="boutique", reference=shop.pictures["image"][0], text=TEXT)
+                answer = asked(address, dataset="boutique", reference=reference, text=TEXT)
                 statuses.append(answer.status_code)
-                champions.add(answer.json()["champion"])
+                champions.add(answer.json().get("champion"))
+                for page in pages:
+                    statuses.append(requests.get(address + page, timeout=30).status_code)
 
-        threads = [threading.Thread(target=asking) for _ in range(4)]
+        def bringing() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                sent = requests.post(
+                    f"{address}/pictures?dataset=boutique", data=own + bytes([number % 250] * 2), timeout=30
+                )
+                answer = asked(address, dataset="boutique", reference=sent.json()["reference"], text=TEXT)
+                statuses.extend([sent.status_code - 1, answer.status_code])
+
+        threads = [
+            threading.Thread(target=asking, args=(shop.pictures["image"][0], "/gallery?dataset=boutique")),
+            threading.Thread(target=asking, args=(kept["reference"], kept["url"], another["url"])),
+            threading.Thread(target=bringing),
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -241,18 +350,86 @@ def test_a_new_champion_is_taken_without_a_restart_and_no_request_fails(shop: Sh
             stop.set()
             for thread in threads:
                 thread.join()
+        # An upload nobody asked the new champion for yet is encoded by it now.
+        answer = asked(address, dataset="boutique", reference=another["reference"], text=TEXT)
+        assert answer.json()["champion"] == "champion3"
     assert set(statuses) == {200}
     assert champions == {"champion1", "champion2", "champion3"}
 
 
-def test_an_export_that_does_not_load_leaves_the_champion_there_is(shop: Shop) -> None:
+BROKEN = {
+    "search.json": b'{"dataset": "boutique"',
+    "features.npy": None,
+    "norms.npy": None,
+    "pictures.parquet": None,
+    "examples.parquet": None,
+}
+
+
+def test_an_export_that_does_not_load_leaves_the_champion_there_is_and_is_named(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     champions = Champions(shop.storage)
+    version = shop.storage / PLACE / "version2"
     shop.promote(2)
-    (shop.storage / PLACE / "version2" / "features.npy").write_bytes(b"half")
-    assert champions.look() == []
+    assert sorted(BROKEN) == sorted(each.name for each in version.iterdir())
+    whole = {file: (version / file).read_bytes() for file in BROKEN}
+    older = json.loads(whole["search.json"])
+    older["tau"] = older.pop("target_ratio")
+    tests = [(file, content or whole[file][: len(whole[file]) // 2]) for file, content in BROKEN.items()]
+    tests += [("search.json", json.dumps(older).encode()), ("norms.npy", whole["features.npy"])]
+    for file, content in tests:
+        (version / file).write_bytes(content)
+        caplog.clear()
+        assert champions.look() == []
+        assert champions.look() == []
+        [said] = champions.troubles().values()
+        assert said.startswith(f"{PLACE}/version2/{file}: ")
+        assert said.endswith("materialize the asset boutique/tiny_clip/small/search again")
+        assert len(caplog.records) == 1
+        (version / file).write_bytes(whole[file])
+    assert "dataset" not in said
     assert champions.of("boutique").about.champion == "champion1"
-    shop.promote(3)
-    assert champions.look() == ["boutique/tiny_clip/small"]
+    (version / "search.json").write_text(json.dumps(older))
+    champions.look()
+    with served(champions) as address:
+        health = requests.get(f"{address}/healthz", timeout=10).json()
+        assert health["status"] == "degraded"
+        assert "lacks target_ratio and has an unknown tau" in health["troubles"]["boutique/tiny_clip/small"]
+        assert str(shop.storage) not in str(health)
+        with pytest.raises(NothingExported, match="lacks target_ratio"):
+            Champions(shop.storage)
+        # Looking goes on: the next whole one is taken.
+        shop.promote(3)
+        deadline = time.monotonic() + 30
+        while requests.get(f"{address}/healthz", timeout=10).json()["status"] != "ok":
+            assert time.monotonic() < deadline, "the new champion was not taken in 30 s"
+            time.sleep(0.1)
+    assert champions.of("boutique").about.champion == "champion3"
+
+
+@pytest.mark.parametrize("dataset", ["", "*", "/etc", "../search/boutique"])
+def test_one_data_set_is_loaded_by_its_very_name(shop: Shop, dataset: str) -> None:
+    with pytest.raises(UnknownName, match="there are boutique"):
+        Champions(shop.storage, dataset=dataset)
+
+
+def test_a_picture_that_changed_is_shown_anew(shop: Shop, tmp_path: Path) -> None:
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    about = replace(shop.about, picture_root=str(shown), method="sum", models={})
+    first = shop.pictures.head(1).with_columns(path=pl.lit("picture.png"))
+    export(shop.storage / PLACE, "moving", about, shop.features[:1], first, pl.DataFrame(schema=EXAMPLES))
+    colours = []
+    with served(Champions(shop.storage)) as address:
+        for moment, colour in enumerate(["red", "blue"], 1):
+            Image.new("RGB", (40, 50), colour).save(shown / "picture.png")
+            os.utime(shown / "picture.png", (moment, moment))
+            answer = requests.get(f"{address}/pictures/boutique/{first['image'][0]}", timeout=10)
+            colours.append(
+                np.asarray(Image.open(io.BytesIO(answer.content))).mean(axis=(0, 1)).round().tolist()
+            )
+    assert colours == [[254, 0, 0], [0, 0, 254]]
 
 
 def test_pictures_are_sent_once(served_shop: tuple[Shop, str]) -> None:

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch.nn import functional
 
-from cir_assets.serving.index import Index
+from cir_assets.serving.index import PROBED, Index
 
 
 def unit(rows: int, seed: int, dimension: int = 16) -> NDArray[np.float32]:
@@ -55,12 +56,45 @@ def large() -> Index:
 
 
 def test_over_the_stated_size_the_index_is_approximate_and_its_recall_is_measured(large: Index) -> None:
-    queries = large.features[::100]
-    hits = [np.isin(large.exact(query, 50).rows, large.search(query, 50).rows).mean() for query in queries]
-    assert not large.search(queries[0], 5).exact
+    drawn = torch.from_numpy(np.random.default_rng(4).integers(0, len(large), (2, 100)))
+    composed = functional.normalize(large.features[drawn[0]] + large.features[drawn[1]], dim=1)
+    hits = [np.isin(large.exact(query, 50).rows, large.search(query, 50).rows).mean() for query in composed]
+    assert not large.search(composed[0], 5).exact
+    large.measure_recall(composed)
+    assert large.recall == pytest.approx(float(np.mean(hits)))
+    assert np.mean(hits) > 0.8
+
+
+def test_the_gallerys_own_pictures_would_flatter_the_recall(large: Index) -> None:
+    drawn = torch.from_numpy(np.random.default_rng(4).integers(0, len(large), (2, 100)))
+    assert large.approximate is not None
+    large.approximate.nprobe = 2
+    try:
+        large.measure_recall(large.features[drawn[0]])
+        flattered = large.recall
+        large.measure_recall(functional.normalize(large.features[drawn].sum(0), dim=1))
+    finally:
+        large.approximate.nprobe = PROBED
     assert large.recall is not None
-    assert large.recall > 0.8
-    assert abs(large.recall - float(np.mean(hits))) < 0.05
+    assert flattered is not None
+    assert large.recall < flattered - 0.1
+
+
+def test_what_is_found_approximately_has_exact_scores_and_leaves_out_the_reference(large: Index) -> None:
+    query = large.features[7]
+    found = large.search(query, 10, without=7)
+    assert len(found.rows) == 10
+    assert 7 not in found.rows
+    np.testing.assert_allclose(found.scores, (large.features[found.rows] @ query).numpy(), atol=1e-6)
+
+
+def test_without_faiss_a_large_gallery_is_searched_exactly_and_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    index = Index(unit(20, 0), exact_up_to=10)
+    assert index.search(index.features[0], 5).exact
+    assert "20 pictures are more than 10 and faiss is not installed" in caplog.text
 
 
 def test_one_category_is_searched_exactly_whatever_the_size(large: Index) -> None:
