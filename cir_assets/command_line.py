@@ -2,34 +2,78 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+FC = TypeVar("FC", bound=Callable[..., Any])
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cir_assets.reporting.comparison import Comparison
 
-PROJECT = Path(__file__).parent.parent
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""Names of data sets, backbones and recipes."""
+
+
+def checked_name(_context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """A name as it stands in paths and asset keys, or a usage error; a recipe may be ``*`` for every one."""
+    if NAME.fullmatch(value) or (parameter.name == "recipe" and value == "*"):
+        return value
+    raise click.BadParameter(
+        f"{value!r} is no name: lower-case letters, digits and underscores, beginning with a letter"
+    )
+
+
+def checked_pipeline(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """dataset/backbone/recipe, or a usage error."""
+    parts = value.split("/")
+    if len(parts) == 3 and all(map(NAME.fullmatch, parts)):
+        return value
+    raise click.BadParameter(f"{value!r} is no pipeline; expected dataset/backbone/recipe")
+
+
+def dataset_option(meaning: str) -> Callable[[FC], FC]:
+    """``--dataset``, the embedded one by default."""
+    return click.option(
+        "--dataset", default="wardrobe", show_default=True, callback=checked_name, help=meaning
+    )
+
+
+module_option = click.option(
+    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
+)
 
 
 @click.group()
 def main() -> None:
     """Composed image retrieval as a living graph of Dagster assets."""
-    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd() / "storage"))
+    # Dagster takes absolute paths alone.
+    home = Path(os.environ.get("DAGSTER_HOME") or "storage").expanduser().absolute()
+    os.environ["DAGSTER_HOME"] = str(home)
 
 
 @main.command()
-@click.option("--dataset", default="wardrobe", show_default=True, help="Data set to materialize.")
-@click.option("--recipe", default="small", show_default=True, help="Recipe to run; '*' runs every one.")
+@dataset_option("Data set to materialize.")
 @click.option(
-    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
+    "--recipe",
+    default="small",
+    show_default=True,
+    callback=checked_name,
+    help="Recipe to run; '*' runs every one.",
 )
+@module_option
 @click.option("--verbose", is_flag=True, help="Show Dagster's whole event log.")
 def demo(dataset: str, recipe: str, module: str, verbose: bool) -> None:
     """Materialize one data set from its root to its report, and show the evaluation table and the report's path."""
@@ -43,8 +87,9 @@ def materialize(selection: str, module: str, *, verbose: bool = False) -> None:
     """Materialize a selection in one run, showing what goes on.
 
     Raises:
-        click.ClickException: when the run failed; its last lines are shown before.
+        click.ClickException: when there is no storage folder, or the run failed; its last lines are shown before.
     """
+    require_storage()
     started = time.monotonic()
     command = [
         *(str(Path(sys.executable).with_name("dagster")), "asset", "materialize"),
@@ -66,7 +111,7 @@ def materialize(selection: str, module: str, *, verbose: bool = False) -> None:
 
 
 @main.command()
-@click.option("--dataset", default="wardrobe", show_default=True, help="Data set whose pipelines are shown.")
+@dataset_option("Data set whose pipelines are shown.")
 def ladder(dataset: str) -> None:
     """Show the newest evaluation of every pipeline of a data set."""
     show_ladder(dataset)
@@ -75,44 +120,70 @@ def ladder(dataset: str) -> None:
 @main.command()
 @click.argument("first")
 @click.argument("second")
-@click.option("--split", default="val", show_default=True, type=click.Choice(["val", "test"]))
-@click.option("--protocol", default="fashioniq", show_default=True, help="Evaluation protocol of both.")
-@click.option("--shown", default=5, show_default=True, help="Queries shown that gained and lost most.")
+@click.option(
+    "--split",
+    type=click.Choice(["val", "test"]),
+    help="Of what is named by its pipeline.  [default: that of the one named by id, else val]",
+)
+@click.option(
+    "--protocol",
+    help="Of what is named by its pipeline.  [default: that of the one named by id, else fashioniq]",
+)
+@click.option(
+    "--shown",
+    default=5,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Queries shown that gained and lost most.",
+)
 @click.option(
     "--page",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the comparison as a page, in pictures.",
 )
-def compare(first: str, second: str, split: str, protocol: str, shown: int, page: Path | None) -> None:
+@module_option
+def compare(
+    first: str,
+    second: str,
+    split: str | None,
+    protocol: str | None,
+    shown: int,
+    page: Path | None,
+    module: str,
+) -> None:
     """Compare two published evaluations by a paired bootstrap over their queries.
 
-    Each is named dataset/backbone/recipe/method, as in wardrobe/tiny_clip/small/combiner. A difference is SECOND
-    minus FIRST.
+    Each is named dataset/backbone/recipe/method, as in wardrobe/tiny_clip/small/combiner, which is its newest; or by
+    an evaluation_id of the table evaluations, which may be an older one. A difference is SECOND minus FIRST.
     """
-    from cir_assets.reporting.comparison import NotComparable, compare_rankings, published_evaluation
-    from cir_assets.reporting.comparison_page import write_comparison
+    from cir_assets.reporting.comparison import NotComparable, compare_evaluations, published_pair
+    from cir_assets.reporting.comparison_page import SHOWN_RETRIEVED, write_comparison
     from cir_assets.resources import Storage
     from cir_assets.store.publishing import NotPublished, published
 
     try:
         with published(Storage().evaluation) as connection:
-            before, after = (
-                published_evaluation(connection, name, split, protocol) for name in (first, second)
-            )
+            before, after = published_pair(connection, first, second, split, protocol)
+            found = compare_evaluations(before, after)
+            names = (before.label, after.label)
+            show_comparison(*names, found, shown)
+            if page is None:
+                return
+            dataset = before.pipeline[0]
             paths = dict(
-                connection.execute(
-                    "SELECT image, path FROM images WHERE dataset = $1", [first.split("/")[0]]
-                ).fetchall()
+                connection.execute("SELECT image, path FROM images WHERE dataset = $1", [dataset]).fetchall()
             )
-        found = compare_rankings(before, after, protocol)
-        show_comparison(first, second, found, shown)
-        if page is not None:
-            root = picture_folder(first.split("/")[0])
-            write_comparison(
-                page, (first, second), found, lambda image: root / paths[image] if image in paths else None
-            )
-            click.echo(f"page: {page}")
-    except (NotComparable, NotPublished, ValueError) as error:
+            retrieved = tuple(each.retrieved(connection, SHOWN_RETRIEVED) for each in (before, after))
+        root = picture_folder(dataset, module)
+        write_comparison(
+            page,
+            names,
+            found,
+            lambda image: root / paths[image] if image in paths else None,
+            retrieved=(retrieved[0], retrieved[1]),
+        )
+        click.echo(f"page: {page}")
+    except (NotComparable, NotPublished, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -122,12 +193,11 @@ def compare(first: str, second: str, split: str, protocol: str, shown: int, page
 @click.option(
     "--prepare",
     default="wardrobe/tiny_clip/small",
+    callback=checked_pipeline,
     show_default=True,
     help="Pipeline that is materialized first where nothing can be searched yet.",
 )
-@click.option(
-    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
-)
+@module_option
 def serve(host: str, port: int, prepare: str, module: str) -> None:
     """Serve the search page and its API over every champion there is."""
     from cir_assets.resources import Storage
@@ -155,7 +225,7 @@ def serve(host: str, port: int, prepare: str, module: str) -> None:
 
 
 @main.command()
-@click.option("--dataset", default="wardrobe", show_default=True, help="Data set to search.")
+@dataset_option("Data set to search.")
 @click.option("--pipeline", help="backbone/recipe; by default that with the best headline on val.")
 @click.option(
     "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Reference: a picture file."
@@ -189,14 +259,13 @@ def search(
     Give the reference as a file (--image) or as a picture of the data set (--reference).
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from cir_assets.resources import Storage
     from cir_assets.serving.champions import Champions
     from cir_assets.serving.export import NothingExported
-    from cir_assets.serving.searcher import RefusedInput, UnknownPicture
     from cir_assets.serving.sheet import write_sheet
+    from cir_assets.serving.uploads import RefusedInput, UnknownPicture
 
     if (image is None) == (reference is None):
         raise click.UsageError("give the reference either by --image or by --reference")
@@ -204,78 +273,80 @@ def search(
         searcher = Champions(Storage().root, dataset=dataset).of(dataset, pipeline)
         name = searcher.add_upload(image.read_bytes()) if image is not None else str(reference)
         answer = searcher.search(name, text, top=top, category=category, pull=pull)
-    except (NothingExported, RefusedInput, UnknownPicture) as error:
+    except (NothingExported, RefusedInput, UnknownPicture, OSError) as error:
         raise click.ClickException(str(error)) from error
     table = Table(title=f"{searcher.name}, {searcher.about.method}", box=box.SIMPLE_HEAD)
     for column in ("rank", "score", "picture", "category", "file"):
-        table.add_column(column, justify="right" if column in ("rank", "score") else "left", no_wrap=True)
+        # A path is of use only as a whole.
+        table.add_column(
+            column,
+            justify="right" if column in ("rank", "score") else "left",
+            no_wrap=column != "file",
+            overflow="fold",
+        )
     found = [
         (each, searcher.path(each), score) for each, score in zip(answer.images, answer.scores, strict=True)
     ]
     for rank, (each, path, score) in enumerate(found, 1):
         table.add_row(str(rank), f"{score:.3f}", each, searcher.category(each) or "", str(path))
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = terminal(200)
     console.print(table)
     weight = "" if answer.text_weight is None else f", lambda {answer.text_weight:.2f}"
     console.print(f"{answer.searched:,} pictures in {1000 * answer.seconds:.0f} ms{weight}")
     if contact_sheet is not None:
         shown = image if image is not None else searcher.path(str(reference))
-        write_sheet(contact_sheet, shown, text, found, searcher.about.pixel_limit)
+        try:
+            write_sheet(contact_sheet, shown, text, found, searcher.about.pixel_limit)
+        except OSError as error:
+            raise click.ClickException(f"the contact sheet cannot be written: {error}") from error
         console.print(f"contact sheet: {contact_sheet}", soft_wrap=True)
 
 
 @main.command()
-@click.argument("pipeline")
+@click.argument("pipeline", callback=checked_pipeline)
 @click.option("--because", default="a person asked for it", help="The reason written down.")
-@click.option(
-    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
-)
+@module_option
 def rollback(pipeline: str, because: str, module: str) -> None:
     """Make the champion before the present one champion again.
 
     PIPELINE is dataset/backbone/recipe, as in wardrobe/tiny_clip/small. The models taken back are not promoted
-    again by themselves; newly trained ones are judged against the champion gone back to.
+    again by themselves; newly trained ones are judged against the champion gone back to. What the search server
+    reads is made again, so that it serves the champion gone back to within seconds.
     """
     from datetime import UTC, datetime
 
     from cir_assets.resources import Storage
-    from cir_assets.store.promotions import NoChampion, PromotionLog, roll_back
+    from cir_assets.store.promotions import ChampionChanged, NoChampion, PromotionLog, roll_back
 
-    parts = pipeline.split("/")
-    if len(parts) != 3:
-        raise click.ClickException(f"{pipeline!r} is no pipeline; expected dataset/backbone/recipe")
-    log = PromotionLog(Storage().promotions(parts[0], parts[1], parts[2]))
+    dataset, backbone, recipe = pipeline.split("/")
+    log = PromotionLog(Storage().promotions(dataset, backbone, recipe))
     try:
         decision = roll_back(log, because, datetime.now(UTC).replace(tzinfo=None))
-    except NoChampion as error:
+    except (NoChampion, ChampionChanged) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"champion of {pipeline} is {decision.challenger} again, no longer {decision.champion}")
-    materialize(f'key:"{pipeline}/champion" or key:"leaderboard"', module)
+    materialize(f'key:"{pipeline}/champion" or key:"{pipeline}/search" or key:"leaderboard"', module)
 
 
 @main.command()
-@click.option(
-    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
-)
+@module_option
 def status(module: str) -> None:
     """Show what is stale, what is wrong, and who is champion.
 
     Exits with 1 when something that was made is stale, or a data set's definition is wrong.
     """
-    import importlib
-
     import dagster as dg
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from cir_assets.automation import stale_assets
     from cir_assets.resources import Storage
     from cir_assets.store.promotions import PromotionLog
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    require_storage()
+    console = terminal()
     warnings.simplefilter("ignore", category=dg.BetaWarning)
-    graph = importlib.import_module(module).defs().resolve_asset_graph()
+    graph = loaded(module).defs().resolve_asset_graph()
     storage = Storage()
     with dg.DagsterInstance.get() as instance:
         free, left = stale_assets(instance, graph)
@@ -307,31 +378,72 @@ def status(module: str) -> None:
         raise SystemExit(1)
 
 
-def picture_folder(dataset: str) -> Path:
-    """The folder a data set's picture paths begin at, as its export for search tells it.
+def terminal(width: int = 140) -> Console:
+    """Where tables are printed; text of data sets and people stands as it is, brackets and colons too."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False)
+
+
+def require_storage() -> None:
+    """See that Dagster's folder is there.
 
     Raises:
-        ValueError: when nothing of it was exported.
+        click.ClickException: when it is not.
     """
-    from cir_assets.resources import Storage
-    from cir_assets.serving.export import current, every_export, read_about
-
-    root = Storage().root
-    exports = every_export(root / "search", dataset)
-    if not exports:
-        raise ValueError(
-            f"where {dataset}'s pictures lie is told by its asset …/search: materialize it first"
+    home = Path(os.environ["DAGSTER_HOME"])
+    if not home.is_dir():
+        raise click.ClickException(
+            f"there is no storage folder {home}: run this in the project's folder, or set DAGSTER_HOME to it"
         )
-    return root / read_about(current(exports[0])).picture_root
+
+
+def loaded(module: str) -> ModuleType:
+    """The module with the definitions.
+
+    Raises:
+        click.BadParameter: when there is none of that name, or it defines nothing.
+    """
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise click.BadParameter(f"there is no module {error.name}", param_hint="--module") from error
+    if not hasattr(found, "defs"):
+        raise click.BadParameter(f"{module} has no function defs", param_hint="--module")
+    return found
+
+
+def picture_folder(dataset: str, module: str) -> Path:
+    """The folder a data set's picture paths begin at, as its definition tells it.
+
+    Raises:
+        ValueError: when it is not defined, or its definition does not load.
+        FileNotFoundError: when its files are gone.
+    """
+    from cir_assets.components.dataset import Dataset
+    from cir_assets.components.loading import defs_folders, explained, tree_of
+    from cir_assets.datasets.sources import read_annotations
+    from cir_assets.resources import Storage
+
+    project = Path(str(loaded(module).__file__)).parent.parent
+    if dataset not in defs_folders(project):
+        raise ValueError(
+            f"where {dataset}'s pictures lie is told by its definition, which {module} does not have; it has "
+            f"{', '.join(defs_folders(project))}"
+        )
+    try:
+        [defined] = tree_of(project, dataset).get_all_components(of_type=Dataset)
+    except Exception as error:
+        raise ValueError(f"the definition of {dataset} does not load: {explained(error)}") from error
+    return read_annotations(defined.spec.source, Storage().raw(dataset)).picture_root
 
 
 def show_comparison(first: str, second: str, found: Comparison, shown: int) -> None:
     """Print the differences of a comparison, and the queries that changed most."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = terminal()
     table = Table(title=f"{second}\nminus {first}", box=box.SIMPLE_HEAD)
     for name in ("", "first", "second", "difference (95 %)", "gained", "lost"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
@@ -347,11 +459,16 @@ def show_comparison(first: str, second: str, found: Comparison, shown: int) -> N
         )
     console.print(table)
     console.print(f"{found.queries:,} queries, protocol {found.protocol.name}; percent and percentage points")
-    for said, rows in (("gained", found.changes.head(shown)), ("lost", found.changes.tail(shown).reverse())):
-        console.print(f"\n{said} most")
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
+    for said, every in (("gained", found.gained), ("lost", found.lost)):
+        rows = every.head(shown)
+        console.print(
+            f"\n{every.height:,} {said}" + (f"; the {rows.height} that {said} most:" if shown else "")
+        )
         for row in rows.iter_rows(named=True):
             ranks = f"{row['first_rank']:>6,} -> {row['second_rank']:<6,}"
-            console.print(f"  {ranks} {row['reference']}  {row['caption']}", markup=False, soft_wrap=True)
+            console.print(f"  {ranks} {row['reference']}  {row['caption']}", soft_wrap=True)
 
 
 def show_ladder(dataset: str) -> None:
@@ -388,10 +505,10 @@ def show_ladder(dataset: str) -> None:
     for (backbone, recipe), evaluations in newest.group_by("backbone", "recipe", maintain_order=True):
         console.print(ladder_table(evaluations, metrics))
         page = storage.report(dataset, str(backbone), str(recipe)) / "index.html"
-        console.print(f"report: {page}", soft_wrap=True)
+        terminal().print(f"report: {page}", soft_wrap=True)
     if (storage.reports / "index.html").is_file():
-        console.print(f"leaderboard: {storage.reports / 'index.html'}", soft_wrap=True)
-    console.print(f"tables: {storage.evaluation}", soft_wrap=True)
+        terminal().print(f"leaderboard: {storage.reports / 'index.html'}", soft_wrap=True)
+    terminal().print(f"tables: {storage.evaluation}", soft_wrap=True)
 
 
 def _worth_showing(line: str) -> str | None:

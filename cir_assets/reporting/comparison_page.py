@@ -14,8 +14,11 @@ from cir_assets.reporting.comparison import Comparison
 from cir_assets.reporting.pictures import thumbnails, write_beside
 from cir_assets.reporting.report import page_part
 
-PICTURE_BUDGET = 3_000_000
+PICTURE_BUDGET = 6_000_000
 """Bytes all pictures may take in the page."""
+
+SHOWN_RETRIEVED = 6
+"""Pictures shown of what each evaluation found for a query."""
 
 
 def write_comparison(
@@ -24,6 +27,7 @@ def write_comparison(
     found: Comparison,
     picture_path: Callable[[str], Path | None],
     *,
+    retrieved: tuple[pl.DataFrame, pl.DataFrame] | None = None,
     each: int = 20,
     pixel_limit: int = 100_000_000,
 ) -> Path:
@@ -34,6 +38,7 @@ def write_comparison(
         names: of the first and the second evaluation.
         found: what the second has over the first.
         picture_path: image id -> its file, or None.
+        retrieved: what the first and the second found: query_id, rank from 1, image; None shows none of it.
         each: queries shown that gained and that lost most.
         pixel_limit: pictures of more pixels are not opened.
 
@@ -43,9 +48,12 @@ def write_comparison(
     Raises:
         OSError: it cannot be written; what was there stays.
     """
-    better, worse = found.changes.filter(pl.col("places") > 0), found.changes.filter(pl.col("places") < 0)
-    gained, lost = better.head(each), worse.tail(each).reverse()
-    images = pl.concat([frame[side] for frame in (gained, lost) for side in ("reference", "target")])
+    gained, lost = found.gained.head(each), found.lost.head(each)
+    best = [_best(frame, pl.concat([gained, lost])["query_id"]) for frame in retrieved or ()]
+    images = pl.concat(
+        [frame[side] for frame in (gained, lost) for side in ("reference", "target")]
+        + [pl.Series([image for row in side.values() for image in row], dtype=pl.String) for side in best]
+    )
     small = thumbnails(images, picture_path, budget=PICTURE_BUDGET, pixel_limit=pixel_limit)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -56,10 +64,10 @@ def write_comparison(
         found=found,
         style=Markup(page_part("page.css")),
         groups=[
-            {"name": name, "total": every.height, "rows": _rows(shown, small.uris)}
+            {"name": name, "total": every.height, "rows": _rows(shown, small.uris, best)}
             for name, every, shown in (
-                ("Gained most", better, gained),
-                ("Lost most", worse, lost),
+                ("Gained most", found.gained, gained),
+                ("Lost most", found.lost, lost),
             )
         ],
         largest=max((max(abs(m.difference.low), abs(m.difference.high)) for m in found.metrics), default=0.0)
@@ -68,8 +76,23 @@ def write_comparison(
     return write_beside(destination, page.encode())
 
 
-def _rows(frame: pl.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:
+def _best(retrieved: pl.DataFrame, queries: pl.Series) -> dict[str, list[str]]:
+    """Query -> its best pictures, best first."""
+    shown = retrieved.filter(
+        pl.col("query_id").is_in(queries.implode()) & (pl.col("rank") <= SHOWN_RETRIEVED)
+    )
+    return dict(shown.sort("rank").group_by("query_id").agg("image").iter_rows())
+
+
+def _rows(
+    frame: pl.DataFrame, uris: Mapping[str, str], best: list[dict[str, list[str]]]
+) -> list[dict[str, Any]]:
     return [
-        {**row, "reference_uri": uris.get(row["reference"]), "target_uri": uris.get(row["target"])}
+        {
+            **row,
+            "reference_uri": uris.get(row["reference"]),
+            "target_uri": uris.get(row["target"]),
+            "found": [[(image, uris.get(image)) for image in side.get(row["query_id"], [])] for side in best],
+        }
         for row in frame.iter_rows(named=True)
     ]

@@ -16,6 +16,7 @@ from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.store.publishing import publish
 from cir_assets.store.results import write_results
 from tests.store.test_results import frames
+from tests.trial_project import TrialProject
 
 HOSTILE = "<script>alert(1)</script>\"'; DROP TABLE rankings;--"
 
@@ -28,10 +29,18 @@ def ranked(inputs: ReportInputs, method: str) -> pl.DataFrame:
 
 @pytest.fixture
 def page(inputs: ReportInputs, tmp_path: Path) -> Path:
+    return written(inputs, tmp_path / "compared.html")
+
+
+def written(inputs: ReportInputs, file: Path) -> Path:
     found = compare_rankings(ranked(inputs, "sum"), ranked(inputs, "combiner"), "fashioniq")
-    return write_comparison(
-        tmp_path / "compared.html", ("a/b/c/sum", "a/b/c/combiner"), found, inputs.picture_path, each=6
-    )
+    names = ("a/b/c/sum", "a/b/c/combiner")
+    retrieved = (best(inputs, "sum"), best(inputs, "combiner"))
+    return write_comparison(file, names, found, inputs.picture_path, retrieved=retrieved, each=6)
+
+
+def best(inputs: ReportInputs, method: str) -> pl.DataFrame:
+    return inputs.retrieved.filter(pl.col("evaluation_id") == f"val-fashioniq-{method}")
 
 
 def test_gains_and_losses_are_shown_in_pictures(browser: Browser, page: Path, inputs: ReportInputs) -> None:
@@ -51,17 +60,23 @@ def test_gains_and_losses_are_shown_in_pictures(browser: Browser, page: Path, in
     assert pictures.count() >= 12
     assert pictures.first.evaluate("picture => picture.naturalWidth") > 0
     joined = ranked(inputs, "sum").join(ranked(inputs, "combiner"), on="query_id", suffix="_after")
-    most = joined.select((pl.col("target_rank") - pl.col("target_rank_after")).max()).item()
+    moved = joined.with_columns(places=pl.col("target_rank") - pl.col("target_rank_after"))
+    first = moved.sort("places", "query_id", descending=[True, False]).row(0, named=True)
     before, after = gained.first.locator(".placed").inner_text().split(" → ")
-    assert int(before) - int(after) == most
+    assert (int(before), int(after)) == (first["target_rank"], first["target_rank_after"])
+    # What each of the two found for it, the target marked where it is among it.
+    for side, method in enumerate(("sum", "combiner")):
+        found = best(inputs, method).filter(query_id=first["query_id"]).sort("rank")["image"][:6].to_list()
+        strip = gained.first.locator(".strip").nth(side)
+        alts = [picture.get_attribute("alt") for picture in strip.locator("img").all()]
+        assert alts == [f"{'Target' if image == first['target'] else 'Found'}: {image}" for image in found]
+        expect(strip.locator(".target")).to_have_count(int(first["target"] in found))
     assert said == []
     shown.close()
 
 
 def test_equal_inputs_give_equal_bytes(page: Path, inputs: ReportInputs, tmp_path: Path) -> None:
-    found = compare_rankings(ranked(inputs, "sum"), ranked(inputs, "combiner"), "fashioniq")
-    names = ("a/b/c/sum", "a/b/c/combiner")
-    again = write_comparison(tmp_path / "again.html", names, found, inputs.picture_path, each=6)
+    again = written(inputs, tmp_path / "again.html")
     assert again.read_bytes() == page.read_bytes()
 
 
@@ -71,14 +86,70 @@ def test_an_evaluation_against_itself_has_neither(inputs: ReportInputs, tmp_path
     assert page.read_text(encoding="utf-8").count("No query.") == 2
 
 
-def test_the_command_says_what_it_needs_to_know_where_pictures_lie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_command_finds_the_pictures_where_the_definition_says(
+    inputs: ReportInputs, project: TrialProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_results(tmp_path / "only.duckdb", frames("e"))
-    publish([tmp_path / "only.duckdb"], {}, tmp_path / "evaluation.duckdb")
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    name = "fashioniq/rn50x4/paper/combiner"
-    done = CliRunner().invoke(main, ["compare", name, name, "--page", str(tmp_path / "page.html")])
-    assert done.exit_code == 1
-    assert "asset …/search: materialize it first" in done.output
-    assert not (tmp_path / "page.html").exists()
+    """Nothing was exported for searching."""
+    storage = project.storage
+    made = frames("e")
+    [row] = made["rankings"].rows(named=True)
+    shown = {"reference": "val-dress-0", "target": "val-dress-1"}
+    for recipe, rank in (("first", 9), ("second", 2)):
+        evaluation = f"e-{recipe}"
+        names = {"evaluation_id": pl.lit(evaluation), "dataset": pl.lit("shop"), "recipe": pl.lit(recipe)}
+        write_results(
+            storage.results("shop", "rn50x4", recipe),
+            {
+                **{
+                    table: frame.with_columns(evaluation_id=names["evaluation_id"])
+                    for table, frame in made.items()
+                    if table != "training_epochs"
+                },
+                "training_epochs": made["training_epochs"],
+                "retrieved": made["retrieved"].with_columns(
+                    evaluation_id=pl.lit(evaluation), image=pl.lit("val-dress-1")
+                ),
+                "evaluations": made["evaluations"].with_columns(**names),
+                "rankings": pl.DataFrame(
+                    [{**row, **shown, "evaluation_id": evaluation, "target_rank": rank}]
+                ),
+            },
+        )
+    pictures = [path for image in shown.values() if (path := inputs.picture_path(image)) is not None]
+    tables = storage.tables("shop")
+    tables.mkdir(parents=True)
+    pl.DataFrame(
+        {
+            "image": list(shown.values()),
+            "path": [picture.name for picture in pictures],
+            "image_key": "k",
+            "format": "PNG",
+            "mode": "RGB",
+            "width": 8,
+            "height": 8,
+            "bytes": 9,
+        }
+    ).write_parquet(tables / "images.parquet")
+    results = [storage.results("shop", "rn50x4", recipe) for recipe in ("first", "second")]
+    publish(results, {"shop": tables}, storage.evaluation)
+    monkeypatch.setenv("DAGSTER_HOME", str(storage.root))
+    monkeypatch.syspath_prepend(project.folder)
+    page = project.folder / "page.html"
+    command = [
+        "compare",
+        *(f"shop/rn50x4/{recipe}/combiner" for recipe in ("first", "second")),
+        *("--page", str(page), "--module", f"{project.package}.definitions"),
+    ]
+    undefined = CliRunner().invoke(main, command)
+    assert undefined.exit_code == 1
+    assert "where shop's pictures lie is told by its definition" in undefined.output
+    assert not page.exists()
+    project.write_dataset(
+        "shop", source={"kind": "catalogue", "pictures": str(pictures[0].parent)}, recipes={}
+    )
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    written = page.read_text(encoding="utf-8")
+    assert 'alt="Reference: val-dress-0"' in written
+    assert 'alt="Target: val-dress-1"' in written
+    assert "cannot be shown" not in written

@@ -1,0 +1,217 @@
+"""Every command says what it does and what is wrong, in a sentence and by its exit code, and shows text as text."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from cir_assets import command_line
+from cir_assets.command_line import main
+from cir_assets.store.promotions import Decision, PromotionLog, models_digest
+from cir_assets.store.publishing import publish
+from cir_assets.store.results import write_results
+from tests.serving.conftest import Shop, encoded, shop
+from tests.store.test_results import frames
+
+__all__ = ["encoded", "shop"]
+
+MARKUP = "a [blue] :smile: [/old] dress"
+"""What a table or a log of a terminal might take for colours and pictures."""
+
+
+def ran(*arguments: str) -> Result:
+    """A command's outcome; a traceback fails the test with itself."""
+    result = CliRunner().invoke(main, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A storage folder of one's own, empty."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def materialized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The selections a command would have materialized."""
+    asked: list[str] = []
+    monkeypatch.setattr(command_line, "materialize", lambda selection, module, **_: asked.append(selection))
+    return asked
+
+
+@pytest.fixture
+def log(home: Path) -> PromotionLog:
+    """A pipeline whose second champion reigns."""
+    log = PromotionLog(home / "champions" / "shop" / "tiny_clip" / "quick.parquet")
+    for version in (1, 2):
+        before = log.champion()
+        log.add(
+            Decision(
+                dataset="shop",
+                backbone="tiny_clip",
+                recipe="quick",
+                decided_at=datetime(2026, 3, version),
+                decision="promoted",
+                reason=MARKUP,
+                models={"shop/tiny_clip/quick/combiner": f"version{version}"},
+                champion=models_digest(before) if before else None,
+                method="combiner",
+                split="val",
+                protocol="fashioniq",
+                queries=20,
+                challenger_headline=50.0 + version,
+            )
+        )
+    return log
+
+
+@pytest.mark.parametrize("command", [None, *main.commands])
+def test_every_command_explains_itself(command: str | None) -> None:
+    shown = ran(*([command] if command else []), "--help")
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output
+    if command is None:
+        assert all(name in shown.output for name in main.commands)
+
+
+@pytest.mark.parametrize("dataset", ["", "/etc", "..", "*", "Wardrobe", 'a" or key:"b'])
+@pytest.mark.parametrize("command", [["search", "--reference", "a", "--text", "b"], ["demo"], ["ladder"]])
+def test_what_is_no_name_of_a_data_set_is_a_usage_error(command: list[str], dataset: str) -> None:
+    refused = ran(*command, "--dataset", dataset)
+    assert refused.exit_code == 2
+    assert "is no name: lower-case letters, digits and underscores" in refused.output
+
+
+def test_search_prints_a_table_and_draws_a_sheet(shop: Shop, tmp_path: Path) -> None:
+    reference, sheet = str(shop.pictures["image"][0]), tmp_path / "sheet.png"
+    by_id = ran(
+        *("search", "--dataset", "boutique", "--reference", reference, "--text", MARKUP, "--top", "3"),
+        *("--contact-sheet", str(sheet)),
+    )
+    assert by_id.exit_code == 0, by_id.output
+    rows = [line.split() for line in by_id.output.splitlines() if line.strip()[:2] in ("1 ", "2 ", "3 ")]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert {row[2] for row in rows} <= set(shop.pictures["image"])
+    assert f"{shop.pictures.height} pictures in" in by_id.output
+    assert f"contact sheet: {sheet}" in by_id.output
+    with Image.open(sheet) as drawn:
+        assert drawn.size[0] > 500
+    file = Path(shop.about.picture_root) / shop.pictures["path"][0]
+    unwritable = ran(
+        *("search", "--dataset", "boutique", "--image", str(file), "--text", "is red"),
+        *("--contact-sheet", str(sheet / "below_a_file.png")),
+    )
+    assert unwritable.exit_code == 1
+    assert "the contact sheet cannot be written" in unwritable.output
+
+
+def test_search_shows_ids_of_pictures_as_they_are(shop: Shop) -> None:
+    named = shop.pictures.with_columns(image=pl.format("{} [{}][/old]", pl.lit("dress"), pl.row_index()))
+    Shop(shop.storage, named, shop.features, shop.about).promote(2)
+    found = ran("search", "--dataset", "boutique", "--reference", "dress [0][/old]", "--text", "is red")
+    assert found.exit_code == 0, found.output
+    assert found.output.count("[/old]") == 10
+
+
+def test_search_says_what_is_wrong(shop: Shop, tmp_path: Path) -> None:
+    reference = str(shop.pictures["image"][0])
+    no_picture = tmp_path / "words.png"
+    no_picture.write_text("no picture")
+    for arguments, said in (
+        (["--reference", "nobody", "--text", "is red"], "boutique has no picture 'nobody'"),
+        (["--reference", reference, "--text", " "], "say what should differ"),
+        (["--reference", reference, "--text", "is red", "--category", "hats"], "hats"),
+        (["--reference", reference, "--text", "is red", "--pipeline", "x/y"], "no pipeline 'x/y'"),
+        (["--image", str(no_picture), "--text", "is red"], "picture"),
+    ):
+        refused = ran("search", "--dataset", "boutique", *arguments)
+        assert refused.exit_code == 1, refused.output
+        assert said in refused.output
+    assert ran("search", "--dataset", "boutique", "--text", "is red").exit_code == 2
+    nothing = ran("search", "--dataset", "nothing", "--reference", "a", "--text", "is red")
+    assert nothing.exit_code == 1
+    assert "there is no data set 'nothing' to search; there are boutique" in nothing.output
+
+
+def test_the_ladder_and_a_comparison_of_what_was_published(home: Path) -> None:
+    nothing = ran("ladder", "--dataset", "fashioniq")
+    assert nothing.exit_code == 1
+    assert "materialize the asset leaderboard, or run make demo" in nothing.output
+    made = frames("one")
+    ranked = made["rankings"].with_columns(reference=pl.lit(MARKUP), caption=pl.lit(MARKUP))
+    two = made["evaluations"].with_columns(evaluation_id=pl.lit("two"))
+    further = ranked.with_columns(evaluation_id=pl.lit("two"), target_rank=pl.lit(9))
+    write_results(
+        home / "one.duckdb",
+        {
+            **made,
+            "evaluations": pl.concat([made["evaluations"], two]),
+            "rankings": pl.concat([ranked, further], how="vertical_relaxed"),
+        },
+    )
+    publish([home / "one.duckdb"], {}, home / "evaluation.duckdb")
+    shown = ran("ladder", "--dataset", "fashioniq")
+    assert shown.exit_code == 0
+    assert "Combiner" in shown.output
+    assert f"tables: {home / 'evaluation.duckdb'}" in shown.output
+    other = ran("ladder", "--dataset", "cirr")
+    assert other.exit_code == 1
+    assert "nothing of 'cirr' was evaluated yet" in other.output
+    compared = ran("compare", "one", "two")
+    assert compared.exit_code == 0
+    assert f"1 -> 9      {MARKUP}  {MARKUP}" in compared.output
+
+
+def test_status_shows_reasons_as_they_were_written(log: PromotionLog) -> None:
+    shown = ran("status")
+    assert shown.exit_code == 0, shown.output
+    assert str(log.reigns()["challenger"][-1]) in shown.output
+    said = " ".join(shown.output.split())
+    assert "[blue]" in said
+    assert ":smile:" in said
+    assert "[/old]" in said
+    assert "nothing that was made is stale" in shown.output
+
+
+def test_status_needs_a_storage_folder_and_definitions(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, said in (
+        ("no_such_module", "there is no module no_such_module"),
+        ("json", "no function defs"),
+    ):
+        wrong = ran("status", "--module", module)
+        assert wrong.exit_code == 2
+        assert said in wrong.output
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "nowhere"))
+    for command in ("status", "demo"):
+        absent = ran(command)
+        assert absent.exit_code == 1
+        assert f"there is no storage folder {home / 'nowhere'}" in absent.output
+
+
+def test_a_rollback_makes_again_what_search_serves(log: PromotionLog, materialized: list[str]) -> None:
+    first, second = log.reigns()["challenger"]
+    done = ran("rollback", "shop/tiny_clip/quick", "--because", MARKUP)
+    assert done.exit_code == 0, done.output
+    assert f"is {first} again, no longer {second}" in done.output
+    assert log.rows()["reason"][-1] == MARKUP
+    [selection] = materialized
+    for asset in ("shop/tiny_clip/quick/champion", "shop/tiny_clip/quick/search", "leaderboard"):
+        assert f'key:"{asset}"' in selection
+
+
+def test_a_rollback_of_nothing_is_refused(home: Path, materialized: list[str]) -> None:
+    for pipeline in ("shop", "shop/tiny_clip", "../../x", 'a/b/c" or key:"d'):
+        assert ran("rollback", pipeline).exit_code == 2
+    none = ran("rollback", "shop/tiny_clip/quick")
+    assert none.exit_code == 1
+    assert "there is no champion in" in none.output
+    assert materialized == []
+    assert list(home.iterdir()) == []
