@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, urlencode, urlparse
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.serving.conftest import PICTURES, Shop
+from cir_assets.client import Search
+from cir_assets.serving.champions import Champions
+from cir_assets.serving.uploads import LARGEST_UPLOAD
+from tests.serving.conftest import PICTURES, Shop, served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
@@ -68,12 +71,60 @@ def test_pick_type_search_and_go_on_from_a_result_and_back(page: Page) -> None:
     expect(page.locator("#reference-name")).to_have_text(str(chosen))
 
 
-def test_an_example_frames_the_picture_meant_and_tells_its_rank(
+def test_words_typed_before_a_picture_is_picked_stay_and_are_searched_with(page: Page) -> None:
+    page.fill("#text", "with stripes")
+    page.select_option("#category", "shirt")
+    expect(page.locator("#said")).to_contain_text("of 100 pictures")
+    expect(page.locator("#text")).to_have_value("with stripes")
+    page.locator("#results button").nth(2).click()
+    expect(page.locator("#heading")).to_have_text("What you may mean")
+    expect(page.locator("#text")).to_have_value("with stripes")
+    assert parse_qs(urlparse(page.url).query)["text"] == ["with stripes"]
+    # Words typed over those searched with go on with the result clicked.
+    page.fill("#text", "with dots")
+    page.locator("#results button").nth(1).click()
+    expect(page.locator("#trail button")).to_have_text(["with stripes"])
+    expect(page.locator("#text")).to_have_value("with dots")
+    page.set_input_files("#file", PICTURES / "shirt" / "W007YL3TR2.png")
+    expect(page.locator("#reference-name")).to_have_text("your picture")
+    expect(page.locator("#text")).to_have_value("with dots")
+
+
+def test_the_picture_meant_is_framed_wherever_it_ranks_until_the_words_change(
     page: Page, served_shop: tuple[Shop, str]
 ) -> None:
+    shop, address = served_shop
     page.locator("#examples button").first.click()
     expect(page.locator("#said")).to_contain_text("The picture meant is at rank")
-    assert parse_qs(urlparse(page.url).query)["target"] == [served_shop[0].pictures["image"][2]]
+    told = parse_qs(urlparse(page.url).query)
+    assert told["target"] == [shop.pictures["image"][2]]
+    client, text = Search(address), told["text"][0]
+    order = client.search("boutique", told["reference"][0], text, top=200)
+    for place, cards in ((3, 48), (150, 49)):
+        link = {"dataset": "boutique", "reference": told["reference"][0], "text": text}
+        page.goto(f"{address}/?{urlencode({**link, 'target': order[place - 1].image})}")
+        expect(page.locator("#results li")).to_have_count(cards)
+        expect(page.locator(".meant")).to_have_count(1)
+        expect(page.locator(".meant .rank")).to_have_text(f"{place} · meant")
+        assert page.locator(".meant").get_attribute("title") == order[place - 1].image
+    assert page.locator("#results button").last.get_attribute("class") == "meant"
+    page.fill("#text", "is quite another one")
+    page.locator("#pull").fill("20")
+    page.locator("#pull").dispatch_event("change")
+    expect(page.locator(".meant")).to_have_count(0)
+    expect(page.locator("#said")).not_to_contain_text("meant")
+
+
+def test_the_recall_of_an_approximate_index_is_shown(page: Page, served_shop: tuple[Shop, str]) -> None:
+    pytest.importorskip("faiss", reason="faiss-cpu is an extra: pip install 'cir-assets[approximate]'")
+    shop, _ = served_shop
+    with served(Champions(shop.storage, exact_up_to=100)) as address:
+        [told] = Search(address).datasets()
+        assert 0.5 < told["index_recall"] <= 1
+        page.goto(f"{address}/?{urlencode({'reference': shop.pictures['image'][0], 'text': 'is red'})}")
+        expect(page.locator("#said")).to_contain_text("300 pictures looked through")
+        shown = f"approximate index, recall at 50 {100 * told['index_recall']:.1f} %"
+        expect(page.locator("#model")).to_contain_text(shown)
 
 
 def test_a_link_reproduces_what_was_found(page: Page) -> None:
@@ -96,6 +147,12 @@ def test_an_upload_becomes_the_reference_and_a_bad_one_is_explained(
 ) -> None:
     bad = tmp_path / "letter.png"
     bad.write_bytes(b"Dear Sir or Madam")
+    with bad.with_name("endless.png").open("wb") as endless:
+        endless.truncate(50_000_000)
+    page.set_input_files("#file", endless.name)
+    expect(page.locator("#wrong")).to_have_text(
+        f"endless.png has 50 MB; at most {LARGEST_UPLOAD / 1e6:.0f} MB are taken. Bring a smaller picture."
+    )
     page.set_input_files("#file", bad)
     expect(page.locator("#wrong")).to_contain_text("no picture that opens")
     page.set_input_files("#file", PICTURES / served_shop[0].pictures["path"][0])

@@ -2,6 +2,7 @@
 // The whole state stands in the address, so that a link, a reload and the way back all reproduce it.
 const $ = (id) => document.getElementById(id);
 const PAGE = 60;
+const LARGEST_UPLOAD = 20_000_000;
 let datasets = [];
 let state = { dataset: "", reference: "", text: "", category: "", pull: 0, target: "", trail: [] };
 let asked = 0;
@@ -49,8 +50,13 @@ function address() {
   return `?${said}`;
 }
 
+const typed = () => $("text").value.trim();
+
+// Words that were typed but not yet searched with come along wherever one goes; a known target goes with its words.
 function go(changes, replace) {
-  state = { ...state, ...changes };
+  const text = changes.text ?? typed();
+  const target = changes.target ?? (text === state.text ? state.target : "");
+  state = { ...state, ...changes, text, target };
   history[replace ? "replaceState" : "pushState"](null, "", address());
   return draw();
 }
@@ -106,7 +112,7 @@ function drawTrail() {
 function card(picture, label, score, chosen) {
   const item = $("card").content.firstElementChild.cloneNode(true);
   const image = item.querySelector("img");
-  image.src = `${picture.url}?side=320`;
+  image.src = pictureUrl(picture.image, 320);
   image.alt = label;
   item.querySelector(".rank").textContent = score === null ? picture.image : `${picture.rank}`;
   item.querySelector(".score").textContent = score === null ? "" : score.toFixed(3);
@@ -114,7 +120,7 @@ function card(picture, label, score, chosen) {
   button.title = picture.image;
   if (picture.image === state.target) {
     button.classList.add("meant");
-    item.querySelector(".rank").textContent = `${picture.rank} · meant`;
+    item.querySelector(".rank").textContent = `${picture.rank.toLocaleString("en")} · meant`;
   }
   button.addEventListener("click", () => chosen(picture));
   return item;
@@ -180,10 +186,13 @@ async function search() {
     $("heading").textContent = "What you may mean";
     const top = $("heading").getBoundingClientRect().top;
     if (top < 0 || top > innerHeight / 2) $("heading").scrollIntoView();
-    $("results").replaceChildren(...answer.results.map((picture) => card(
+    const shown = [...answer.results];
+    if (answer.target_rank > shown.length) shown.push({ image: state.target, rank: answer.target_rank, score: answer.target_score });
+    $("results").replaceChildren(...shown.map((picture) => card(
       picture, `Result ${picture.rank}, picture ${picture.image}`, picture.score,
       (chosen) => {
-        go({ reference: chosen.image, text: "", target: "", trail: [...state.trail, [state.reference, state.text]] });
+        const text = typed() === state.text ? "" : typed();
+        go({ reference: chosen.image, text, target: "", trail: [...state.trail, [state.reference, state.text]] });
         $("text").focus();
       },
     )));
@@ -204,6 +213,10 @@ async function search() {
 async function upload(file) {
   show("");
   if (!file) return;
+  if (file.size > LARGEST_UPLOAD) {
+    show(`${file.name} has ${(file.size / 1e6).toFixed(0)} MB; at most ${LARGEST_UPLOAD / 1e6} MB are taken. Bring a smaller picture.`);
+    return;
+  }
   $("said").textContent = "Taking your picture …";
   try {
     const answer = await fetched(`/pictures?${new URLSearchParams({ dataset: state.dataset })}`, { method: "POST", body: file });
@@ -224,17 +237,16 @@ async function start() {
   }
   $("dataset").replaceChildren(...[...new Set(datasets.map((each) => each.dataset))].map((name) => new Option(name, name)));
   readAddress();
-  $("dataset").addEventListener("change", () => go({ dataset: $("dataset").value, reference: "", text: "", category: "", target: "", trail: [] }));
+  $("dataset").addEventListener("change", () => go({ dataset: $("dataset").value, reference: "", category: "", target: "", trail: [] }));
   $("category").addEventListener("change", () => go({ category: $("category").value }));
-  $("pull").addEventListener("change", () => go({ pull: Number($("pull").value) / 100, text: $("text").value.trim() }, true));
-  $("other").addEventListener("click", () => go({ reference: "", text: "", target: "" }));
+  $("pull").addEventListener("change", () => go({ pull: Number($("pull").value) / 100 }, true));
+  $("other").addEventListener("click", () => go({ reference: "", target: "" }));
   $("file").addEventListener("change", () => { upload($("file").files[0]); $("file").value = ""; });
   $("ask").addEventListener("submit", (event) => {
     event.preventDefault();
-    const text = $("text").value.trim();
     if (!state.reference) return show("Pick or upload a picture first.");
-    if (!text) return show("Say what should differ, for example: is red and has longer sleeves.");
-    return go({ text, target: text === state.text ? state.target : "" });
+    if (!typed()) return show("Say what should differ, for example: is red and has longer sleeves.");
+    return go({});
   });
   $("text").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); $("ask").requestSubmit(); }
