@@ -2,7 +2,8 @@
 
 What a query contributes takes few distinct values: it hits at some cut-offs and misses at others. Drawing Q
 queries with replacement is the same as drawing from a multinomial distribution how many show each
-distinct pattern, so 10,000 resamples cost a small table of counts and one matrix product.
+distinct pattern, so 10,000 resamples cost a small table of counts and one matrix product. Where nearly every query
+has a value of its own, as average precision does, the queries themselves are drawn and counted.
 Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
 """
 
@@ -71,10 +72,17 @@ def resampled_means(
         patterns, counts = np.unique(values[labels == category], axis=0, return_counts=True)
         size = int(counts.sum())
         drawn = np.empty((resamples, values.shape[1]))
-        step = max(1, COUNTS_AT_ONCE // len(patterns))
-        for start in range(0, resamples, step):
-            some = min(step, resamples - start)
-            drawn[start : start + some] = generator.multinomial(size, counts / size, some) @ patterns
+        if 2 * len(patterns) > size:
+            # A multinomial draw costs a pattern several times what one of a query does.
+            pattern = np.repeat(np.arange(len(patterns)), counts)
+            for resample in range(resamples):
+                picks = pattern[generator.integers(0, size, size, dtype=np.int32)]
+                drawn[resample] = np.bincount(picks, minlength=len(patterns)) @ patterns
+        else:
+            step = max(1, COUNTS_AT_ONCE // len(patterns))
+            for start in range(0, resamples, step):
+                some = min(step, resamples - start)
+                drawn[start : start + some] = generator.multinomial(size, counts / size, some) @ patterns
         means[category] = 100.0 * drawn / size
     means[MEAN_CATEGORY] = np.mean(list(means.values()), axis=0)
     return means

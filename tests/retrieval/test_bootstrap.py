@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,6 +58,33 @@ def test_the_spread_of_resampled_means_is_that_of_the_binomial(queries: tuple[Va
     drawn = resampled_means(values, categories, resamples=20_000, seed=0)["dress"]
     share = values[:150].mean(axis=0)
     np.testing.assert_allclose(drawn.std(axis=0), 100 * np.sqrt(share * (1 - share) / 150), rtol=0.03)
+
+
+def test_values_of_every_querys_own_agree_with_drawing_the_queries_one_by_one() -> None:
+    generator = np.random.default_rng(4)
+    values = np.concatenate([generator.random((150, 2)), generator.random((90, 2)) ** 3])
+    categories = ["dress"] * 150 + ["shirt"] * 90
+    brute = drawn_one_by_one(values, categories, 6000, seed=2)
+    found = resampled_means(values, categories, resamples=6000, seed=3)["mean"]
+    np.testing.assert_allclose(found.mean(axis=0), brute.mean(axis=0), atol=0.2)
+    np.testing.assert_allclose(np.cov(found.T), np.cov(brute.T), rtol=0.1, atol=0.05)
+    shuffled = np.concatenate([values[:150][::-1], values[150:]])
+    again = resampled_means(shuffled, categories, resamples=20, seed=3)["mean"]
+    np.testing.assert_array_equal(again, resampled_means(values, categories, resamples=20, seed=3)["mean"])
+
+
+def test_10_000_resamples_of_6_000_queries_take_moments() -> None:
+    """Hits take hundredths of a second and average precision 0.7 s; the bounds are for slower cores."""
+    generator = np.random.default_rng(6)
+    categories = ["dress", "shirt", "toptee"] * 2_000
+    for first, second, seconds in (
+        (nested_hits(generator, 6_000)[:, 0], nested_hits(generator, 6_000)[:, 0], 1.0),
+        (generator.random(6_000), generator.random(6_000), 3.0),
+    ):
+        started = time.process_time()
+        found = paired_difference(first, second, categories)
+        assert time.process_time() - started < seconds
+        assert found.low < found.value < found.high
 
 
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 3))
