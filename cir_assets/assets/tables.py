@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
+
+from cir_assets.store.files import written_whole
 
 COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "images": {
@@ -48,13 +49,8 @@ def column_schema(table: str) -> dg.TableSchema:
 def write_table(frame: pl.DataFrame, folder: Path, name: str) -> Path:
     """Write ``<folder>/<name>.parquet`` whole or not at all."""
     destination = folder / f"{name}.parquet"
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    beside = destination.with_name(f".{destination.name}.{os.getpid()}")
-    try:
+    with written_whole(destination) as beside:
         frame.write_parquet(beside)
-        beside.replace(destination)
-    finally:
-        beside.unlink(missing_ok=True)
     return destination
 
 

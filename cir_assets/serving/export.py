@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cir_assets.store.files import beside_of, clear_left_beside, written_whole
+
 CURRENT = "current.json"
 KEPT = 2
 """Newest versions that stay: the one in use, and the one a server may just be reading."""
@@ -88,7 +90,8 @@ def export(
     """
     if len(features) != pictures.height:
         raise ValueError(f"{len(features)} features do not fit {pictures.height} pictures")
-    beside = folder / f".{version}.{os.getpid()}"
+    clear_left_beside(folder)
+    beside = beside_of(folder / version)
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     norms = np.linalg.norm(features, axis=1)
@@ -100,9 +103,8 @@ def export(
     destination = folder / version
     shutil.rmtree(destination, ignore_errors=True)
     beside.rename(destination)
-    pointer = folder / f".{CURRENT}.{os.getpid()}"
-    pointer.write_text(json.dumps({"version": version}) + "\n", encoding="utf-8")
-    pointer.replace(folder / CURRENT)
+    with written_whole(folder / CURRENT) as pointer:
+        pointer.write_text(json.dumps({"version": version}) + "\n", encoding="utf-8")
     _forget(folder, version)
     return destination
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+
+from cir_assets.store.files import written_whole
 
 DIGEST_LENGTH = 16
 """Hexadecimal digits kept of a SHA-256: 64 bits, ample for the versions of one project."""
@@ -28,7 +29,8 @@ class LedgerEntry:
 class Ledger:
     """One folder a step below ``root``: an entry a fingerprint, and which entry is the latest.
 
-    Files are written beside and renamed, so a reader never sees half an entry.
+    Files are written beside and renamed, so a reader never sees half an entry; one that a failing disk left broken
+    counts as none, and its step is made again.
     """
 
     def __init__(self, root: Path) -> None:
@@ -36,13 +38,10 @@ class Ledger:
 
     def record(self, step: str, entry: LedgerEntry) -> None:
         """Write an entry and make it the step's latest."""
-        folder = self.root / step
-        folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(entry), indent=2, sort_keys=True, ensure_ascii=False)
         for name in (entry.fingerprint, "latest"):
-            beside = folder / f".{name}.{os.getpid()}"
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(folder / f"{name}.json")
+            with written_whole(self.root / step / f"{name}.json") as beside:
+                beside.write_text(text, encoding="utf-8")
 
     def look_up(self, step: str, fingerprint: str) -> LedgerEntry | None:
         """The result made from exactly these inputs, whenever that was; None where there is none."""
@@ -56,7 +55,7 @@ class Ledger:
 def _read(file: Path) -> LedgerEntry | None:
     try:
         return LedgerEntry(**json.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):
         return None
 
 

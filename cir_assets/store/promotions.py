@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from typing import Literal
 
 import polars as pl
 
+from cir_assets.store.files import written_whole
 from cir_assets.store.ledger import digest
 
 COLUMNS: Mapping[str, tuple[str, str]] = {
@@ -114,7 +114,6 @@ class PromotionLog:
         values["models"] = json.dumps(dict(decision.models), sort_keys=True)
         fresh = pl.DataFrame([{name: values[name] for name in SCHEMA.names()}], schema=SCHEMA)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         with self._alone():
             champion = self.champion()
             present = models_digest(champion) if champion else None
@@ -123,11 +122,8 @@ class PromotionLog:
                     f"{self.file}: while this was decided against the champion {decision.champion}, {present} became "
                     "champion; nothing was written, decide again"
                 )
-            try:
+            with written_whole(self.file) as beside:
                 pl.concat([self.rows(), fresh]).write_parquet(beside)
-                beside.replace(self.file)
-            finally:
-                beside.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

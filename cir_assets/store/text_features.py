@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from cir_assets.store.files import written_whole
 
 ENCODER = b"text_encoder"
 
@@ -52,7 +53,6 @@ class TextFeatures:
 
     def keep(self) -> None:
         """Write what was asked for since it was opened, and nothing else; beside, then renamed."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         matrix = np.stack(list(self._used.values()))
         table = pa.table(
             {
@@ -60,18 +60,15 @@ class TextFeatures:
                 "feature": pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1]),
             }
         ).replace_schema_metadata({ENCODER: self.encoder.encode()})
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
+        with written_whole(self.path) as beside:
             pq.write_table(table, beside)
-            beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def _read(path: Path, encoder: str) -> dict[str, NDArray[np.float32]]:
-    if not path.is_file():
+    try:
+        table = pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowInvalid):  # none yet, or one that a failing disk left broken
         return {}
-    table = pq.read_table(path)
     if (table.schema.metadata or {}).get(ENCODER) != encoder.encode():
         return {}
     features = table["feature"].combine_chunks()

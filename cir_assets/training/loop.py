@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from cir_assets.progress import ProgressFactory, terminal_progress
 
+LOG = logging.getLogger("cir_assets.training")
 CHECKPOINT = "checkpoint.pt"
 
 WRITING_SHARE = 0.25
@@ -105,7 +107,8 @@ def run_epochs(
     """Train to the last epoch, from the checkpoint if there is one, and load the best epoch's weights.
 
     The random state of every epoch is set from ``(seed, epoch)``, and a checkpoint is written beside and
-    renamed, so a training killed at any moment and started again ends with the same bytes as an unbroken one.
+    renamed, so a training killed at any moment and started again ends with the same bytes as an unbroken one. A
+    checkpoint that does not read, as a failing disk leaves it, is told of, and training starts at the first epoch.
     That holds on one kind of device with one number of CPU threads: another number adds floats in another
     order.
 
@@ -119,7 +122,7 @@ def run_epochs(
 
     Raises:
         TrainingDiverged: when a loss is not finite, naming epoch and step and what to try.
-        BrokenCheckpoint: when the checkpoint cannot be read or is of another training.
+        BrokenCheckpoint: when the checkpoint is of another training.
     """
     checkpoint = checkpoints / CHECKPOINT
     records = _resume(stage, trained, checkpoint)
@@ -177,11 +180,17 @@ def _run_epoch(
 
 
 def _resume(stage: str, trained: Trained, checkpoint: Path) -> list[EpochRecord]:
-    """Put a checkpoint's state in place, if there is one; the epochs it holds."""
+    """Put a checkpoint's state in place, if there is one that reads; the epochs it holds."""
     if not checkpoint.is_file():
         return []
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        LOG.warning(
+            f"{checkpoint} does not read ({type(error).__name__}: {error}); {stage} starts from its first epoch"
+        )
+        return []
+    try:
         if state["stage"] != stage:
             raise ValueError(f"it is of {state['stage']}")
         trained.load_weights(state["weights"])
@@ -207,7 +216,11 @@ def _save(checkpoint: Path, trained: Trained, records: list[EpochRecord]) -> Non
         "optimiser": trained.optimiser.state_dict(),
         "scaler": trained.scaler.state_dict(),
     }
-    torch.save(state, beside)
+    with beside.open("wb") as stream:
+        torch.save(state, stream)
+        # Its content reaches the disk before its name does, should the machine go down.
+        stream.flush()
+        os.fsync(stream.fileno())
     beside.replace(checkpoint)
 
 

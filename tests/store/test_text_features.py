@@ -54,6 +54,16 @@ def test_another_encoder_begins_anew(path: Path) -> None:
     assert second.reused == 0
 
 
+def test_a_file_cut_off_by_a_power_failure_counts_as_none(path: Path) -> None:
+    first = TextFeatures(path, "v1", Encoder())
+    first(["is red"])
+    first.keep()
+    path.write_bytes(path.read_bytes()[:-40])
+    second = TextFeatures(path, "v1", Encoder())
+    second(["is red"])
+    assert (second.encoded, second.reused) == (1, 0)
+
+
 def test_what_is_no_longer_asked_for_is_dropped_and_nothing_is_left_beside(path: Path) -> None:
     first = TextFeatures(path, "v1", Encoder())
     first(["is red", "is blue"])

@@ -92,10 +92,20 @@ def test_a_checkpoint_of_another_stage_is_refused_by_its_path(tmp_path: Path) ->
         run_epochs("combiner", Descent([1.0]).trained(), epochs=1, seed=0, checkpoints=tmp_path)
 
 
-def test_a_file_that_is_no_checkpoint_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / CHECKPOINT).write_bytes(b"half a file")
-    with pytest.raises(BrokenCheckpoint, match="remove it"):
-        run_epochs("stage", Descent([1.0]).trained(), epochs=1, seed=0, checkpoints=tmp_path)
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_checkpoint_cut_off_by_a_power_failure_is_told_of_and_training_starts_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, share: float
+) -> None:
+    run_epochs("stage", Descent([1.0, 2.0]).trained(), epochs=2, seed=0, checkpoints=tmp_path)
+    content = (tmp_path / CHECKPOINT).read_bytes()
+    (tmp_path / CHECKPOINT).write_bytes(content[: int(share * len(content))])
+    anew = Descent([1.0, 2.0, 3.0])
+    outcome = run_epochs("stage", anew.trained(), epochs=3, seed=0, checkpoints=tmp_path)
+    assert outcome.resumed_after == 0
+    assert len(outcome.epochs) == 3
+    assert anew.weight.item() == -3.0
+    assert "does not read" in caplog.text
+    assert "starts from its first epoch" in caplog.text
 
 
 def test_nothing_half_written_is_left_beside_a_checkpoint(tmp_path: Path) -> None:
