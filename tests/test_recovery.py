@@ -117,7 +117,7 @@ def recorded(
     ago: float = 0.0,
 ) -> str:
     """A run as a process left it in the instance: noted in its tag, or named by its first event, some seconds ago."""
-    made = create_run_for_test(
+    made: dg.DagsterRun = create_run_for_test(
         instance, "evaluation", status=status, tags={PROCESS: noted} if noted is not None else None
     )
     if named is not None:
