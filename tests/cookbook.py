@@ -1,30 +1,110 @@
 """The cookbook's queries: read from docs/sql-cookbook.md, and their real output written back into it.
 
 ``python -m tests.cookbook storage/evaluation.duckdb`` runs every query on a published database and writes what it
-answers below it.
+answers below it, and writes docs/tables.md from the database's comments.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import polars as pl
 
-COOKBOOK = Path(__file__).parent.parent / "docs" / "sql-cookbook.md"
+DOCS = Path(__file__).parent.parent / "docs"
+COOKBOOK = DOCS / "sql-cookbook.md"
+TABLES_PAGE = DOCS / "tables.md"
 SHOWN_ROWS = 10
 
 _QUERY = re.compile(r"```sql\n(?P<sql>.*?)```\n(?:\n```\n(?P<answer>.*?)```\n)?", re.DOTALL)
+_POLARS = re.compile(r"```python\n(?P<code>.*?)```\n", re.DOTALL)
+_QUESTION = re.compile(r"^## (?P<number>\d+)\. (?P<title>.*)$", re.MULTILINE)
 
 
-def queries() -> list[str]:
-    """Every query of the cookbook, in its order."""
-    return [found["sql"] for found in _QUERY.finditer(COOKBOOK.read_text(encoding="utf-8"))]
+@dataclass(frozen=True)
+class Question:
+    """A question of the cookbook, its query, and the same in Polars where it is given."""
+
+    number: int
+    title: str
+    sql: str
+    polars: str | None
+
+
+def questions() -> list[Question]:
+    """Every question of the cookbook, in its order."""
+    _, *parts = _QUESTION.split(COOKBOOK.read_text(encoding="utf-8"))
+    found = []
+    for number, title, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        [sql] = [each["sql"] for each in _QUERY.finditer(body)]
+        code = [each["code"] for each in _POLARS.finditer(body)]
+        found.append(Question(int(number), title, sql, code[0] if code else None))
+    return found
+
+
+def polars_beginning() -> str:
+    """The lines the cookbook's Polars versions begin with."""
+    beginning = _POLARS.search(COOKBOOK.read_text(encoding="utf-8"))
+    assert beginning is not None
+    return beginning["code"]
+
+
+def answered_by_polars(beginning: str, code: str, database: Path) -> pl.DataFrame:
+    """What one of the Polars versions, an expression, gives for a published database."""
+    names: dict[str, Any] = {}
+    exec(beginning.replace("storage/evaluation.duckdb", str(database)), names)
+    answer = eval(f"({code})", names)
+    assert isinstance(answer, pl.DataFrame)
+    return answer
+
+
+def tables_page(connection: duckdb.DuckDBPyConnection) -> str:
+    """Every table and view of a published database, column by column, from its own comments."""
+    tables = connection.execute(
+        """
+        SELECT table_name AS name, comment, '' AS kind FROM duckdb_tables() WHERE database_name = current_database()
+        UNION ALL
+        SELECT view_name, comment, ' (view)' FROM duckdb_views()
+        WHERE NOT internal AND database_name = current_database()
+        ORDER BY kind, name
+        """
+    ).fetchall()
+    links = [f"[{name}](#{name}{'-view' if kind else ''})" for name, _, kind in tables]
+    lines = [
+        "# Tables",
+        "",
+        "What `storage/evaluation.duckdb` holds, column by column. The database says the same of itself: question 1 of",
+        "the [cookbook](sql-cookbook.md) shows how to ask it.",
+        "",
+        ", ".join(links) + ".",
+    ]
+    for name, meaning, kind in tables:
+        lines += [
+            "",
+            f"## {name}{kind}",
+            "",
+            str(meaning),
+            "",
+            "| column | type | meaning |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| `{column}` | {type_name} | {said} |"
+            for column, type_name, said in connection.execute(
+                "SELECT column_name, data_type, comment FROM duckdb_columns() "
+                "WHERE table_name = $1 AND database_name = current_database() ORDER BY column_index",
+                [name],
+            ).fetchall()
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Write the answers of a published database below the queries."""
+    """Write the answers of a published database below the queries, and its tables' page."""
     with duckdb.connect(sys.argv[1], read_only=True) as connection:
 
         def answered(found: re.Match[str]) -> str:
@@ -37,6 +117,7 @@ def main() -> None:
 
         text = COOKBOOK.read_text(encoding="utf-8")
         COOKBOOK.write_text(_QUERY.sub(answered, text), encoding="utf-8")
+        TABLES_PAGE.write_text(tables_page(connection), encoding="utf-8")
 
 
 def _table(columns: list[str], rows: list[tuple[object, ...]]) -> list[str]:

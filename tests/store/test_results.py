@@ -16,6 +16,7 @@ from cir_assets.store.database import opened
 from cir_assets.store.published import published_results
 from cir_assets.store.publishing import ALL_TABLES, VIEWS, NotPublished, publish, published
 from cir_assets.store.results import KEPT_EVALUATIONS, TABLES, write_results
+from tests.cookbook import TABLES_PAGE, tables_page
 
 
 def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, pl.DataFrame]:
@@ -282,3 +283,8 @@ def test_every_column_of_every_table_and_view_explains_itself(database: Path) ->
     )
     assert {name for name, *_ in said} == {*ALL_TABLES, *VIEWS}
     assert [column for *column, comment in said if not comment] == []
+
+
+def test_the_page_of_tables_says_what_the_database_says(database: Path) -> None:
+    with duckdb.connect(str(database), read_only=True) as connection:
+        assert TABLES_PAGE.read_text(encoding="utf-8") == tables_page(connection)
