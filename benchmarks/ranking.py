@@ -11,7 +11,7 @@ import torch
 from benchmarks.measuring import Measured, Scale, in_turn, operations_per_second
 from cir_assets.retrieval.metrics import category_means, per_query_values
 from cir_assets.retrieval.protocols import protocol_named
-from cir_assets.retrieval.ranking import search, subset_ranks
+from cir_assets.retrieval.ranking import search
 
 TITLE = "ranking and recalls, from unit features to figures"
 
@@ -46,12 +46,12 @@ class Case:
         values, categories = [], []
         for number, (queries, gallery, order) in enumerate(self.groups):
             reference, target = order[:, 0], order[:, 1]
-            found = search(queries, gallery, target, reference, k=depth)
-            subset = None
-            if self.protocol.name == "cirr":
-                subset = subset_ranks(queries, gallery, order, target, reference)
+            sets = order if self.protocol.name == "cirr" else None
+            found = search(queries, gallery, target, reference, k=depth, members=sets)
             values.append(
-                per_query_values(self.protocol, found.target_rank, subset, found.positions, target, None)
+                per_query_values(
+                    self.protocol, found.target_rank, found.subset_rank, found.positions, target, None
+                )
             )
             categories += [str(number)] * len(queries)
         return category_means(np.concatenate(values), categories)

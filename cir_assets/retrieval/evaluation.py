@@ -21,7 +21,7 @@ from cir_assets.retrieval.metrics import (
     per_query_values,
 )
 from cir_assets.retrieval.protocols import HEADLINE, MetricKey, Protocol, QueryGroup, protocol_named
-from cir_assets.retrieval.ranking import Ranking, search, subset_ranks
+from cir_assets.retrieval.ranking import Ranking, search
 
 RETRIEVED_DEPTH = 50
 """How many of the best candidates are kept for each query."""
@@ -151,16 +151,19 @@ def evaluate(
         gallery = features[torch.from_numpy(group.gallery).to(features.device)]
         _require_unit_length("gallery", gallery)
         part = part.to(gallery.device)
-        found = search(part, gallery, group.target, group.excluded, k=max(RETRIEVED_DEPTH, protocol.depth))
-        subset = None
-        if group.members is not None:
-            subset = subset_ranks(part, gallery, group.members, group.target, group.excluded)
+        depth = max(RETRIEVED_DEPTH, protocol.depth)
+        found = search(part, gallery, group.target, group.excluded, k=depth, members=group.members)
         values.append(
             per_query_values(
-                protocol, found.target_rank, subset, found.positions, group.target, group.further_targets
+                protocol,
+                found.target_rank,
+                found.subset_rank,
+                found.positions,
+                group.target,
+                group.further_targets,
             )
         )
-        rankings.append(_ranking_frame(group, found, subset))
+        rankings.append(_ranking_frame(group, found))
         retrieved.append(_retrieved_frame(group, found))
         categories += [group.category] * len(group)
     stacked = np.concatenate(values)
@@ -257,9 +260,7 @@ def compare(
     return paired_difference(pair[0], pair[1], categories, resamples=resamples, seed=seed)
 
 
-def _ranking_frame(
-    group: QueryGroup, found: Ranking, subset: np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None
-) -> pl.DataFrame:
+def _ranking_frame(group: QueryGroup, found: Ranking) -> pl.DataFrame:
     """Lay out one row a query as ``RANKINGS_SCHEMA``."""
     return pl.DataFrame(
         {
@@ -270,7 +271,7 @@ def _ranking_frame(
             "target_row": group.gallery[group.target],
             "target_rank": found.target_rank,
             "target_score": found.target_score,
-            "subset_rank": [None] * len(group) if subset is None else subset,
+            "subset_rank": [None] * len(group) if found.subset_rank is None else found.subset_rank,
         }
     ).cast(RANKINGS_SCHEMA)
 

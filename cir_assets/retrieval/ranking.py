@@ -44,12 +44,15 @@ class Ranking:
     Attributes:
         target_rank: int64 (Q,), how many candidates are ahead of the target; -1 where no target is known.
         target_score: float32 (Q,), the target's score; NaN where no target is known.
+        subset_rank: int64 (Q,), how many other members of the query's image set are ahead of the target, 0 to 4
+            for CIRR's sets of six; None where no sets were given.
         positions: int64 (Q, k), the best candidates, best first; -1 beyond the end of a small gallery.
         scores: float32 (Q, k), their scores; NaN where the position is -1.
     """
 
     target_rank: Positions
     target_score: npt.NDArray[np.float32]
+    subset_rank: Positions | None
     positions: Positions
     scores: npt.NDArray[np.float32]
 
@@ -213,9 +216,10 @@ def search(
     excluded: Positions | None = None,
     *,
     k: int = 50,
+    members: Positions | None = None,
     block: int | None = None,
 ) -> Ranking:
-    """Rank the target and find the best candidates in one pass over the gallery.
+    """Rank the target, also within its image set, and find the best candidates in one pass over the gallery.
 
     Args:
         queries: (Q, D), unit length.
@@ -223,11 +227,13 @@ def search(
         target: int64 (Q,), the target's position in the gallery, -1 where none is known; or None.
         excluded: int64 (Q,), a position to leave out of the ranking, or -1; or None.
         k: how many of the best candidates to return (0: none).
+        members: int64 (Q, M), positions of each query's image set, distinct in a row, padded with -1, the target
+            among them; what is excluded may be among them and does not count. None: no sets.
         block: how many queries are scored at once; chosen by the size of the gallery if None.
 
     Raises:
         ValueError: shapes do not fit, a position is outside the gallery, a target is excluded from its
-            own ranking, or a score cannot be finite.
+            own ranking or not in its set, or a score cannot be finite.
     """
     queries, gallery = _checked_features(queries, gallery)
     count, size = len(queries), len(gallery)
@@ -240,9 +246,10 @@ def search(
         raise ValueError(
             "a target is excluded from its own ranking: drop triplets that name one picture twice"
         )
+    sets = None if members is None else _checked_sets(members, wanted, size).to(queries.device)
     wanted, left_out = wanted.to(queries.device), left_out.to(queries.device)
 
-    ranks = torch.zeros(count, dtype=torch.int64, device=queries.device)
+    ranks, subset = (torch.zeros(count, dtype=torch.int64, device=queries.device) for _ in range(2))
     target_score = torch.full((count,), torch.nan, dtype=torch.float64, device=queries.device)
     known = (wanted >= 0).nonzero().flatten()
     target_score[known] = exact_scores(queries, gallery, known, wanted[known])
@@ -254,44 +261,19 @@ def search(
         for part in _score_blocks(queries, gallery, left_out, block, kept.depth):
             here = part.rows
             if known.numel():
-                ranks[here] += _count_ahead(
-                    part, queries[here], gallery, wanted[here], target_score[here], margin[here]
-                )
+                goal = _Goal(queries[here], gallery, wanted[here], target_score[here], margin[here])
+                ranks[here] += goal.count_ahead(part)
+                if sets is not None:
+                    subset[here] += goal.count_ahead_in_sets(part, sets[here])
             kept.add(part)
         positions, scores = _best(kept, queries, gallery, left_out, margin, width)
     return Ranking(
         target_rank=torch.where(wanted >= 0, ranks, -1).cpu().numpy(),
         target_score=target_score.float().cpu().numpy(),
+        subset_rank=None if sets is None else subset.cpu().numpy(),
         positions=positions.cpu().numpy(),
         scores=scores.cpu().numpy(),
     )
-
-
-def subset_ranks(
-    queries: Tensor, gallery: Tensor, members: Positions, target: Positions, reference: Positions
-) -> Positions:
-    """Rank the target among the other members of its image set (CIRR's subset recalls).
-
-    Args:
-        queries: (Q, D), unit length.
-        gallery: (G, D), unit length, on the same device.
-        members: int64 (Q, M), positions of the set's members, padded with -1; the reference may be among
-            them and is left out.
-        target: int64 (Q,), the target's position, one of the members.
-        reference: int64 (Q,), the reference's position in the gallery, or -1.
-
-    Returns:
-        int64 (Q,), 0-based; 0 to 4 for CIRR's sets of six.
-
-    Raises:
-        ValueError: shapes do not fit, a position is outside the gallery, or a target is not in its set.
-    """
-    order, _ = subset_order(queries, gallery, members, reference)
-    found = order == np.asarray(target, dtype=np.int64)[:, None]
-    if len(order) and not (found.any(axis=1) & (np.asarray(target) >= 0)).all():
-        row = int(np.flatnonzero(~(found.any(axis=1) & (np.asarray(target) >= 0)))[0])
-        raise ValueError(f"the target of query {row} is not among the other members of its image set")
-    return found.argmax(axis=1).astype(np.int64) if len(order) else np.zeros(0, dtype=np.int64)
 
 
 def subset_order(
@@ -355,27 +337,61 @@ def _margins(queries: Tensor, gallery: Tensor) -> Tensor:
     return margins
 
 
-def _count_ahead(
-    part: _ScoreBlock,
-    queries: Tensor,
-    gallery: Tensor,
-    wanted: Tensor,
-    target_score: Tensor,
-    margin: Tensor,
-) -> Tensor:
-    """Count the block's candidates ahead of the target: int64 (b,), without meaning where no target is known."""
-    low = (target_score - margin).float()[:, None]
-    high = (target_score + margin).float()[:, None]
-    surely = part.scores > high
-    ahead = surely.sum(dim=1, dtype=torch.int32).long()
-    near = (part.scores >= low).logical_xor_(surely).nonzero()
-    rows, positions = near[:, 0], near[:, 1] + part.start
-    others = positions != wanted[rows]
-    rows, positions = rows[others], positions[others]
-    scores = exact_scores(queries, gallery, rows, positions)
-    equal = (scores == target_score[rows]) & (positions < wanted[rows])
-    better = rows[(scores > target_score[rows]) | equal]
-    return ahead.index_add_(0, better, torch.ones_like(better))
+@dataclass(frozen=True)
+class _Goal:
+    """What the candidates of a block are told apart by: the targets of its queries, whose exact scores are known.
+
+    Attributes:
+        queries: float32 (b, D).
+        gallery: float32 (G, D).
+        wanted: int64 (b,), the targets' positions, -1 where none is known; counts mean nothing there.
+        score: float64 (b,), the targets' exact scores.
+        margin: float64 (b,), the largest error of a score in the block.
+    """
+
+    queries: Tensor
+    gallery: Tensor
+    wanted: Tensor
+    score: Tensor
+    margin: Tensor
+
+    def count_ahead(self, part: _ScoreBlock) -> Tensor:
+        """Count the block's candidates ahead of each target: int64 (b,)."""
+        low, high = self._bounds()
+        # Flags as floats: their sum is several times as quick as that of booleans, and exact.
+        flags = torch.empty_like(part.scores)
+        ahead = torch.gt(part.scores, high, out=flags).sum(dim=1)
+        unsure = torch.ge(part.scores, low, out=flags).sum(dim=1) - ahead
+        column = self.wanted - part.start
+        unsure -= ((column >= 0) & (column < part.scores.shape[1])).float()
+        rows = (unsure > 0).nonzero().flatten()
+        scores = part.scores[rows]
+        near = ((scores >= low[rows]) & (scores <= high[rows])).nonzero()
+        return self._add_near(ahead.long(), rows[near[:, 0]], near[:, 1] + part.start)
+
+    def count_ahead_in_sets(self, part: _ScoreBlock, sets: Tensor) -> Tensor:
+        """Count the members (b, M) of each query's set that are in the block and ahead of the target: int64 (b,)."""
+        low, high = self._bounds()
+        columns = sets - part.start
+        inside = (columns >= 0) & (columns < part.scores.shape[1])
+        scores = part.scores.gather(1, columns.clamp(0, part.scores.shape[1] - 1))
+        surely = inside & (scores > high)
+        rows, places = (inside & (scores >= low) & ~surely).nonzero(as_tuple=True)
+        return self._add_near(surely.sum(dim=1), rows, sets[rows, places])
+
+    def _bounds(self) -> tuple[Tensor, Tensor]:
+        """Scores in the block from which on a candidate may be, and above which it must be, ahead: (b, 1) each."""
+        low, high = self.score - self.margin, self.score + self.margin
+        return low.float()[:, None], high.float()[:, None]
+
+    def _add_near(self, ahead: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+        """Add to the counts (b,) those of some pairs, too near for the block to tell, that are ahead exactly."""
+        others = positions != self.wanted[rows]
+        rows, positions = rows[others], positions[others]
+        scores = exact_scores(self.queries, self.gallery, rows, positions)
+        equal = (scores == self.score[rows]) & (positions < self.wanted[rows])
+        better = rows[(scores > self.score[rows]) | equal]
+        return ahead.index_add_(0, better, torch.ones_like(better))
 
 
 @dataclass(frozen=True)
@@ -472,6 +488,18 @@ def _checked_features(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]
                 f"row {int(broken[0])} of the {name} features is not finite; encode or train it again"
             )
     return queries, gallery
+
+
+def _checked_sets(members: Positions, wanted: Tensor, size: int) -> Tensor:
+    """Return the sets' positions as int64 (Q, M), or say which target is not in its set."""
+    held = np.asarray(members, dtype=np.int64)
+    if held.ndim != 2 or len(held) != len(wanted):
+        raise ValueError(f"members must be ({len(wanted)} queries, set size), got shape {held.shape}")
+    found = _checked_positions("members", held.reshape(-1), held.size, size).reshape(held.shape)
+    lost = ((found != wanted[:, None]).all(dim=1) & (wanted >= 0)).nonzero().flatten()
+    if lost.numel():
+        raise ValueError(f"the target of query {int(lost[0])} is not among the members of its image set")
+    return found
 
 
 def _checked_positions(name: str, positions: Positions, count: int, size: int, least: int = -1) -> Tensor:

@@ -17,7 +17,7 @@ from cir_assets.retrieval.metrics import (
     selection_mean,
 )
 from cir_assets.retrieval.protocols import HEADLINE, Protocol, QueryGroup, protocol_named
-from cir_assets.retrieval.ranking import search, subset_ranks, unit_length
+from cir_assets.retrieval.ranking import search, unit_length
 
 
 class Validation:
@@ -85,15 +85,12 @@ class Validation:
         for group, gallery, part in zip(self._groups, self._galleries, parts, strict=True):
             part = part.to(gallery.device)
             depth = self.protocol.depth if self.protocol.several_targets else 0
-            found = search(part, gallery, group.target, group.excluded, k=depth)
-            subset = None
-            if group.members is not None:
-                subset = subset_ranks(part, gallery, group.members, group.target, group.excluded)
+            found = search(part, gallery, group.target, group.excluded, k=depth, members=group.members)
             values.append(
                 per_query_values(
                     self.protocol,
                     found.target_rank,
-                    subset,
+                    found.subset_rank,
                     found.positions,
                     group.target,
                     group.further_targets,

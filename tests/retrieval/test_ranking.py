@@ -16,7 +16,6 @@ from cir_assets.retrieval.ranking import (
     Positions,
     search,
     subset_order,
-    subset_ranks,
     target_ranks,
     target_scores,
     top_k,
@@ -187,9 +186,43 @@ def test_chance_within_a_set_of_six_is_20_40_60_percent() -> None:
     gallery = unit_length(torch.randn(60, 8, generator=generator))
     queries = unit_length(torch.randn(10, 8, generator=generator))
     sets = np.arange(60).reshape(10, 6)
-    every = [subset_ranks(queries, gallery, sets, sets[:, place], sets[:, 0]) for place in range(1, 6)]
-    for row in np.stack(every, axis=1):
-        assert sorted(row.tolist()) == [0, 1, 2, 3, 4]
+    every = [
+        search(queries, gallery, sets[:, place], sets[:, 0], k=0, members=sets).subset_rank
+        for place in range(1, 6)
+    ]
+    for row in zip(*every, strict=True):
+        assert sorted(row) == [0, 1, 2, 3, 4]
+
+
+@given(tied_galleries(), st.integers(1, 45))
+@settings(deadline=None, max_examples=100)
+def test_the_rank_within_a_set_is_the_targets_place_in_the_order_within_it(
+    case: tuple[Tensor, Tensor, Positions, Positions], width: int
+) -> None:
+    queries, gallery, target, excluded = case
+    random = np.random.default_rng(width)
+    members = np.full((len(queries), 6), -1)
+    for row, wanted in enumerate(target):
+        others = random.permutation(np.setdiff1d(np.arange(len(gallery)), [wanted]))[:4]
+        members[row, : len(others) + 1] = random.permutation([wanted, *others])
+    order, _ = subset_order(queries, gallery, members, excluded)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ranking, "GALLERY_BLOCK", width)
+        found = search(queries, gallery, target, excluded, k=0, members=members)
+    assert found.subset_rank is not None
+    assert found.subset_rank.tolist() == (order == target[:, None]).argmax(axis=1).tolist()
+
+
+@given(SEEDS)
+@settings(deadline=None, max_examples=15)
+def test_near_ties_within_a_set_are_told_apart_exactly(seed: int) -> None:
+    queries, gallery = nearly_tied(seed)
+    random = np.random.default_rng(seed)
+    members = np.stack([random.permutation(len(gallery))[:20] for _ in range(len(queries))])
+    order, _ = subset_order(queries, gallery, members, np.full(len(queries), -1))
+    found = search(queries, gallery, members[:, 0], k=0, members=members)
+    assert found.subset_rank is not None
+    assert found.subset_rank.tolist() == (order == members[:, :1]).argmax(axis=1).tolist()
 
 
 @given(tied_galleries())
@@ -264,9 +297,9 @@ def test_no_queries_give_no_ranks() -> None:
     gallery = unit_length(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)))
     nothing = np.zeros(0, dtype=np.int64)
     assert target_ranks(gallery[:0], gallery, nothing).shape == (0,)
-    assert subset_ranks(gallery[:0], gallery, np.zeros((0, 6), dtype=np.int64), nothing, nothing).shape == (
-        0,
-    )
+    sets = search(gallery[:0], gallery, nothing, members=np.zeros((0, 6), dtype=np.int64))
+    assert sets.subset_rank is not None
+    assert sets.subset_rank.shape == (0,)
 
 
 def test_unit_length_scales_rows_and_refuses_rows_without_direction() -> None:
@@ -290,7 +323,9 @@ def test_what_cannot_be_ranked_is_refused_with_the_reason() -> None:
         target_ranks(queries, gallery, target, np.array([-1, 1]))
     with pytest.raises(ValueError, match="row 1 of the query features is not finite"):
         target_ranks(torch.stack([queries[0], queries[1] * torch.nan]), gallery, target)
-    with pytest.raises(ValueError, match="query 1 is not among the other members"):
-        subset_ranks(queries, gallery, np.array([[0, 2, 3], [2, 3, 4]]), target, np.array([2, 2]))
+    with pytest.raises(ValueError, match="query 1 is not among the members"):
+        search(queries, gallery, target, members=np.array([[0, 2, 3], [2, 3, 4]]))
+    with pytest.raises(ValueError, match=r"members must be \(2 queries"):
+        search(queries, gallery, target, members=np.array([[0, 1, 2]]))
     with pytest.raises(ValueError, match="block must be positive"):
         target_ranks(queries, gallery, target, block=0)
