@@ -347,10 +347,12 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
                     rank=rank,
                     image=image,
                     score=score,
-                    category=searcher.category(image),
+                    category=category,
                     url=_url(asked.dataset, image),
                 )
-                for rank, (image, score) in enumerate(zip(answer.images, answer.scores, strict=True), 1)
+                for rank, (image, score, category) in enumerate(
+                    zip(answer.images, answer.scores, answer.categories, strict=True), 1
+                )
             ],
         )
 

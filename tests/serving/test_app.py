@@ -51,6 +51,8 @@ def test_a_search_answers_with_scores_the_learnt_weight_and_the_champion(
     assert found["text_weight_used"] == found["text_weight"]
     assert 1 <= found["target_rank"] < shop.pictures.height
     assert found["exact"] is True
+    categories = dict(shop.pictures.select("image", "category").iter_rows())
+    assert all(each["category"] == categories[each["image"]] for each in found["results"])
     picture = requests.get(address + found["results"][0]["url"], timeout=10)
     assert picture.headers["content-type"] == "image/jpeg"
     assert picture.content[:2] == b"\xff\xd8"
