@@ -167,7 +167,9 @@ def _why_not_now(instance: dg.DagsterInstance, graph: BaseAssetGraph[Any], key: 
         check for check in graph.asset_check_keys if check.asset_key in parents and graph.get(check).blocking
     ]
     for check, latest in instance.event_log_storage.get_latest_asset_check_execution_by_key(checks).items():
-        if latest.evaluation is not None and not latest.evaluation.passed and _blocks(latest.evaluation):
+        said = latest.evaluation
+        # Of a run that died before its checks there is only the plan to evaluate them.
+        if isinstance(said, dg.AssetCheckEvaluation) and not said.passed and _blocks(said):
             return f"the blocking check {check.name} of {check.asset_key.to_user_string()} fails"
     return None
 
