@@ -26,7 +26,8 @@ STAGES = {
 def checkpoint_asset(pipeline: Pipeline, model: str, file: str) -> dg.AssetsDefinition:
     """One model of a pipeline, imported from a file of the reference implementation.
 
-    A root: it is read when a person or a schedule asks, and again when the file's bytes changed.
+    Made when a person asks, as no condition or schedule does; the file is read again where its bytes, or the
+    backbone, changed.
     """
     graph, encoded = pipeline.graph, pipeline.encoded
     step = Step(

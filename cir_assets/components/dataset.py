@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
 from pydantic import (
@@ -13,6 +14,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails
@@ -43,6 +45,28 @@ class Schedule(BaseModel):
 
     cron: str = Field(description="Five-field cron expression, for example '0 3 * * 1' for Mondays at three.")
     timezone: str = Field(default="UTC", description="IANA time zone the expression is read in.")
+
+    @field_validator("cron")
+    @classmethod
+    def _five_fields(cls, cron: str) -> str:
+        # The scheduler's own rule; Dagster has no public name for it.
+        from dagster._utils.schedules import is_valid_cron_string
+
+        if not is_valid_cron_string(cron):
+            raise ValueError(
+                f"{cron!r} is no cron expression of five fields: minute, hour, day of the month, month, day of the "
+                "week; '0 3 * * 1' is Mondays at three"
+            )
+        return cron
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_time_zone(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{timezone!r} is no IANA time zone; Europe/Rome and UTC are") from None
+        return timezone
 
 
 class DatasetSpec(BaseModel):

@@ -143,6 +143,13 @@ def test_the_sensor_that_follows_changes_runs_from_the_start(project: TrialProje
         ({"source": {"kind": "wardrob"}}, "source", "'wardrobe'"),
         ({"backbone": ["tiny_clip"]}, "backbone", "Extra inputs are not permitted"),
         ({"protocols": ["recall"]}, "- recall", "'fashioniq'"),
+        ({"schedule": {"cron": "0 3 * *"}}, "cron", "five fields"),
+        ({"schedule": {"cron": "0 25 * * 1"}}, "cron", "'0 25 * * 1' is no cron expression"),
+        (
+            {"schedule": {"cron": "0 3 * * 1", "timezone": "Europe/Roma"}},
+            "timezone",
+            "'Europe/Roma' is no IANA time zone",
+        ),
     ],
 )
 def test_a_wrong_key_type_or_range_is_refused_with_file_line_and_key(
