@@ -23,7 +23,7 @@ LONGEST = (
     "tests/test_changes.py",
     "tests/assets/test_champion.py",
 )
-SLOW = (*LONGEST, "tests/assets/", "tests/test_lost_changes.py", "tests/test_ui.py")
+SLOW = (*LONGEST, "tests/assets/", "tests/test_lost_changes.py")
 """Whole graphs, real processes and a browser; what is quick to fail runs before them."""
 
 

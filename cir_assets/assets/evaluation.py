@@ -9,6 +9,7 @@ import polars as pl
 from cir_assets.assets.inputs import installed_backbone, load_inputs, model_folder
 from cir_assets.assets.ladder import MethodQueries, method_queries
 from cir_assets.assets.pipeline import Pipeline, names
+from cir_assets.assets.report import SHEET_TITLE, report_inputs
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import evaluation_complete, ladder_in_order
@@ -18,7 +19,7 @@ from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest, digest_frame
 from cir_assets.training.settings import Recipe
 
-GENERATION = 2
+GENERATION = 3
 CURVES = pl.Schema(
     {
         **dict.fromkeys(("dataset", "backbone", "recipe", "stage", "version"), pl.String()),
@@ -89,7 +90,9 @@ def evaluate_ladder(
     storage: Storage, pipeline: Pipeline, version: str, run_id: str, progress: ProgressFactory
 ) -> Made:
     """Evaluate every method and add them to the pipeline's results file."""
+    from cir_assets.reporting.curves import curves_markdown
     from cir_assets.reporting.ladder import ladder_markdown
+    from cir_assets.reporting.pictures import as_markdown, draw_contact_sheet
     from cir_assets.store.results import write_results
 
     backbone = installed_backbone(storage, pipeline.encoded)
@@ -107,7 +110,9 @@ def evaluate_ladder(
             shown.advance(1, f"{queries.method} on {queries.split} under {queries.protocol}")
     tables = {table: pl.concat(frames) for table, frames in made.items()}
     results = storage.results(*pipeline.place)
-    write_results(results, {**tables, "training_epochs": training_epochs(storage, pipeline)})
+    epochs = training_epochs(storage, pipeline)
+    write_results(results, {**tables, "training_epochs": epochs})
+    sheet = draw_contact_sheet(report_inputs(storage, pipeline))
     headlines = headlines_of(tables, protocols[0])
     return Made(
         data_version=digest(
@@ -118,9 +123,12 @@ def evaluate_ladder(
         ),
         metadata={
             **{f"{split}_{method}_headline": round(value, 3) for (split, method), value in headlines.items()},
+            **parts_of_headline(tables, protocols[0], pipeline.served_method),
             "queries": max(tables["evaluations"]["queries"].to_list()),
             "gallery_size": max(tables["evaluations"]["gallery_size"].to_list()),
             "ladder": {"markdown": ladder_markdown(tables["evaluations"], tables["metrics"])},
+            "sheet": {"markdown": as_markdown(sheet, SHEET_TITLE)},
+            "curves": {"markdown": curves_markdown(epochs)},
             "database": {"path": str(results)},
         },
         checks={
@@ -256,4 +264,21 @@ def headlines_of(tables: dict[str, pl.DataFrame], protocol: str) -> dict[tuple[s
     )
     return {
         (split, method): value for split, method, value in rows.select("split", "method", "value").iter_rows()
+    }
+
+
+def parts_of_headline(tables: dict[str, pl.DataFrame], protocol: str, method: str) -> dict[str, float]:
+    """The metrics one method's headline is the mean of, in percent, named for the UI, which plots them over time.
+
+    Returns:
+        As ``{"val_combiner_recall_at_10": 41.2}``; what was not measured is left out.
+    """
+    from cir_assets.reporting.ladder import ladders
+
+    return {
+        f"{ladder.split}_{method}_{metric}_at_{k}": round(value, 3)
+        for ladder in ladders(tables["evaluations"], tables["metrics"])
+        if ladder.protocol == protocol
+        for metric, k in ladder.main_metrics
+        if k and (value := ladder.figure(method, (metric, k)).value) is not None
     }

@@ -101,6 +101,8 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
 
 def missing_markdown(missing: pl.DataFrame) -> str:
     """What is missing, summed up by split and category, as a Markdown table."""
+    from cir_assets.reporting.ladder import markdown_text
+
     lines = [
         "| split | category | gallery pictures missing | triplets lost |",
         "|---|---|---:|---:|",
@@ -109,7 +111,7 @@ def missing_markdown(missing: pl.DataFrame) -> str:
         pl.col("in_gallery").sum(), pl.col("triplets_lost").sum()
     )
     lines += [
-        f"| {split} | {category} | {gallery:,} | {lost:,} |"
+        f"| {markdown_text(split)} | {markdown_text(category)} | {gallery:,} | {lost:,} |"
         for split, category, gallery, lost in summed.rows()
     ]
     return "\n".join(lines) if missing.height else "none"

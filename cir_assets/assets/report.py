@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
@@ -15,7 +16,12 @@ from cir_assets.checks import Check
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest_file
 
-GENERATION = 3
+if TYPE_CHECKING:
+    from cir_assets.reporting.inputs import ReportInputs
+
+GENERATION = 4
+SHEET_TITLE = "best, median and worst queries"
+"""What a reader hears of the contact sheet who does not see it."""
 
 
 def report_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -52,10 +58,44 @@ def report_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 def write(storage: Storage, pipeline: Pipeline) -> Made:
     """Write a pipeline's report and contact sheet from its results file."""
-    from cir_assets.datasets.sources import read_annotations
-    from cir_assets.reporting.inputs import ReportInputs
+    from PIL import Image
+
     from cir_assets.reporting.pictures import as_markdown, write_contact_sheet
     from cir_assets.reporting.report import write_report
+
+    inputs = report_inputs(storage, pipeline)
+    folder = storage.report(*pipeline.place)
+    page = write_report(inputs, folder)
+    sheet = write_contact_sheet(inputs, folder / "contact_sheet.png")
+    with Image.open(sheet) as drawn:
+        shown = as_markdown(drawn, SHEET_TITLE)
+    outside = addresses_asked_for(page.read_text(encoding="utf-8"))
+    beside = sum(file.stat().st_size for file in folder.rglob("*.jpg"))
+    return Made(
+        data_version=digest_file(page),
+        metadata={
+            "report": {"url": page.as_uri()},
+            "folder": {"path": str(folder)},
+            "megabytes": round(page.stat().st_size / 1e6, 2),
+            "megabytes_of_pictures_beside": round(beside / 1e6, 2),
+            "contact_sheet": {"path": str(sheet)},
+            "sheet": {"markdown": shown},
+        },
+        checks={
+            "self_contained": Check(
+                not outside,
+                f"{page.name} has {page.stat().st_size / 1e6:.1f} MB and asks for "
+                f"{', '.join(outside) or 'nothing outside itself'}",
+            )
+        },
+        files=[page, sheet],
+    )
+
+
+def report_inputs(storage: Storage, pipeline: Pipeline) -> "ReportInputs":
+    """What a pipeline's report and contact sheet are made of: its results file and a way to its pictures."""
+    from cir_assets.datasets.sources import read_annotations
+    from cir_assets.reporting.inputs import ReportInputs
     from cir_assets.store.database import opened
 
     graph = pipeline.graph
@@ -75,7 +115,7 @@ def write(storage: Storage, pipeline: Pipeline) -> Made:
     def picture_path(image: str) -> Path | None:
         return root / paths[image] if image in paths else None
 
-    inputs = ReportInputs(
+    return ReportInputs(
         dataset=dataset,
         backbone=backbone,
         recipe=recipe,
@@ -88,28 +128,6 @@ def write(storage: Storage, pipeline: Pipeline) -> Made:
         galleries=read_table(tables, "galleries"),
         sheet_protocol=graph.protocols[0],
         pixel_limit=graph.pixel_limit,
-    )
-    folder = storage.report(*pipeline.place)
-    page = write_report(inputs, folder)
-    sheet = write_contact_sheet(inputs, folder / "contact_sheet.png")
-    outside = addresses_asked_for(page.read_text(encoding="utf-8"))
-    return Made(
-        data_version=digest_file(page),
-        metadata={
-            "report": {"url": page.as_uri()},
-            "folder": {"path": str(folder)},
-            "megabytes": round(page.stat().st_size / 1e6, 2),
-            "contact_sheet": {"path": str(sheet)},
-            "sheet": {"markdown": as_markdown(sheet, "best, median and worst queries")},
-        },
-        checks={
-            "self_contained": Check(
-                not outside,
-                f"{page.name} has {page.stat().st_size / 1e6:.1f} MB and asks for "
-                f"{', '.join(outside) or 'nothing outside itself'}",
-            )
-        },
-        files=[page, sheet],
     )
 
 

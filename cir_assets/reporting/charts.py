@@ -12,6 +12,7 @@ import polars as pl
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
+from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.ladder import HEADLINE, Ladder, method_label, metric_label
 
 Chart = dict[str, Any]
@@ -47,12 +48,6 @@ _METHOD_LOOKS: Mapping[str, tuple[str, str, str]] = {
 _HATCHINGS = {"square": ".", "diamond": "/", "triangle-up": "\\", "cross": "x"}
 _METRIC_LOOKS = (("#3b6fb0", "diamond"), ("#a16207", "square"), ("#7c4dab", "triangle-up"))
 _STAGE_LOOKS = {"text_encoder": "#7c4dab", "combiner": "#0f766e", "combiner_frozen_clip": "#c2570c"}
-STAGES: Mapping[str, str] = {
-    "text_encoder": "Stage 1: text encoder",
-    "combiner": "Stage 2: Combiner",
-    "combiner_frozen_clip": "Combiner on frozen CLIP",
-}
-"""Stage of a training -> its name for people, in the order in which they are shown."""
 
 
 def method_look(method: str) -> tuple[str, str, str]:
@@ -248,16 +243,6 @@ def training_chart(stage: str, epochs: pl.DataFrame) -> Chart:
     figure.update_yaxes(title="headline, %", row=2, col=1)
     figure.update_xaxes(title="epoch", row=2, col=1)
     return _plain(figure)
-
-
-def best_epoch(epochs: pl.DataFrame) -> int | None:
-    """The earliest epoch with the highest headline on val; None where none was measured."""
-    measured = epochs.filter(
-        pl.col("selection_metric").is_not_null() & pl.col("selection_metric").is_not_nan()
-    )
-    if measured.is_empty():
-        return None
-    return int(measured.sort(["selection_metric", "epoch"], descending=[True, False])["epoch"][0])
 
 
 def lambda_chart(found: Sequence[float], missed: Sequence[float]) -> Chart:

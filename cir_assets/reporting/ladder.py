@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -125,6 +126,11 @@ def metric_label(metric: MetricKey) -> str:
     return "Headline" if name == "headline" else f"{_SYMBOLS.get(name, name)}@{k}"
 
 
+def in_metric_order(metrics: Iterable[MetricKey]) -> tuple[MetricKey, ...]:
+    """Each metric once, as tables have them: average precision, recall, recall within the subset, headline."""
+    return tuple(sorted(set(metrics), key=lambda key: (_METRIC_ORDER.get(key[0], 2), key[0], key[1])))
+
+
 def method_label(method: str) -> str:
     """A method's label for people; an unknown method is called by its name."""
     return METHODS[method].label if method in METHODS else method
@@ -182,7 +188,7 @@ def ladder_markdown(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> str:
     for ladder in ladders(evaluations, metrics):
         heads = ["Method", *(metric_label(metric) for metric in ladder.metrics)]
         lines = [
-            f"**{_markdown_text(ladder.split)}, {_markdown_text(ladder.protocol)} protocol**: "
+            f"**{markdown_text(ladder.split)}, {markdown_text(ladder.protocol)} protocol**: "
             f"{ladder.queries:,} queries, {ladder.gallery_size:,} pictures in the galleries",
             "",
             f"| {' | '.join(heads)} |",
@@ -192,9 +198,14 @@ def ladder_markdown(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> str:
             cells = [
                 _emphasised(ladder.figure(method, metric), ladder.best(metric)) for metric in ladder.metrics
             ]
-            lines.append(f"| {_markdown_text(method_label(method))} | {' | '.join(cells)} |")
+            lines.append(f"| {markdown_text(method_label(method))} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) or "There is no evaluation yet."
+
+
+def markdown_text(text: str) -> str:
+    """Any text as one line of Markdown, also within a table's cell, that reads as it is: no markup, no HTML."""
+    return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", " ".join(text.splitlines()))
 
 
 def ladder_table(evaluations: pl.DataFrame, metrics: pl.DataFrame, protocol: str | None = None) -> Table:
@@ -279,7 +290,7 @@ def _ladder(
         queries=queries,
         gallery_size=gallery_size,
         evaluation_ids=ids,
-        metrics=tuple(sorted(keys, key=lambda key: (_METRIC_ORDER.get(key[0], 2), key[0], key[1]))),
+        metrics=in_metric_order(keys),
         categories=tuple(
             name for name in dict.fromkeys(category for _, category, _ in figures) if name != MEAN_CATEGORY
         ),
@@ -303,10 +314,3 @@ def _emphasised(figure: Figure, best: float | None) -> str:
 def _terminal_text(figure: Figure, best: float | None) -> Text:
     value, _, interval = figure.text().partition(" ")
     return Text.assemble((value, "bold green" if _is_best(figure, best) else ""), (f" {interval}", "dim"))
-
-
-def _markdown_text(text: str) -> str:
-    """Keep a name from being read as Markdown or HTML."""
-    for character in "\\`*_[]<>|":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")

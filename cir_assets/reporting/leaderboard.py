@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from cir_assets.reporting.charts import DARK_OF, GRID, MUTED, method_look
-from cir_assets.reporting.ladder import method_label
+from cir_assets.reporting.ladder import MetricKey, in_metric_order, method_label, metric_label
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.report import json_in_script, page_part
 
 CHARTED = 24
 """Bars a chart shows at most; the table has every row."""
+
+LISTED_PUBLISHED, LISTED_DECISIONS = 400, 50
+"""Rows of these tables the page shows at most; of more it says how many there are, and where."""
 
 
 def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Path:
@@ -34,27 +38,42 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
     rows = _rows(
         connection,
         "SELECT dataset, split, protocol, backbone, recipe, method, headline, headline_low, headline_high, "
-        "recall_at_1, recall_at_10, recall_at_50, queries, gallery_size, created_at FROM leaderboard "
-        "ORDER BY dataset, split DESC, protocol DESC, headline DESC",
+        "queries, gallery_size, created_at, evaluation_id FROM leaderboard "
+        "ORDER BY dataset, split DESC, protocol DESC, headline DESC NULLS LAST, backbone, recipe, method",
     )
+    measured: dict[str, dict[MetricKey, float | None]] = {}
+    for evaluation_id, metric, k, value in connection.sql(
+        "SELECT evaluation_id, metric, k, value FROM metrics JOIN leaderboard USING (evaluation_id) "
+        "WHERE category = 'mean' AND metric != 'headline'"
+    ).fetchall():
+        measured.setdefault(evaluation_id, {})[metric, k] = value
     boards: list[dict[str, Any]] = []
     for dataset, split, protocol in dict.fromkeys((r["dataset"], r["split"], r["protocol"]) for r in rows):
         own = [r for r in rows if (r["dataset"], r["split"], r["protocol"]) == (dataset, split, protocol)]
+        metrics = in_metric_order(key for row in own for key in measured.get(row["evaluation_id"], ()))
         for row in own:
+            row["figures"] = [measured.get(row["evaluation_id"], {}).get(key) for key in metrics]
             row["label"] = method_label(row["method"])
             row["look"] = method_look(row["method"])[0]
             row["page"] = "/".join(
                 quote(part) for part in (dataset, row["backbone"], row["recipe"], "index.html")
             )
         boards.append(
-            {"dataset": dataset, "split": split, "protocol": protocol, "rows": own, "id": len(boards)}
+            {
+                "dataset": dataset,
+                "split": split,
+                "protocol": protocol,
+                "rows": own,
+                "heads": [metric_label(key) for key in metrics],
+                "id": len(boards),
+            }
         )
     published = _rows(
         connection,
         "SELECT dataset, split, protocol, metric, k, backbone, recipe, method, ours, system, venue, published, "
-        "difference, source FROM against_published WHERE category = 'mean' ORDER BY ALL LIMIT 400",
+        "difference, source FROM against_published WHERE category = 'mean' ORDER BY ALL",
     )
-    decisions = _rows(connection, "SELECT * FROM promotions ORDER BY decided_at DESC LIMIT 50")
+    decisions = _rows(connection, "SELECT * FROM promotions ORDER BY decided_at DESC")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -63,12 +82,15 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
         environment.from_string(page_part("leaderboard.html"))
         .render(
             boards=boards,
-            published=published,
-            decisions=decisions,
+            published=published[:LISTED_PUBLISHED],
+            all_published=len(published),
+            decisions=decisions[:LISTED_DECISIONS],
+            all_decisions=len(decisions),
             label=method_label,
             newest=max((row["created_at"] for row in rows), default=None),
             style=Markup(page_part("page.css")),
             plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
+            charts_script=Markup(page_part("charts.js")),
             script=Markup(page_part("leaderboard.js")),
             data=Markup(
                 json_in_script(
@@ -94,7 +116,8 @@ def _chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 "type": "bar",
                 "orientation": "h",
                 "x": [row["headline"] for row in shown],
-                "y": [f"{row['label']} · {row['recipe']} · {row['backbone']}" for row in shown],
+                # Plotly reads tags within labels.
+                "y": [html.escape(f"{row['label']} · {row['recipe']} · {row['backbone']}") for row in shown],
                 "marker": {"color": [row["look"] for row in shown]},
                 "error_x": {
                     "type": "data",

@@ -184,6 +184,18 @@ def write_contact_sheet(inputs: ReportInputs, destination: Path, *, each: int = 
     Raises:
         OSError: it cannot be written.
     """
+    content = io.BytesIO()
+    draw_contact_sheet(inputs, each=each).save(content, "PNG", optimize=True)
+    return write_beside(destination, content.getvalue())
+
+
+def draw_contact_sheet(inputs: ReportInputs, *, each: int = 2) -> Image.Image:
+    """The same as a picture, RGB.
+
+    Args:
+        inputs: as for the report.
+        each: how many of each kind.
+    """
     shown = [
         ladder
         for ladder in ladders(inputs.own_evaluations, inputs.metrics)
@@ -193,29 +205,22 @@ def write_contact_sheet(inputs: ReportInputs, destination: Path, *, each: int = 
     ]
     sheets = choose_sheets(inputs, shown[0], each) if shown else []
     title = f"{inputs.dataset} · {inputs.backbone} · {inputs.recipe}"
-    drawn = contact_sheet(sheets, title, inputs.picture_path, top=inputs.top, pixel_limit=inputs.pixel_limit)
-    content = io.BytesIO()
-    drawn.save(content, "PNG", optimize=True)
-    return write_beside(destination, content.getvalue())
+    return contact_sheet(sheets, title, inputs.picture_path, top=inputs.top, pixel_limit=inputs.pixel_limit)
 
 
-def as_markdown(picture: Path, title: str, *, quality: int = 82) -> str:
-    """A picture file within Markdown text, as JPEG: the UI shows it where the metadata stands.
+def as_markdown(picture: Image.Image, title: str, *, quality: int = 82) -> str:
+    """A picture within Markdown text, as JPEG: the UI shows it where the metadata stands.
 
     Args:
-        picture: any format Pillow opens.
+        picture: RGB.
         title: what a reader hears who does not see it; one line without brackets.
         quality: of the JPEG, 1 to 95.
 
     Returns:
         ``![title](data:image/jpeg;base64,...)``.
-
-    Raises:
-        OSError: it cannot be read.
     """
     content = io.BytesIO()
-    with Image.open(picture) as opened:
-        opened.convert("RGB").save(content, "JPEG", quality=quality, optimize=True)
+    picture.save(content, "JPEG", quality=quality, optimize=True)
     return f"![{title}](data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()})"
 
 

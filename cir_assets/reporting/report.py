@@ -16,12 +16,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from cir_assets.reporting import charts
+from cir_assets.reporting.curves import STAGES, best_epoch
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import HEADLINE, METHODS, Ladder, ladders, method_label, metric_label
 from cir_assets.reporting.pictures import Thumbnails, thumbnails, thumbnails_beside, write_beside
 from cir_assets.reporting.sheets import (
     BANDS,
-    COMPARED,
     SHOWN_METHOD,
     Sheet,
     choose_sheets,
@@ -109,6 +109,7 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
         inputs=inputs,
         style=Markup(page_part("page.css")),
         plotly=Markup(script),
+        charts_script=Markup(page_part("charts.js")),
         script=Markup(page_part("page.js")),
         data=Markup(json_in_script(data)),
         made_at=_moment(inputs.made_at or _newest(inputs.own_evaluations)),
@@ -305,14 +306,14 @@ def _trainings(inputs: ReportInputs, drawn: dict[str, charts.Chart]) -> list[dic
     """Each stage's curve; its chart goes to ``drawn``."""
     epochs = inputs.own_epochs
     found = []
-    known = list(charts.STAGES)
+    known = list(STAGES)
     stages = sorted(
         epochs["stage"].unique(), key=lambda stage: (known.index(stage) if stage in known else 9, stage)
     )
     for place, stage in enumerate(stages):
         rows = epochs.filter(pl.col("stage") == stage)
         drawn[f"training-{place}"] = charts.training_chart(stage, rows)
-        best = charts.best_epoch(rows)
+        best = best_epoch(rows)
         kept = ""
         if best is not None:
             score = rows.filter(pl.col("epoch") == best)["selection_metric"][0]
@@ -323,7 +324,7 @@ def _trainings(inputs: ReportInputs, drawn: dict[str, charts.Chart]) -> list[dic
         found.append(
             {
                 "chart": f"training-{place}",
-                "name": charts.STAGES.get(stage, stage),
+                "name": STAGES.get(stage, stage),
                 "text": f"{rows.height:,} epochs{took}. Loss {first:.3f} to {last:.3f}.{kept}",
             }
         )
@@ -438,19 +439,13 @@ def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any
 
 
 def _every_image(inputs: ReportInputs, shown: Ladder) -> list[str]:
-    """Every picture that an opened query shows: references, targets, and the first results of each method shown."""
+    """Every picture that an opened query shows: references, targets, and the first results of each method."""
     rankings = inputs.rankings.filter(pl.col("evaluation_id") == shown.evaluation_ids[SHOWN_METHOD])
     results = inputs.retrieved.filter(
-        pl.col("evaluation_id").is_in(_opened_methods(shown).values()) & (pl.col("rank") <= inputs.top)
+        pl.col("evaluation_id").is_in(list(shown.evaluation_ids.values())) & (pl.col("rank") <= inputs.top)
     )
     named = pl.concat([rankings["reference"], rankings["target"], results["image"]])
     return named.unique(maintain_order=True).to_list()
-
-
-def _opened_methods(shown: Ladder) -> dict[str, str]:
-    """The methods side by side, from before training to the end: method -> evaluation."""
-    wanted = (*COMPARED, SHOWN_METHOD)
-    return {method: shown.evaluation_ids[method] for method in wanted if method in shown.evaluation_ids}
 
 
 def _opened_queries(
@@ -471,7 +466,7 @@ def _opened_queries(
         return found.fill_null(-1).to_list()
 
     strips = []
-    for evaluation_id in _opened_methods(shown).values():
+    for evaluation_id in shown.evaluation_ids.values():
         rows = (
             inputs.retrieved.filter(
                 (pl.col("evaluation_id") == evaluation_id) & (pl.col("rank") <= inputs.top)
@@ -488,8 +483,10 @@ def _opened_queries(
         "folder": PICTURES,
         "files": list(beside.values()),
         "names": list(beside),
-        "methods": [method_label(method) for method in _opened_methods(shown)],
-        "columns": [shown.methods.index(method) for method in _opened_methods(shown)],
+        "sides": [
+            shown.methods.index("sum") if "sum" in shown.methods else 0,
+            shown.methods.index(SHOWN_METHOD),
+        ],
         "references": numbered("reference"),
         "targets": numbered("target"),
         "strips": strips,

@@ -10,7 +10,6 @@ import pytest
 
 from cir_assets.reporting.charts import (
     DARK_OF,
-    best_epoch,
     category_chart,
     ladder_chart,
     lambda_chart,
@@ -18,6 +17,7 @@ from cir_assets.reporting.charts import (
     recall_curves,
     training_chart,
 )
+from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import HEADLINE, METHODS, ladders
 

@@ -79,6 +79,13 @@ def test_sheets_are_filtered_by_kind_category_and_words(page: Page) -> None:
     assert all("blue" in caption for caption in shown)
     filters.locator("[name=words]").fill("no such words")
     assert page.locator(".sheet:visible").count() == 0
+    filters.locator("[name=words]").fill("")
+    filters.locator("[name=category]").select_option("shirt")
+    of = [sheet.get_attribute("data-category") for sheet in page.locator(".sheet").all()]
+    assert 0 < of.count("shirt") < 24
+    expect(page.locator(".sheet:visible")).to_have_count(of.count("shirt"))
+    expect(page.locator(".sheet[data-category=shirt]:visible")).to_have_count(of.count("shirt"))
+    assert page.locator("#filtered").inner_text() == f"{of.count('shirt')} of 24 queries"
 
 
 def test_the_list_holds_every_query_and_is_searched_by_rank(page: Page, inputs: ReportInputs) -> None:
@@ -94,23 +101,91 @@ def test_the_list_holds_every_query_and_is_searched_by_rank(page: Page, inputs: 
     assert page.locator(".list tbody tr").first.locator("td").last.inner_text() == str(ranks.max())
     page.get_by_role("button", name="Next").click()
     assert page.locator(".pages span").inner_text() == "page 2 of 3"
+    page.locator("#search [name=category]").select_option("toptee")
+    page.locator("#search [name=words]").fill("striped BELT")
+    found = inputs.rankings.filter(
+        pl.col("caption").str.contains("belt") & pl.col("caption").str.contains("striped"),
+        evaluation_id="val-fashioniq-combiner",
+        category="toptee",
+    )
+    assert 0 < found.height < 24
+    assert output.inner_text() == f"{found.height} of {len(ranks)} queries"
+    shown = page.locator("#list tbody tr small").all_inner_texts()
+    assert {said.split(" · ")[1] for said in shown} == set(found["query_id"])
 
 
-def test_any_query_opens_in_pictures_before_and_after_each_stage(page: Page, inputs: ReportInputs) -> None:
+def test_any_query_opens_in_pictures_by_two_methods_of_ones_choice(page: Page, inputs: ReportInputs) -> None:
+    def first_pictures(method: str, query: str) -> list[str]:
+        own = inputs.retrieved.filter(
+            pl.col("rank") <= 10, evaluation_id=f"val-fashioniq-{method}", query_id=query
+        )
+        return [
+            f"Rank {rank}: {image}" for rank, image in own.sort("rank").select("rank", "image").iter_rows()
+        ]
+
+    def rank_of(method: str, query: str) -> str:
+        own = inputs.rankings.filter(evaluation_id=f"val-fashioniq-{method}", query_id=query)
+        return f"target ranked {own['target_rank'][0]}"
+
+    ordered = queries_in_order(inputs, "val-fashioniq-combiner")["query_id"].to_list()
+    worst, last_but_one = ordered[-1], ordered[-2]
     page.select_option("#search [name=order]", "worst")
     page.locator("#list .opener").first.click()
     dialog = page.locator("#opened")
     expect(dialog).to_be_visible()
-    worst = queries_in_order(inputs, "val-fashioniq-combiner").row(-1, named=True)
-    expect(page.locator("#opened-query")).to_contain_text(worst["query_id"])
-    expect(dialog.locator("h4")).to_have_count(3)
-    expect(dialog.locator("h4").last).to_contain_text(f"ranked {worst['target_rank']}")
+    expect(page.locator("#opened-query")).to_contain_text(worst)
+    sides = dialog.locator(".side")
+
+    def shown(number: int) -> list[str | None]:
+        return [picture.get_attribute("alt") for picture in sides.nth(number).locator("img").all()]
+
+    assert (shown(0), shown(1)) == (first_pictures("sum", worst), first_pictures("combiner", worst))
+    expect(sides.nth(1).locator("output")).to_have_text(rank_of("combiner", worst))
     loaded = "all => all.every(each => each.complete && each.naturalWidth > 0)"
     page.wait_for_function(f"({loaded})([...document.querySelectorAll('#opened img')])")
+    # By keyboard: within a list of methods the arrows pick one and leave the query as it is.
+    first = dialog.get_by_label("First method")
+    first.focus()
+    page.keyboard.type("Combiner, f")
+    expect(first.locator("option:checked")).to_have_text("Combiner, frozen CLIP")
+    expect(page.locator("#opened-query")).to_contain_text(worst)
+    assert shown(0) == first_pictures("combiner_frozen_clip", worst)
+    expect(sides.nth(0).locator("output")).to_have_text(rank_of("combiner_frozen_clip", worst))
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#opened-query")).not_to_contain_text(worst["query_id"])
+    expect(page.locator("#opened-query")).to_contain_text(worst)
+    first.select_option(label="Tuned text + sum")
+    dialog.get_by_role("button", name="Next query").click()
+    expect(page.locator("#opened-query")).to_contain_text(last_but_one)
+    assert shown(0) == first_pictures("text_encoder_sum", last_but_one)
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#opened-query")).to_contain_text(worst)
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+
+
+def test_every_control_has_a_name_that_is_read_aloud(page: Page) -> None:
+    controls = {
+        "button",
+        "combobox",
+        "searchbox",
+        "spinbutton",
+        "textbox",
+        "tab",
+        "link",
+        "DisclosureTriangle",
+    }
+
+    def names() -> list[tuple[str, str]]:
+        tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+        roles = [(node.get("role", {}).get("value"), node.get("name", {}).get("value", "")) for node in tree]
+        return [(role, name.strip()) for role, name in roles if role in controls]
+
+    before = names()
+    assert {role for role, _ in before} == controls - {"textbox"}
+    page.locator("#list .opener").first.click()
+    opened = names()
+    assert ("combobox", "First method") in opened
+    assert [role for role, name in before + opened if not name] == []
 
 
 def test_a_report_of_six_thousand_queries_is_light_and_opens_at_once(
@@ -127,11 +202,14 @@ def test_a_report_of_six_thousand_queries_is_light_and_opens_at_once(
     large = replace(inputs, rankings=many(inputs.rankings), retrieved=many(inputs.retrieved))
     file = write_report(large, tmp_path)
     assert file.stat().st_size < 15_000_000
-    took = []
-    for _ in range(3):  # the best of three: other tests share the cores
+    beside = [each.stat().st_size for each in tmp_path.rglob("*.jpg")]
+    assert len(beside) == 3 * 60
+    assert max(beside) < 8_000
+    took = [float("inf")]
+    while min(took) >= 2 and len(took) < 6:  # the best of five: other tests share the cores
         shown = browser.new_page()
         started = time.perf_counter()
-        shown.goto(file.as_uri())
+        shown.goto(file.as_uri(), wait_until="commit")
         expect(shown.locator("#list tbody tr").first).to_be_attached()
         took.append(time.perf_counter() - started)
         expect(shown.locator("#search output")).to_contain_text("6,")

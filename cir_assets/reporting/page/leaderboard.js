@@ -1,22 +1,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const inTheme = (value) => {
-    if (typeof value === "string") return system.matches && value in data.dark ? data.dark[value] : value;
-    if (Array.isArray(value)) return value.map(inTheme);
-    if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, inTheme(each)]));
-    return value;
-  };
-  const draw = () => {
-    for (const place of document.querySelectorAll("[data-chart]")) {
-      if (place.closest("[hidden]")) continue;
-      const chart = inTheme(data.charts[place.dataset.chart]);
-      if (innerWidth < 560) chart.layout.font.size = 9;
-      Plotly.react(place, chart.data, chart.layout, { responsive: true, displayModeBar: false });
-    }
-  };
-  system.addEventListener("change", draw);
+  chartsAndColours(data, 9);
 
   /* Which board, and which of its rows. */
   const filters = document.getElementById("filters");
@@ -33,7 +18,6 @@
       }
     }
     filters.querySelector("output").textContent = `${shown.toLocaleString("en")} evaluations`;
-    draw();
   };
   filters.addEventListener("input", filter);
   filter();

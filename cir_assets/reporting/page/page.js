@@ -1,74 +1,13 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const root = document.documentElement;
-  const system = matchMedia("(prefers-color-scheme: dark)");
 
   /* Pictures: each is in the file once and may be shown in several places. */
   for (const image of document.querySelectorAll("img[data-picture]")) {
     image.src = data.pictures[Number(image.dataset.picture)];
   }
 
-  /* Charts: drawn when first seen, drawn anew when the colours change. */
-  const drawn = new Set();
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const inTheme = (value) => {
-    if (typeof value === "string") return isDark() && value in data.dark ? data.dark[value] : value;
-    if (Array.isArray(value)) return value.map(inTheme);
-    if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, inTheme(each)]));
-    }
-    return value;
-  };
-  const narrow = () => innerWidth < 560;
-  const draw = (place) => {
-    const chart = inTheme(data.charts[place.dataset.chart]);
-    chart.layout.autosize = true;
-    if (narrow()) chart.layout.font.size = 11;
-    if (!drawn.has(place)) place.replaceChildren();
-    drawn.add(place);
-    Plotly.react(place, chart.data, chart.layout, { responsive: true, displayModeBar: false });
-  };
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (entry.isIntersecting && !drawn.has(entry.target)) {
-        draw(entry.target);
-        seen.unobserve(entry.target);
-      }
-    }
-  }, { rootMargin: "400px" });
-  /* The charts' library is the last and largest script: the page can be read and searched before it. */
-  addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-chart]").forEach((place) => seen.observe(place)));
-  addEventListener("beforeprint", () => document.querySelectorAll("[data-chart]").forEach(draw));
-
-  /* Light, dark, or as the system has it. */
-  const themes = [["", "Auto", "as the system has them"], ["light", "Light", "light"], ["dark", "Dark", "dark"]];
-  const button = document.getElementById("theme");
-  const recolour = () => {
-    for (const swatch of document.querySelectorAll(".swatch")) {
-      swatch.dataset.light ??= swatch.style.getPropertyValue("--colour").trim();
-      swatch.style.setProperty("--colour", inTheme(swatch.dataset.light));
-    }
-    drawn.forEach(draw);
-  };
-  const choose = (name) => {
-    const [value, label, said] = themes.find(([each]) => each === name) ?? themes[0];
-    if (value) root.dataset.theme = value; else delete root.dataset.theme;
-    document.getElementById("theme-name").textContent = label;
-    button.setAttribute("aria-label", `Colours: ${said}`);
-    recolour();
-  };
-  /* A page opened from a file may be refused storage; then the choice lasts as long as the page. */
-  const kept = { get: () => { try { return localStorage.getItem("theme") ?? ""; } catch { return ""; } },
-    set: (value) => { try { localStorage.setItem("theme", value); } catch { /* not kept */ } } };
-  button.addEventListener("click", () => {
-    const now = themes.findIndex(([value]) => value === (root.dataset.theme ?? ""));
-    const next = themes[(now + 1) % themes.length][0];
-    kept.set(next);
-    choose(next);
-  });
-  system.addEventListener("change", recolour);
-  choose(kept.get());
+  chartsAndColours(data, 11);
 
   /* Tabs, by mouse and by arrow keys. */
   const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -208,7 +147,7 @@
     list.querySelector("[data-step='-1']").disabled = page === 0;
     list.querySelector("[data-step='1']").disabled = page === last;
   };
-  /* One query opened: every method's first pictures below each other, read from the files beside this page. */
+  /* One query opened: the first pictures by two methods, read from the files beside this page. */
   const dialog = document.getElementById("opened");
   const pictureOf = (number, said, className) => {
     const image = made("img", undefined, className);
@@ -217,6 +156,27 @@
     if (number >= 0) image.src = `${data.opened.folder}/${data.opened.files[number]}`;
     return image;
   };
+  /* Two methods side by side, each picked from a list: the chosen ones stay from query to query. */
+  const sides = [...dialog.querySelectorAll(".side")];
+  const showSide = (side, place) => {
+    const row = Number(side.querySelector("select").value);
+    const rank = rows[place][4][row];
+    const said = side.querySelector("output");
+    said.textContent = `target ${rank === null ? "not ranked" : `ranked ${rank.toLocaleString("en")}`}`;
+    said.classList.toggle("hit", rank !== null && rank <= 10);
+    const target = data.opened.targets[place];
+    side.querySelector(".strip").replaceChildren(...data.opened.strips[row][place].map((number, before) => {
+      const item = made("li", undefined, number === target && number >= 0 ? "target" : "");
+      item.append(pictureOf(number, `Rank ${before + 1}`, "picture"), made("span", String(before + 1), "rank"));
+      return item;
+    }));
+  };
+  sides.forEach((side, number) => {
+    const select = side.querySelector("select");
+    methods.forEach((method, row) => select.add(new Option(method, String(row))));
+    if (data.opened) select.value = String(data.opened.sides[number]);
+    select.addEventListener("change", () => showSide(side, openedAmong[openedAt]));
+  });
   let openedAt = 0;
   let openedAmong = [];
   const openQuery = (at, among) => {
@@ -224,7 +184,7 @@
     openedAmong = among;
     const place = among[openedAt];
     const [query, group, caption, weight, ranks] = rows[place];
-    const { references, targets, strips, methods: compared, columns } = data.opened;
+    const { references, targets } = data.opened;
     for (const [id, number, said] of [["reference", references[place], "Reference"], ["target", targets[place], "Target"]]) {
       const fresh = pictureOf(number, said, "picture large");
       fresh.id = `opened-${id}`;
@@ -232,17 +192,7 @@
     }
     document.getElementById("opened-caption").textContent = caption;
     document.getElementById("opened-query").textContent = `${group} · ${query}${weight === null ? "" : ` · λ ${weight.toFixed(2)}`}`;
-    document.getElementById("opened-strips").replaceChildren(...compared.flatMap((method, row) => {
-      const rank = ranks[columns[row]];
-      const head = made("h4", `${method}: target ${rank === null ? "not ranked" : `ranked ${rank.toLocaleString("en")}`}`, rank !== null && rank <= 10 ? "hit" : "");
-      const strip = made("ol", undefined, "strip");
-      strip.append(...strips[row][place].map((number, before) => {
-        const item = made("li", undefined, number === targets[place] && number >= 0 ? "target" : "");
-        item.append(pictureOf(number, `Rank ${before + 1}`, "picture"), made("span", String(before + 1), "rank"));
-        return item;
-      }));
-      return [head, strip];
-    }));
+    for (const side of sides) showSide(side, place);
     const [back, on] = dialog.querySelectorAll("[data-step]");
     back.disabled = openedAt === 0;
     on.disabled = openedAt === among.length - 1;
@@ -253,7 +203,8 @@
   }
   dialog.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step) openQuery(openedAt + step, openedAmong);
+    /* In a list of methods the arrows pick a method. */
+    if (step && event.target.tagName !== "SELECT") openQuery(openedAt + step, openedAmong);
   });
   search.addEventListener("input", () => { page = 0; refresh(); });
   for (const step of list.querySelectorAll("[data-step]")) {
