@@ -110,7 +110,12 @@ def test_what_changed_on_disk_reaches_the_published_tables_without_a_click(tmp_p
             (shop.pictures / "new.jpg").write_bytes(picture_bytes("new"))
 
             # Loading the definitions anew stops no run that is under way.
-            waited(lambda: under_way(instance, "evaluation"), process, 200, shop)
+            waited(
+                lambda: under_way(instance, "evaluation") or EDITED in published_captions(),
+                process,
+                200,
+                shop,
+            )
             shop.promotion["keep_versions"] = 5
             shop.write()
             waited(lambda: said("edited_definitions", "are loaded anew"), process, 120, shop)
