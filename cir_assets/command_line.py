@@ -340,6 +340,7 @@ def status(module: str) -> None:
     from rich.table import Table
 
     from cir_assets.automation import stale_assets
+    from cir_assets.freshness import overdue
     from cir_assets.resources import Storage
     from cir_assets.store.promotions import PromotionLog
 
@@ -350,6 +351,7 @@ def status(module: str) -> None:
     storage = Storage()
     with dg.DagsterInstance.get() as instance:
         free, left = stale_assets(instance, graph)
+        late = overdue(instance, graph)
     table = Table(title="champions", box=box.SIMPLE_HEAD)
     for name in ("pipeline", "champion", "since (UTC)", "headline on val", "last decision"):
         table.add_column(name)
@@ -372,6 +374,8 @@ def status(module: str) -> None:
         console.print(f"stale: {key.to_user_string()}", soft_wrap=True)
     for key, why in left.items():
         console.print(f"stale: {key.to_user_string()}, left alone as {why}", soft_wrap=True)
+    for key, since in late.items():
+        console.print(f"overdue: {key.to_user_string()}, {since}", soft_wrap=True)
     if not free and not left and not broken:
         console.print("nothing that was made is stale")
     else:

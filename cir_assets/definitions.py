@@ -80,7 +80,10 @@ def build_definitions(
     return dg.Definitions.merge(
         *(without_tree(tree.build_defs()) for tree in trees.values()),
         dg.Definitions(
-            assets=[leaderboard_asset(pipelines), *(broken_definition(*each) for each in broken.items())],
+            assets=[
+                leaderboard_asset(pipelines, list(broken)),
+                *(broken_definition(*each) for each in broken.items()),
+            ],
             sensors=[
                 automation_sensor(look_every_seconds),
                 definitions_sensor(project, state, look_every_seconds),

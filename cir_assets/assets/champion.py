@@ -1,7 +1,7 @@
 """``…/<recipe>/challenger`` and ``champion``: newly trained models serve only if they are not worse."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,19 @@ import polars as pl
 from cir_assets.assets.inputs import installed_backbone, load_inputs, newest_models
 from cir_assets.assets.ladder import method_queries
 from cir_assets.assets.pipeline import Pipeline, names
-from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
+from cir_assets.assets.step import Made, Step, check_result, content_versions, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
+from cir_assets.freshness import freshness_policy
 from cir_assets.resources import Storage
+from cir_assets.store.ledger import Ledger, digest
 from cir_assets.store.promotions import COLUMNS, Decision, PromotionLog, models_digest
 
 if TYPE_CHECKING:
     from cir_assets.retrieval.evaluation import Evaluation
 
-GENERATION = 1
-STALE_AFTER = timedelta(days=90)
-"""A champion that was not confirmed or replaced for so long fails its freshness policy; it warns after a third."""
+GENERATION = 2
+FIGURES = ("challenger_headline", "champion_headline", "difference", "difference_low", "difference_high")
 
 
 def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -47,17 +48,6 @@ def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         owners=list(graph.owners),
         code_version=step.code_version,
         automation_condition=on_upstream_change(),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "not_worse",
-                asset=step.key,
-                blocking=True,
-                description=(
-                    "The newest models are the champion, or may take its place. Set promotion.on_refusal to warn, "
-                    "and a refusal fails no run."
-                ),
-            )
-        ],
         metadata={
             "dagster/column_schema": dg.TableSchema(
                 columns=[
@@ -77,26 +67,16 @@ def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     )
     def challenger(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
         versions = content_versions(storage, graph.name("images"), *names(pipeline.ranked_from()))
-        return make_or_reuse(
-            context,
-            storage,
-            step,
-            versions,
-            lambda _: judge(context, storage, pipeline),
-            severity={
-                "not_worse": dg.AssetCheckSeverity.ERROR
-                if rule.on_refusal == "block"
-                else dg.AssetCheckSeverity.WARN
-            },
-        )
+        return make_or_reuse(context, storage, step, versions, lambda _: judge(context, storage, pipeline))
 
     return challenger
 
 
 def champion_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     """The models of a pipeline that serve."""
-    graph = pipeline.graph
-    step = Step(pipeline.key("champion"), GENERATION)
+    graph, rule = pipeline.graph, pipeline.graph.promotion
+    step = Step(pipeline.key("champion"), GENERATION, {"on_refusal": rule.on_refusal})
+    severity = dg.AssetCheckSeverity.ERROR if rule.on_refusal == "block" else dg.AssetCheckSeverity.WARN
 
     @dg.asset(
         key=step.key,
@@ -106,18 +86,40 @@ def champion_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         owners=list(graph.owners),
         code_version=step.code_version,
         automation_condition=on_upstream_change(),
-        freshness_policy=dg.FreshnessPolicy.time_window(STALE_AFTER, warn_window=STALE_AFTER / 3),
+        freshness_policy=freshness_policy([rule]),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "not_worse",
+                asset=step.key,
+                blocking=True,
+                description=(
+                    "The newest models are the champion, or a person went back to another. A refusal fails this step "
+                    "and leaves the champion as it was; with promotion.on_refusal set to warn it is only told."
+                ),
+            )
+        ],
         description=(
             "The models that search and serving read: those promoted last, or gone back to with `cir-assets rollback "
             f"{'/'.join(pipeline.place)}`. Their versions stay on disk for good, with the newest "
-            f"{graph.promotion.keep_versions} of each model."
+            f"{rule.keep_versions} of each model."
         ),
     )
-    def champion(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
+    def champion(
+        context: dg.AssetExecutionContext, storage: Storage
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         log = PromotionLog(storage.promotions(*pipeline.place))
-        models = log.champion()
-        if models is None:
+        models, judged = log.champion(), Ledger(storage.ledger).latest(pipeline.name("challenger"))
+        if models is None or judged is None:
             raise dg.Failure(f"{pipeline.name('challenger')} never promoted anything; materialize it first")
+        not_worse = verdict(log, judged.detail["metadata"]["challenger"])
+        if not not_worse.passed and rule.on_refusal == "block":
+            yield check_result("not_worse", not_worse, severity)
+            raise dg.Failure(
+                f"{not_worse.description}. {models_digest(models)} stays champion, and is what search reads; to take "
+                "the challenger all the same, widen promotion.margin. With promotion.on_refusal: warn a refusal "
+                "fails nothing",
+                allow_retries=False,
+            )
 
         def make(_version: str) -> Made:
             folders = model_folders(storage, models)
@@ -131,13 +133,23 @@ def champion_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
                     "models": {"markdown": "\n".join(f"- `{folder}`" for folder in folders.values())},
                     "history": {"markdown": history(log.rows())},
                 },
-                checks={},
+                checks={"not_worse": not_worse},
                 files=[log.file, *folders.values()],
             )
 
-        return make_or_reuse(context, storage, step, {"models": models_digest(models)}, make)
+        inputs = {"models": models_digest(models), "verdict": not_worse.description}
+        yield make_or_reuse(context, storage, step, inputs, make, severity={"not_worse": severity})
 
     return champion
+
+
+def verdict(log: PromotionLog, newest: str) -> Check:
+    """What the last decision says of a pipeline's newest models, given by their digest."""
+    if (champion := log.champion()) is not None and models_digest(champion) == newest:
+        return Check(True, "the newest models are the champion")
+    last = log.rows().row(-1, named=True)
+    figures = {name: round(last[name], 3) for name in FIGURES if last[name] is not None}
+    return Check(last["decision"] != "refused", f"{last['decision']}: {last['reason']}", figures)
 
 
 def judge(context: dg.AssetExecutionContext, storage: Storage, pipeline: Pipeline) -> Made:
@@ -150,7 +162,7 @@ def judge(context: dg.AssetExecutionContext, storage: Storage, pipeline: Pipelin
     models = {pipeline.model_name(model): folder.name for model, folder in newest.items()}
     before = log.champion()
     if before == models:
-        return told(log, Check(True, "the newest models are the champion already"))
+        return told(log, models, "the newest models are the champion already", {})
     challenger = ranked_on_val(context, storage, pipeline, models)
     figures: dict[str, float | None] = {"challenger_headline": challenger.headline}
     if before is None:
@@ -189,7 +201,7 @@ def judge(context: dg.AssetExecutionContext, storage: Storage, pipeline: Pipelin
     said = f"{'promoted' if promoted else 'refused'}: {reason}"
     context.log.info(f"{pipeline.name('challenger')} {said}")
     shown = {name: round(value, 3) for name, value in figures.items() if value is not None}
-    return told(log, Check(promoted, said, shown))
+    return told(log, models, said, shown)
 
 
 def ranked_on_val(
@@ -240,26 +252,29 @@ def model_folders(storage: Storage, models: Mapping[str, str]) -> dict[str, Path
     return folders
 
 
-def told(log: PromotionLog, check: Check) -> Made:
-    """A judgement as what the step made: the champion that follows from it, and its history."""
+def told(log: PromotionLog, models: Mapping[str, str], said: str, figures: Mapping[str, float]) -> Made:
+    """A judgement over models as what the step made: the champion that follows from it, and its history."""
     rows = log.rows()
     champion = log.champion()
     assert champion is not None
     return Made(
-        data_version=models_digest({**champion, "decisions": str(rows.height)}),
+        data_version=digest([models_digest(champion), models_digest(models), rows.height]),
         metadata={
-            "decision": check.description,
-            **check.figures,
+            "decision": said,
+            **figures,
+            "challenger": models_digest(models),
             "champion": models_digest(champion),
             "history": {"markdown": history(rows)},
         },
-        checks={"not_worse": check},
+        checks={},
         files=[log.file],
     )
 
 
 def history(rows: pl.DataFrame, shown: int = 10) -> str:
     """The newest decisions as a Markdown table, newest first."""
+    from cir_assets.reporting.ladder import markdown_text
+
     lines = [
         "| decided (UTC) | decision | models | headline | difference | reason |",
         "|---|---|---|---:|---:|---|",
@@ -269,6 +284,6 @@ def history(rows: pl.DataFrame, shown: int = 10) -> str:
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
         lines.append(
             f"| {row['decided_at']:%Y-%m-%d %H:%M} | {row['decision']} | {row['challenger'][:8]} | {headline} "
-            f"| {difference} | {row['reason']} |"
+            f"| {difference} | {markdown_text(row['reason'])} |"
         )
     return "\n".join(lines)

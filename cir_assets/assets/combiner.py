@@ -107,7 +107,8 @@ def combiner_asset(
             forget_old_versions(storage, pipeline, name)
             context.log.info(f"{text.encoded:,} captions encoded, {text.reused:,} already known")
             figures = {"captions_encoded": text.encoded, "captions_known": text.reused}
-            return replace(made, metadata={**made.metadata, **figures})
+            idle = {"captions_encoded": 0, "captions_known": text.encoded + text.reused}
+            return replace(made, metadata={**made.metadata, **figures}, unworked={**made.unworked, **idle})
 
         return make_or_reuse(context, storage, step, versions, make)
 

@@ -203,6 +203,7 @@ def encode_missing(
             ),
         },
         files=[cache.path],
+        unworked={"encoded": 0, "already_known": known_before},
     )
 
 

@@ -1,7 +1,7 @@
 """``leaderboard``: every evaluation there is, published as the one database people query."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -9,15 +9,17 @@ from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
+from cir_assets.freshness import freshness_policy
 from cir_assets.resources import Storage
 
-GENERATION = 3
-STALE_AFTER = timedelta(days=90)
-"""A leaderboard that nothing new reached for so long fails its freshness policy; it warns after a third."""
+GENERATION = 4
 
 
-def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
-    """The published database over all pipelines."""
+def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = ()) -> dg.AssetsDefinition:
+    """The published database over all pipelines, and over what there is of data sets whose YAML is wrong.
+
+    It is as patient as the most patient champion: the longest of their freshness windows is its own.
+    """
     step = Step(dg.AssetKey("leaderboard"), GENERATION)
 
     @dg.asset(
@@ -31,7 +33,7 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
         owners=["team:retrieval"],
         code_version=step.code_version,
         automation_condition=on_upstream_change(waits=False),
-        freshness_policy=dg.FreshnessPolicy.time_window(STALE_AFTER, warn_window=STALE_AFTER / 3),
+        freshness_policy=freshness_policy(pipeline.graph.promotion for pipeline in pipelines),
         check_specs=[
             dg.AssetCheckSpec(
                 "published", asset=step.key, description="At least one evaluation is published."
@@ -49,17 +51,12 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
         from cir_assets.store.database import opened
         from cir_assets.store.publishing import content_digest, publish
 
-        results = [
-            storage.results(*pipeline.place)
-            for pipeline in pipelines
-            if storage.results(*pipeline.place).is_file()
-        ]
-        promotions = sorted(
-            storage.promotions(*pipeline.place)
-            for pipeline in pipelines
-            if storage.promotions(*pipeline.place).is_file()
-        )
-        datasets = sorted({pipeline.graph.dataset for pipeline in pipelines})
+        places = [pipeline.place for pipeline in pipelines]
+        for dataset in set_aside:
+            places += places_with_results(storage, dataset)
+        results = [file for place in places if (file := storage.results(*place)).is_file()]
+        promotions = sorted(file for place in places if (file := storage.promotions(*place)).is_file())
+        datasets = sorted({dataset for dataset, _, _ in places})
         tables = {name: storage.tables(name) for name in datasets if storage.tables(name).is_dir()}
         content = content_digest(results, tables, promotions)
 
@@ -70,11 +67,6 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
                     "SELECT dataset, backbone, recipe, split, protocol, method, headline FROM leaderboard"
                 ).fetchall()
                 page = write_leaderboard(connection, storage.reports)
-            best = [
-                "| data set | backbone | recipe | split | protocol | method | headline |",
-                "|---|---|---|---|---|---|---:|",
-                *("| " + " | ".join(map(str, row[:-1])) + f" | {row[-1]:.2f} |" for row in rows),
-            ]
             return Made(
                 data_version=content,
                 metadata={
@@ -83,7 +75,7 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
                     "evaluations": len(rows),
                     "pipelines": len(results),
                     "megabytes": round(storage.evaluation.stat().st_size / 1e6, 1),
-                    "leaderboard": {"markdown": "\n".join(best)},
+                    "leaderboard": {"markdown": as_markdown(rows)},
                 },
                 checks={"published": Check(len(rows) > 0, f"{len(rows)} evaluations are published")},
                 files=[storage.evaluation, page],
@@ -92,3 +84,27 @@ def leaderboard_asset(pipelines: Sequence[Pipeline]) -> dg.AssetsDefinition:
         return make_or_reuse(context, storage, step, {"content": content}, make)
 
     return leaderboard
+
+
+def places_with_results(storage: Storage, dataset: str) -> list[tuple[str, str, str]]:
+    """Data set, backbone and recipe of each pipeline of a data set that was evaluated, as its files tell."""
+    folder = storage.results(dataset, "backbone", "recipe").parents[1]
+    return sorted((dataset, file.parent.name, file.stem) for file in folder.glob("*/*.duckdb"))
+
+
+def as_markdown(rows: Sequence[tuple[Any, ...]]) -> str:
+    """Rows of the leaderboard as a Markdown table, every name as text; a dash where there is no headline.
+
+    Args:
+        rows: data set, backbone, recipe, split, protocol, method, headline in percent or None.
+    """
+    from cir_assets.reporting.ladder import markdown_text
+
+    lines = [
+        "| data set | backbone | recipe | split | protocol | method | headline |",
+        "|---|---|---|---|---|---|---:|",
+    ]
+    for *names, headline in rows:
+        figure = "–" if headline is None else f"{headline:.2f}"
+        lines.append("| " + " | ".join([*(markdown_text(str(name)) for name in names), figure]) + " |")
+    return "\n".join(lines)

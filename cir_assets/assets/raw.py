@@ -68,8 +68,12 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
             },
             files=[write_table(not_fetched, storage.tables(graph.dataset), "data_issues/raw")],
         )
-        Ledger(storage.ledger).record(step.name, LedgerEntry(version, version, made.to_detail()))
-        return materialize_result(step, made, reused=False, severity={})
+        ledger = Ledger(storage.ledger)
+        before = ledger.latest(step.name)
+        ledger.record(step.name, LedgerEntry(version, version, made.to_detail()))
+        # The files were looked at all the same; what they say is what was known.
+        unchanged = before is not None and before.data_version == version
+        return materialize_result(step, made, reused=unchanged, severity={})
 
     return raw
 

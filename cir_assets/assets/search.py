@@ -37,16 +37,17 @@ def search_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         },
     )
     gallery = [graph.key("images"), graph.key("triplets"), pipeline.encoded.key("image_features")]
-    champion_key = [pipeline.key("champion")] if pipeline.models else []
+    # Decided there; what hangs on the asset champion would be skipped with it in a run that ends in a refusal.
+    decisions = [pipeline.key("challenger")] if pipeline.models else []
 
     @dg.asset(
         key=step.key,
-        deps=[*champion_key, *gallery],
+        deps=[*decisions, *gallery],
         group_name=graph.dataset,
         kinds={"numpy", "parquet"},
         owners=list(graph.owners),
         code_version=step.code_version,
-        automation_condition=on_upstream_change(may_be_missing=champion_key),
+        automation_condition=on_upstream_change(may_be_missing=decisions),
         check_specs=[
             dg.AssetCheckSpec("gallery_searchable", asset=step.key, description="There are pictures to find.")
         ],

@@ -51,6 +51,8 @@ class Made:
     checks: Mapping[str, Check]
     files: Sequence[Path]
     """Files that must still be there for the result to be used again."""
+    unworked: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of ``metadata`` that count work, as they are when the result is used again and nothing was done."""
 
     def to_detail(self) -> dict[str, Any]:
         """As JSON values, for the ledger."""
@@ -61,14 +63,15 @@ class Made:
                 for name, c in self.checks.items()
             },
             "files": [str(file) for file in self.files],
+            "unworked": dict(self.unworked),
         }
 
     @classmethod
     def from_entry(cls, entry: LedgerEntry) -> Made:
-        """Back from the ledger."""
+        """Back from the ledger, with no work done."""
         return cls(
             data_version=entry.data_version,
-            metadata=entry.detail["metadata"],
+            metadata={**entry.detail["metadata"], **entry.detail.get("unworked", {})},
             checks={name: Check(**check) for name, check in entry.detail["checks"].items()},
             files=[Path(file) for file in entry.detail["files"]],
         )
@@ -113,15 +116,20 @@ def materialize_result(
         data_version=dg.DataVersion(made.data_version),
         metadata={**{k: ui_value(v) for k, v in made.metadata.items()}, "reused": reused},
         check_results=[
-            dg.AssetCheckResult(
-                check_name=name,
-                passed=check.passed,
-                description=check.description,
-                metadata=dict(check.figures),
-                severity=severity.get(name, dg.AssetCheckSeverity.ERROR),
-            )
+            check_result(name, check, severity.get(name, dg.AssetCheckSeverity.ERROR))
             for name, check in made.checks.items()
         ],
+    )
+
+
+def check_result(name: str, check: Check, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+    """A check's outcome as Dagster is told it."""
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=check.passed,
+        description=check.description,
+        metadata=dict(check.figures),
+        severity=severity,
     )
 
 

@@ -79,6 +79,7 @@ def trained(
         },
         checks={"loss_falling": loss_falling(epochs["loss"].to_list())},
         files=[folder],
+        unworked={"training_seconds": 0.0},
     )
 
 
@@ -103,11 +104,12 @@ def forget_old_versions(storage: Storage, pipeline: Pipeline, model: str) -> lis
 
 
 def _curve(epochs: pl.DataFrame) -> str:
-    """At most ten epochs of the curve as a Markdown table."""
-    shown = epochs.gather_every(max(1, epochs.height // 9)) if epochs.height > 10 else epochs
+    """The whole curve as a picture, and below it every epoch as a Markdown table."""
+    from cir_assets.reporting.curves import curves_markdown
+
     lines = ["| epoch | loss | headline on val |", "|---:|---:|---:|"]
     lines += [
         f"| {epoch} | {loss:.4f} | {headline:.2f} |"
-        for epoch, loss, headline in shown.select("epoch", "loss", "selection_metric").iter_rows()
+        for epoch, loss, headline in epochs.select("epoch", "loss", "selection_metric").iter_rows()
     ]
-    return "\n".join(lines)
+    return "\n\n".join([curves_markdown(epochs), "\n".join(lines)])

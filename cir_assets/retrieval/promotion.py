@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from cir_assets.retrieval.bootstrap import Difference
@@ -26,7 +26,7 @@ class PromotionRule(BaseModel):
     )
     on_refusal: Literal["block", "warn"] = Field(
         default="block",
-        description="block: a refusal fails the run and what depends on the champion; warn: it is only told.",
+        description="block: a refusal fails the step champion, which stays as it was; warn: it is only told.",
     )
     keep_versions: int = Field(
         default=3,
@@ -37,6 +37,21 @@ class PromotionRule(BaseModel):
             "At least two, as one may still be read while the next is made."
         ),
     )
+    warn_after_days: int = Field(
+        default=30, ge=1, description="Days without a champion made or confirmed after which the UI warns."
+    )
+    stale_after_days: int = Field(
+        default=90, le=3650, description="Days after which the champion fails its freshness policy."
+    )
+
+    @model_validator(mode="after")
+    def _warn_first(self) -> PromotionRule:
+        if self.warn_after_days >= self.stale_after_days:
+            raise ValueError(
+                f"warn_after_days is {self.warn_after_days}, which must be less than stale_after_days, "
+                f"{self.stale_after_days}"
+            )
+        return self
 
     def judge(self, difference: Difference) -> tuple[bool, str]:
         """Say whether the challenger is promoted, and why, in a sentence.

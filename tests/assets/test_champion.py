@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ import dagster as dg
 import duckdb
 import numpy as np
 import pytest
+from dagster._core.test_utils import freeze_time
 
 from cir_assets.automation import stale_assets
-from cir_assets.store.promotions import PromotionLog
+from cir_assets.freshness import overdue
+from cir_assets.serving.champions import Champions
+from cir_assets.store.promotions import PromotionLog, models_digest
 from tests.changes import Ran, Shop, fresh_shop
+from tests.random_pictures import picture_bytes
 
 PLACE = ("shop", "tiny_clip", "quick")
 NEVER = {"margin": 0, "keep_versions": 2}
@@ -49,7 +54,7 @@ def published(shop: Shop, query: str) -> list[tuple[Any, ...]]:
 
 
 def check_passed(shop: Shop) -> bool | None:
-    key = dg.AssetCheckKey(dg.AssetKey([*PLACE, "challenger"]), "not_worse")
+    key = dg.AssetCheckKey(dg.AssetKey([*PLACE, "champion"]), "not_worse")
     [record] = shop.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
     return record.evaluation.passed if record.evaluation is not None else None
 
@@ -91,8 +96,10 @@ def test_a_challenger_that_may_be_worse_is_refused_and_blocks_the_champion_alone
     assert row["difference_low"] <= 0
     assert log(shop).champion() == before
     assert check_passed(shop) is False
-    assert "champion" not in ran.made
+    assert ran.failed == {"champion"}
+    assert "champion" not in ran.made | ran.same
     assert {"report", "evaluation", "leaderboard"} <= ran.made
+    assert "search" in ran.same
     assert published(shop, "SELECT decision FROM promotions ORDER BY decided_at") == [
         ("promoted",),
         ("refused",),
@@ -100,23 +107,24 @@ def test_a_challenger_that_may_be_worse_is_refused_and_blocks_the_champion_alone
 
 
 def test_a_refusal_is_not_tried_again(shop: Shop) -> None:
-    assert [shop.tick() for _ in range(5)] == [[]] * 5
+    assert shop.idle(3) == []
     assert log(shop).rows().height == 2
 
 
 def test_the_hourly_sweep_leaves_what_a_refusal_blocks(shop: Shop) -> None:
     free, left = stale_assets(shop.instance, shop.project.definitions().resolve_asset_graph())
     assert free == []
-    champion = dg.AssetKey([*PLACE, "champion"])
-    assert left.keys() <= {champion}
-    assert all("not_worse" in why for why in left.values())
+    assert left == {dg.AssetKey([*PLACE, "champion"]): "its last run failed"}
 
 
 def test_a_refusal_that_only_warns_fails_no_run(shop: Shop) -> None:
+    before = log(shop).champion()
     ran = trained_anew(shop, 2, **NEVER, on_refusal="warn")
     assert log(shop).rows()["decision"].to_list() == ["promoted", "refused", "refused"]
     assert check_passed(shop) is False
     assert not ran.failed
+    assert "champion" in ran.made
+    assert shop.project.entry("shop/tiny_clip/quick/champion").data_version == models_digest(before or {})
 
 
 def test_under_a_rule_it_meets_the_same_models_are_promoted(shop: Shop) -> None:
@@ -161,6 +169,9 @@ def test_one_command_goes_back_to_the_champion_before(shop: Shop) -> None:
     assert answer.returncode == 0, answer.stderr
     assert f"is {first} again, no longer {second}" in answer.stdout
     assert shop.project.entry("shop/tiny_clip/quick/champion").data_version == first
+    # What the search server reads, and by which headline it stands among the data set's champions.
+    served = Champions(shop.project.storage.root).of("shop").about
+    assert (served.champion, served.headline) == (first, log(shop).rows()["challenger_headline"][0])
     [row] = published(shop, "SELECT challenger, reason FROM promotions WHERE decision = 'rolled_back'")
     assert row == (first, "customers complained")
 
@@ -171,11 +182,45 @@ def test_there_is_none_before_the_first(shop: Shop) -> None:
     assert "the only one there ever was" in answer.stderr or "none to go back to" in answer.stderr
 
 
-def test_models_taken_back_are_not_promoted_again_by_themselves(shop: Shop) -> None:
-    trained_anew(shop, 2, **ALWAYS)
+def test_models_taken_back_are_not_promoted_again_and_one_run_of_everything_goes_on_around_that(
+    shop: Shop,
+) -> None:
+    champion = log(shop).reigns()["challenger"][-1]
+    shop.stages["combiner"]["seed"], shop.promotion = 2, ALWAYS
+    shop.write()
+    (shop.pictures / "new.jpg").write_bytes(picture_bytes("new"))
+    result = shop.project.materialize(
+        shop.instance, 'group:"shop"', 'key:"leaderboard"', raise_on_error=False
+    )
     row = log(shop).rows().row(-1, named=True)
     assert row["decision"] == "refused"
     assert "rolled these very models back" in row["reason"]
+    step = f"{'__'.join(PLACE)}__champion"
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_key == step
+    assert f"{champion} stays champion" in str(failure.step_failure_data.error)
+    assert not [event for event in result.all_events if event.is_step_skipped]
+    assert not result.asset_materializations_for_node(step)
+    assert published(
+        shop, "SELECT decision, challenger FROM promotions ORDER BY decided_at DESC LIMIT 1"
+    ) == [("refused", row["challenger"])]
+    searcher = Champions(shop.project.storage.root).of("shop")
+    assert searcher.about.champion == champion
+    assert len(searcher) == len(list(shop.pictures.iterdir())) == 201
+    assert shop.idle(2) == []
+
+
+def test_a_champion_nobody_confirmed_is_told_of_and_then_fails(shop: Shop) -> None:
+    shop.promotion = {**ALWAYS, "warn_after_days": 2, "stale_after_days": 5}
+    shop.write()
+    graph = shop.project.definitions().resolve_asset_graph()
+    assert overdue(shop.instance, graph) == {}
+    for days, said in ((1.9, None), (2.1, "2 days ago: its freshness policy warns"), (5.1, "policy fails")):
+        with freeze_time(datetime.now(UTC) + timedelta(days=days)):
+            found = overdue(shop.instance, graph)
+        late = {dg.AssetKey([*PLACE, "champion"]), dg.AssetKey("leaderboard")} if said else set()
+        assert found.keys() == late
+        assert all(str(said) in why for why in found.values())
 
 
 def test_status_tells_who_is_champion_and_what_is_stale(shop: Shop) -> None:

@@ -69,7 +69,7 @@ def test_what_depends_on_what(project: TrialProject) -> None:
     assert parents(f"{pipeline}/challenger") == parents(f"{pipeline}/evaluation")
     assert parents(f"{pipeline}/champion") == {f"{pipeline}/challenger"}
     assert parents(f"{pipeline}/search") == {
-        f"{pipeline}/champion",
+        f"{pipeline}/challenger",
         "wardrobe/images",
         "wardrobe/triplets",
         "wardrobe/tiny_clip/image_features",
