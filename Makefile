@@ -27,7 +27,7 @@ search: $(VENV)/.installed
 
 ## changes: make every kind of change to a small catalogue and print what each makes again
 changes: $(VENV)/.installed-for-tests
-	@$(BIN)/python -W ignore -m tests.changes 2>/dev/null
+	@$(BIN)/python -W ignore -m tests.changes 2>$(VENV)/changes.log || { tail -n 60 $(VENV)/changes.log >&2; exit 1; }
 
 ## bench: what each step costs beside its floor, some 40 minutes on 2 cores; make bench WITH=--quick for a tenth
 bench: $(VENV)/.installed-for-tests
