@@ -1,7 +1,6 @@
 """``…/<recipe>/submission``: the files a data set's test server takes, where test keeps its targets secret."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
 from cir_assets.resources import Storage
+from cir_assets.store.files import written_whole
 from cir_assets.store.ledger import digest, digest_file
 
 GENERATION = 1
@@ -130,7 +130,6 @@ def write_submission(storage: Storage, pipeline: Pipeline, protocol: str, method
 
 
 def _written(file: Path, content: bytes) -> Path:
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(file)
+    with written_whole(file) as beside:
+        beside.write_bytes(content)
     return file

@@ -188,6 +188,7 @@ def test_models_taken_back_are_not_promoted_again_and_one_run_of_everything_goes
     champion = log(shop).reigns()["challenger"][-1]
     shop.stages["combiner"]["seed"], shop.promotion = 2, ALWAYS
     shop.write()
+    shop.tick()
     (shop.pictures / "new.jpg").write_bytes(picture_bytes("new"))
     result = shop.project.materialize(
         shop.instance, 'group:"shop"', 'key:"leaderboard"', raise_on_error=False

@@ -47,6 +47,14 @@ def test_nothing_whose_interval_reaches_below_the_margin_is_promoted(
     assert decision == (low > -margin and value > 0)
 
 
+def test_a_champion_warns_before_it_is_stale() -> None:
+    assert (PromotionRule().warn_after_days, PromotionRule().stale_after_days) == (30, 90)
+    with pytest.raises(
+        ValidationError, match="warn_after_days is 30, which must be less than stale_after_days, 7"
+    ):
+        PromotionRule(stale_after_days=7)
+
+
 def test_fewer_than_two_versions_cannot_be_kept() -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 2"):
         PromotionRule(keep_versions=1)
