@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,11 @@ def shrunk(picture: Image.Image, side: int) -> Image.Image:
     Raises:
         UnreadablePicture: when its colours do not convert; the message says why.
     """
-    try:
-        # Turned as its camera says, since people look at it; the encoder sees the pixels as stored.
+    # Turned as its camera says, since people look at it; the encoder sees the pixels as stored.
+    with suppress(Exception):
+        # Where that note is broken, which Pillow tells in many ways, it stays as stored.
         picture = ImageOps.exif_transpose(picture)
+    try:
         if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
             seen = picture.convert("RGBA")
             picture = Image.new("RGBA", seen.size, "white")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Annotated
 from urllib.parse import quote
 
@@ -32,6 +33,9 @@ PAGE = Path(__file__).parent / "page"
 SMALLEST, LARGEST = 32, 1024
 LARGEST_QUESTION = 100_000
 """Bytes of a request that brings no picture."""
+
+SHRINKING = BoundedSemaphore(4)
+"""Whole pictures are in memory while they are made small; of a gallery's there are only so many at a time."""
 
 MOST_DISCARDED = 100_000_000
 """Bytes of a file that is too large which are still read, for the sender to hear why it is refused."""
@@ -447,7 +451,8 @@ def _moment(path: Path) -> int:
 def _thumbnail(path: Path, moment: int, side: int, pixel_limit: int) -> bytes:
     """A picture, as it was at that moment, as JPEG of at most ``side`` pixels a side."""
     try:
-        small = small_picture(path, side, pixel_limit)
+        with SHRINKING:
+            small = small_picture(path, side, pixel_limit)
     except UnreadablePicture as error:
         raise UnknownPicture(f"the picture does not open: {error}") from error
     buffer = io.BytesIO()

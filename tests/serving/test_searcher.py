@@ -6,6 +6,9 @@ import io
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from PIL import Image
 from torch.nn import functional
 
 from cir_assets.models.combiner import pulled
-from cir_assets.models.decoding import Preprocessing
+from cir_assets.models.decoding import Preprocessing, open_picture
 from cir_assets.models.saving import load_combiner
 from cir_assets.serving.export import NothingExported, current, export
 from cir_assets.serving.searcher import Searcher
@@ -104,6 +107,32 @@ def test_an_upload_is_shown_upright_as_small_as_asked_and_prepared_once_for_each
     other = Preprocessing(32, "squarepad", 1.0, 10**8)
     assert searcher.uploads.pixels(name, other).shape == (32, 32, 3)
     assert searcher.uploads.pixels(name, other) is searcher.uploads.pixels(name, other)
+
+
+def test_a_picture_whose_cameras_notes_are_broken_is_shown_as_stored(searcher: Searcher) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (80, 40), "red").save(buffer, "WEBP", exif=b"MM\0C\0\0\0\x08")
+    name = searcher.add_upload(buffer.getvalue())
+    assert Image.open(io.BytesIO(searcher.uploads.small(name, 64))).size == (64, 32)
+
+
+def test_two_uploads_are_decoded_at_once(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, most = threading.Semaphore(2), []
+
+    def watched(content: io.BytesIO, limit: int) -> Image.Image:
+        most.append(under_way.acquire(blocking=False))
+        time.sleep(0.02)
+        under_way.release()
+        return open_picture(content, limit)
+
+    monkeypatch.setattr("cir_assets.serving.uploads.open_picture", watched)
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    with ThreadPoolExecutor(8) as people:
+        assert (
+            len(set(people.map(lambda n: searcher.add_upload(buffer.getvalue() + bytes([n])), range(8)))) == 8
+        )
+    assert most == [True] * 8
 
 
 def test_uploads_take_no_more_bytes_than_stated(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
