@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks.measuring import Measured, Scale, as_json, growth, machine, table
+from benchmarks.measuring import Measured, Scale, as_json, growth, machine, proportional, table
 
 BENCHMARKS = (
     "ranking",
@@ -45,7 +45,7 @@ def main() -> None:
         found[name] = list(module.run(Scale(asked.quick, asked.device)))
         console.print(table(f"{name}: {module.TITLE}", found[name]))
         for what, exponent in growth(found[name]).items():
-            console.print(f"growth of {what}: exponent {exponent:.2f}")
+            console.print(f"growth of {what}: exponent {exponent:.2f}, {proportional(exponent)}")
         asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text(as_json(found, asked.device) + "\n", encoding="utf-8")
     console.print(f"JSON: {asked.out}")

@@ -162,6 +162,11 @@ def growth(measured: Sequence[Measured]) -> dict[str, float]:
     return exponents
 
 
+def proportional(exponent: float) -> str:
+    """Whether time grows no faster than the size; three sizes on a shared machine fit to a few hundredths."""
+    return "no more than proportional" if exponent <= 1.05 else "more than proportional"
+
+
 def table(title: str, measured: Sequence[Measured]) -> Table:
     """What was measured, as people read it."""
     shown = Table(title=title, title_justify="left", title_style="bold", show_lines=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measuring import Measured, Timing, growth
+from benchmarks.page import page
 from cir_assets.definitions import PROJECT
 
 
@@ -53,3 +54,4 @@ def test_a_quick_run_prints_a_table_and_writes_what_it_measured_on(tmp_path: Pat
         assert row["time"]["least"] <= row["time"]["median"] <= row["time"]["most"]
         assert row["floor"] > 0
         assert math.isfinite(row["rival_time"]["median"])
+    assert page(found).count("whole sort, names compared") == 8
