@@ -15,6 +15,7 @@ from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.report import page as rendered
 from cir_assets.reporting.report import write_report
 from cir_assets.reporting.sheets import queries_in_order
+from tests.reporting.test_comparison_page import written as write_compared
 
 
 @pytest.fixture(scope="module")
@@ -225,14 +226,34 @@ def test_a_missing_picture_is_a_tile_with_the_reason_and_every_picture_has_words
     assert page.evaluate("[...document.querySelectorAll('img')].every(i => i.src.startsWith('data:image/'))")
 
 
-def test_a_phone_shows_the_page_without_scrolling_sideways(browser: Browser, report: Path) -> None:
-    context = browser.new_context(viewport={"width": 360, "height": 780})
+def test_a_phone_in_the_dark_shows_report_and_comparison_without_scrolling_sideways(
+    browser: Browser, report: Path, inputs: ReportInputs, tmp_path: Path
+) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 780}, color_scheme="dark")
     shown = context.new_page()
+    dark = "rgb(18, 19, 23)"
+    wide = "document.documentElement.scrollWidth"
     shown.goto(report.as_uri())
     for place in ("#ladder", "#training", "#sheets", "#queries"):
         shown.locator(place).scroll_into_view_if_needed()
         shown.wait_for_timeout(150)
-    assert shown.evaluate("document.documentElement.scrollWidth") <= 360
+    expect(shown.locator("body")).to_have_css("background-color", dark)
+    assert shown.evaluate(wide) <= 360
+    shown.locator("#list .opener").first.click()
+    # Nothing of the opened query is cut off at the left, or lies on the target's picture.
+    within = shown.locator("#opened").bounding_box()
+    target = shown.locator("#opened-target").bounding_box()
+    assert within
+    assert target
+    for each in shown.locator("#opened button, #opened select, #opened .strip, #opened-query").all():
+        box = each.bounding_box()
+        assert box
+        assert within["x"] <= box["x"]
+        assert box["x"] + box["width"] <= within["x"] + within["width"]
+        assert box["y"] + box["height"] <= target["y"] or target["y"] + target["height"] <= box["y"]
+    shown.goto(write_compared(inputs, tmp_path / "compared.html").as_uri())
+    expect(shown.locator("body")).to_have_css("background-color", dark)
+    assert shown.evaluate(wide) <= 360
     context.close()
 
 
