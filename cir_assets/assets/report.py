@@ -61,7 +61,7 @@ def write(storage: Storage, pipeline: Pipeline) -> Made:
     from PIL import Image
 
     from cir_assets.reporting.pictures import as_markdown, write_contact_sheet
-    from cir_assets.reporting.report import write_report
+    from cir_assets.reporting.report import PICTURES, write_report
 
     inputs = report_inputs(storage, pipeline)
     folder = storage.report(*pipeline.place)
@@ -88,7 +88,7 @@ def write(storage: Storage, pipeline: Pipeline) -> Made:
                 f"{', '.join(outside) or 'nothing outside itself'}",
             )
         },
-        files=[page, sheet],
+        files=[page, sheet, folder / PICTURES],
     )
 
 
