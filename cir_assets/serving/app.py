@@ -13,11 +13,11 @@ from threading import BoundedSemaphore
 from typing import Annotated
 from urllib.parse import quote
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
@@ -27,7 +27,14 @@ from cir_assets.models.decoding import UnreadablePicture
 from cir_assets.reporting.pictures import small_picture
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.searcher import LONGEST_TEXT, UnknownName, is_unicode
-from cir_assets.serving.uploads import LARGEST_UPLOAD, UPLOADED, RefusedInput, TooLarge, UnknownPicture
+from cir_assets.serving.uploads import (
+    DECODED_AT_ONCE,
+    LARGEST_UPLOAD,
+    UPLOADED,
+    RefusedInput,
+    TooLarge,
+    UnknownPicture,
+)
 
 PAGE = Path(__file__).parent / "page"
 SMALLEST, LARGEST = 32, 1024
@@ -219,6 +226,8 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         },
     )
     app.add_middleware(ShortQuestions)
+    # Threads of their own: however many uploads wait to be decoded, searches do not wait for them.
+    bringing = CapacityLimiter(DECODED_AT_ONCE)
     if hosts is not None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
 
@@ -376,7 +385,7 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
     async def upload(request: Request, dataset: str, pipeline: str | None = None) -> Uploaded:
         searcher = champions.of(dataset, pipeline)
         content = await _body(request)
-        reference = await run_in_threadpool(searcher.add_upload, content)
+        reference = await to_thread.run_sync(searcher.add_upload, content, limiter=bringing)
         return Uploaded(reference=reference, url=_url(dataset, reference))
 
     @app.get(

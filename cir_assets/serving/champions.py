@@ -137,7 +137,11 @@ class Champions:
         mine = [s for s in self.all() if s.about.dataset == dataset]
         if not mine:
             known = ", ".join(dict.fromkeys(s.about.dataset for s in self.all()))
-            raise UnknownName(f"there is no data set {dataset!r} to search; there are {known}")
+            broken = "; ".join(
+                said for name, said in self.troubles().items() if name.startswith(f"{dataset}/")
+            )
+            why = f" ({broken})" if broken else ""
+            raise UnknownName(f"there is no data set {dataset!r} to search{why}; there are {known}")
         for searcher in mine:
             if pipeline is None or searcher.name == f"{dataset}/{pipeline}":
                 return searcher

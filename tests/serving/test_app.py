@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import socket
 import struct
 import threading
@@ -22,6 +23,7 @@ import requests
 from PIL import Image
 
 from cir_assets.client import Search, SearchRefused
+from cir_assets.models.decoding import open_picture
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import NothingExported, export
 from cir_assets.serving.searcher import UnknownName
@@ -304,6 +306,39 @@ def test_fifty_users_at_once_are_all_answered(served_shop: tuple[Shop, str]) -> 
         assert list(users.map(user, range(50))) == [3] * 50
 
 
+def test_searches_do_not_wait_for_uploads(
+    served_shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, address = served_shop
+    decoded = threading.Event()
+    began: list[object] = []
+
+    def slowly(content: io.BytesIO, limit: int) -> Image.Image:
+        began.append(content)
+        assert decoded.wait(60)
+        return open_picture(content, limit)
+
+    monkeypatch.setattr("cir_assets.serving.uploads.open_picture", slowly)
+
+    def bring(number: int) -> int:
+        content = png(8, 8) + bytes([number])
+        return requests.post(f"{address}/pictures?dataset=boutique", data=content, timeout=60).status_code
+
+    with ThreadPoolExecutor(60) as people:
+        try:
+            brought = [people.submit(bring, number) for number in range(60)]
+            deadline = time.monotonic() + 30
+            while len(began) < 2:
+                assert time.monotonic() < deadline, "no upload was decoded in 30 s"
+                time.sleep(0.01)
+            time.sleep(0.3)
+            answer = asked(address, dataset="boutique", reference=shop.pictures["image"][0], text=TEXT)
+        finally:
+            decoded.set()
+    assert answer.status_code == 200
+    assert {each.result() for each in brought} == {201}
+
+
 def test_a_new_champion_is_taken_without_a_restart_and_no_request_fails(shop: Shop) -> None:
     statuses: list[int] = []
     champions: set[str] = set()
@@ -393,6 +428,13 @@ def test_an_export_that_does_not_load_leaves_the_champion_there_is_and_is_named(
     assert "dataset" not in said
     assert champions.of("boutique").about.champion == "champion1"
     (version / "search.json").write_text(json.dumps(older))
+    shutil.copytree(shop.storage / PLACE, shop.storage / "search/attic/tiny_clip/small")
+    champions.look()
+    with pytest.raises(
+        UnknownName, match=r"no data set 'attic' to search \(search/attic/.* lacks target_ratio"
+    ):
+        champions.of("attic")
+    shutil.rmtree(shop.storage / "search/attic")
     champions.look()
     with served(champions) as address:
         health = requests.get(f"{address}/healthz", timeout=10).json()
