@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from cir_assets.checks import LADDER
 from tests.cookbook import COOKBOOK, queries
 from tests.trial_project import TrialProject, metadata_of
+from tests.web_server import web_server
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PIPELINE = "wardrobe/tiny_clip/quick"
 WHOLE = ('group:"wardrobe"', 'key:"leaderboard"')
 
@@ -168,6 +171,55 @@ def test_the_report_is_linked_and_its_figures_are_numbers(
     headline = event.asset_materialization.metadata["val_combiner_headline"].value
     assert isinstance(headline, float)
     assert 0 < headline <= 100
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install Debian's package chromium")
+def test_the_ui_shows_an_evaluation_with_its_ladder_its_sheet_and_its_curves(
+    ran: tuple[TrialProject, dg.DagsterInstance],
+) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    project, instance = ran
+    key = dg.AssetKey(f"{PIPELINE}/evaluation".split("/"))
+    event = instance.get_latest_materialization_event(key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    # The run's own instance lives in memory; the server reads another, which is told what that run recorded.
+    with dg.DagsterInstance.from_config(str(project.storage.root)) as kept:
+        kept.report_runless_asset_event(event.asset_materialization)
+    wait = 60_000
+    with web_server(project) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
+        )
+        page = browser.new_page(viewport={"width": 1800, "height": 1200})
+        location = f"{project.package}.definitions"
+        page.goto(f"{address}/locations/{location}/asset-groups/wardrobe", wait_until="commit")
+        for step in ("raw", "images", "triplets", "text_encoder", "combiner", "evaluation", "report"):
+            expect(page.get_by_text(step, exact=True).first).to_be_visible(timeout=wait)
+        page.goto(f"{address}/assets/{PIPELINE}/evaluation?view=overview", wait_until="commit")
+        expect(page.get_by_text("The methods image_only, text_only, sum").first).to_be_visible(timeout=wait)
+        for name in ("val_combiner_headline", "val_combiner_recall_at_10", "test_combiner_recall_at_50"):
+            row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+            value = event.asset_materialization.metadata[name].value
+            assert isinstance(value, float)
+            expect(row).to_contain_text(f"{value:g}", timeout=wait)
+        for name, pictures, wide in (("ladder", 0, 0), ("sheet", 1, 1400), ("curves", 3, 720)):
+            row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True)).first
+            row.get_by_text("[Show Markdown]").click(timeout=wait)
+            shown = page.get_by_role("dialog")
+            if name == "ladder":
+                expect(
+                    shown.get_by_role("row").filter(has_text="Combiner, frozen CLIP").first
+                ).to_be_visible()
+            expect(shown.locator("img")).to_have_count(pictures)
+            for picture in shown.locator("img").all():
+                expect(picture).to_be_visible()
+                assert picture.evaluate("picture => picture.naturalWidth") >= wide
+            page.keyboard.press("Escape")
+            expect(shown).to_have_count(0)
+        browser.close()
 
 
 def test_a_second_run_trains_and_encodes_nothing_and_changes_no_version(
