@@ -16,6 +16,7 @@ import polars as pl
 from PIL import Image
 
 from cir_assets.datasets.tables import DATA_ISSUES, IMAGES, Annotations, frame, issue
+from cir_assets.models.decoding import FORMATS
 from cir_assets.progress import ProgressFactory, terminal_progress
 
 PIXEL_LIMIT = 100_000_000
@@ -219,12 +220,13 @@ def _look(
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
     try:
-        with Image.open(file) as picture:
+        with Image.open(file, formats=FORMATS) as picture:
             look |= {"format": picture.format, "mode": picture.mode}
             look["width"], look["height"] = picture.size
     except Exception as error:
         # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
-        reason = "no picture" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        formats = f"no picture in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        reason = formats if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         look["problem"] = "an empty file" if status.st_size == 0 else reason
     return look
 

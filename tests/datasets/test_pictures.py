@@ -81,15 +81,26 @@ def test_each_bad_picture_is_told_with_its_reason_and_the_others_pass(tmp_path: 
     write_picture(tmp_path / "good.png")
     write_picture(tmp_path / "dot.png", side=1)
     (tmp_path / "text.jpg").write_text("<html>404</html>")
+    Image.new("RGB", (16, 16)).save(tmp_path / "icon.png", "ICO")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "huge.png").write_bytes(huge_png(20_000))
     (tmp_path / "folder.png").mkdir()
-    paths = ("dot.png", "good.png", "text.jpg", "empty.png", "huge.png", "absent.png", "folder.png")
+    paths = (
+        "dot.png",
+        "good.png",
+        "text.jpg",
+        "icon.png",
+        "empty.png",
+        "huge.png",
+        "absent.png",
+        "folder.png",
+    )
     images, issues, _ = scan_pictures(named(*paths), tmp_path)
     assert images["image"].to_list() == ["good"]
     assert issues.rows() == [
         ("unreadable_picture", "dot", "dot.png: 1 x 1 pixels are too few to show anything"),
-        ("unreadable_picture", "text", "text.jpg: no picture"),
+        ("unreadable_picture", "text", "text.jpg: no picture in JPEG, PNG, WEBP, GIF, BMP or TIFF"),
+        ("unreadable_picture", "icon", "icon.png: no picture in JPEG, PNG, WEBP, GIF, BMP or TIFF"),
         ("unreadable_picture", "empty", "empty.png: an empty file"),
         (
             "unreadable_picture",
