@@ -332,7 +332,8 @@ def show(name: str, ran: Ran) -> None:
         + (" twice" if step in ran.twice else "")
         for step in STEPS
     ]
-    pictures = f"{ran.encoded} of {ran.encoded + ran.already_known}" if "image_features" in ran.times else ""
+    looked_at = ran.encoded + ran.already_known
+    pictures = f"{ran.encoded} of {looked_at}" if looked_at else ""
     counts = [
         f"{count} for {combiner.replace('_', ' ')}" for combiner, count in ran.captions.items() if count
     ]
