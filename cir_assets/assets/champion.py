@@ -111,7 +111,7 @@ def champion_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         models, judged = log.champion(), Ledger(storage.ledger).latest(pipeline.name("challenger"))
         if models is None or judged is None:
             raise dg.Failure(f"{pipeline.name('challenger')} never promoted anything; materialize it first")
-        not_worse = verdict(log, judged.detail["metadata"]["challenger"])
+        not_worse = verdict(log, judged.detail["metadata"].get("challenger"))
         if not not_worse.passed and rule.on_refusal == "block":
             yield check_result("not_worse", not_worse, severity)
             raise dg.Failure(
@@ -143,8 +143,8 @@ def champion_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     return champion
 
 
-def verdict(log: PromotionLog, newest: str) -> Check:
-    """What the last decision says of a pipeline's newest models, given by their digest."""
+def verdict(log: PromotionLog, newest: str | None) -> Check:
+    """What the last decision says of a pipeline's newest models, given by their digest where it was written down."""
     if (champion := log.champion()) is not None and models_digest(champion) == newest:
         return Check(True, "the newest models are the champion")
     last = log.rows().row(-1, named=True)
