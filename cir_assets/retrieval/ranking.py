@@ -30,8 +30,8 @@ BLOCK_SCORES = 1 << 21
 GALLERY_BLOCK = 1 << 12
 """Candidates scored at once: at usual dimensions they stay in cache while every query passes them."""
 
-PAIR_VALUES = 1 << 18
-"""Products held at once while single pairs are scored (2 MiB of float64)."""
+PAIR_VALUES = 1 << 16
+"""Products held at once while single pairs are scored (512 KiB of float64): they stay in cache."""
 
 SPARE_CANDIDATES = 8
 """How many more than ``k`` candidates the sieve hands to exact scoring."""
@@ -59,11 +59,15 @@ class Ranking:
 
 @dataclass(frozen=True)
 class _ScoreBlock:
-    """float32 scores (b, g) of the queries ``rows`` and the candidates from position ``start`` on."""
+    """float32 scores (b, g) of the queries ``rows`` and the candidates from position ``start`` on.
+
+    ``flags`` is room of the same shape to compare in. Both are written over when the next block is made.
+    """
 
     rows: slice
     start: int
     scores: Tensor
+    flags: Tensor
 
 
 def unit_length(features: Tensor) -> Tensor:
@@ -317,13 +321,15 @@ def _score_blocks(
     for start in range(0, len(gallery), width):
         candidates = gallery[start : start + width]
         step = block or min(1024, max(64, BLOCK_SCORES // len(candidates)))
+        room = queries.new_empty(2, min(step, len(queries)), len(candidates))
         for first in range(0, len(queries), step):
             rows = slice(first, min(first + step, len(queries)))
-            scores = queries[rows] @ candidates.T
+            scores, flags = room[:, : rows.stop - first]
+            torch.mm(queries[rows], candidates.T, out=scores)
             column = left_out[rows] - start
             without = ((column >= 0) & (column < len(candidates))).nonzero().flatten()
             scores[without, column[without]] = -torch.inf
-            yield _ScoreBlock(rows, start, scores)
+            yield _ScoreBlock(rows, start, scores, flags)
 
 
 def _margins(queries: Tensor, gallery: Tensor) -> Tensor:
@@ -359,9 +365,8 @@ class _Goal:
         """Count the block's candidates ahead of each target: int64 (b,)."""
         low, high = self._bounds()
         # Flags as floats: their sum is several times as quick as that of booleans, and exact.
-        flags = torch.empty_like(part.scores)
-        ahead = torch.gt(part.scores, high, out=flags).sum(dim=1)
-        unsure = torch.ge(part.scores, low, out=flags).sum(dim=1) - ahead
+        ahead = torch.gt(part.scores, high, out=part.flags).sum(dim=1)
+        unsure = torch.ge(part.scores, low, out=part.flags).sum(dim=1) - ahead
         column = self.wanted - part.start
         unsure -= ((column >= 0) & (column < part.scores.shape[1])).float()
         rows = (unsure > 0).nonzero().flatten()
