@@ -47,7 +47,7 @@ class Case:
         for number, (queries, gallery, order) in enumerate(self.groups):
             reference, target = order[:, 0], order[:, 1]
             sets = order if self.protocol.name == "cirr" else None
-            found = search(queries, gallery, target, reference, k=depth, members=sets)
+            found = search(queries, gallery, target, reference, k=depth, members=sets, with_scores=depth > 0)
             values.append(
                 per_query_values(
                     self.protocol, found.target_rank, found.subset_rank, found.positions, target, None

@@ -43,7 +43,7 @@ class Ranking:
 
     Attributes:
         target_rank: int64 (Q,), how many candidates are ahead of the target; -1 where no target is known.
-        target_score: float32 (Q,), the target's score; NaN where no target is known.
+        target_score: float32 (Q,), the target's score; NaN where no target is known or scores were not asked for.
         subset_rank: int64 (Q,), how many other members of the query's image set are ahead of the target, 0 to 4
             for CIRR's sets of six; None where no sets were given.
         positions: int64 (Q, k), the best candidates, best first; -1 beyond the end of a small gallery.
@@ -161,7 +161,7 @@ def target_ranks(
         ValueError: shapes do not fit, a position is outside the gallery, a target is excluded from its
             own ranking, or a score cannot be finite.
     """
-    return search(queries, gallery, target, excluded, k=0, block=block).target_rank
+    return search(queries, gallery, target, excluded, k=0, with_scores=False, block=block).target_rank
 
 
 def target_scores(queries: Tensor, gallery: Tensor, target: Positions) -> npt.NDArray[np.float32]:
@@ -221,6 +221,7 @@ def search(
     *,
     k: int = 50,
     members: Positions | None = None,
+    with_scores: bool = True,
     block: int | None = None,
 ) -> Ranking:
     """Rank the target, also within its image set, and find the best candidates in one pass over the gallery.
@@ -233,6 +234,7 @@ def search(
         k: how many of the best candidates to return (0: none).
         members: int64 (Q, M), positions of each query's image set, distinct in a row, padded with -1, the target
             among them; what is excluded may be among them and does not count. None: no sets.
+        with_scores: whether the targets' exact scores are wanted; the same ranks without them cost less.
         block: how many queries are scored at once; chosen by the size of the gallery if None.
 
     Raises:
@@ -256,16 +258,22 @@ def search(
     ranks, subset = (torch.zeros(count, dtype=torch.int64, device=queries.device) for _ in range(2))
     target_score = torch.full((count,), torch.nan, dtype=torch.float64, device=queries.device)
     known = (wanted >= 0).nonzero().flatten()
-    target_score[known] = exact_scores(queries, gallery, known, wanted[known])
     width = min(k, size)
     margin = _margins(queries, gallery)
     kept = _Kept.none(count, min(width + SPARE_CANDIDATES, size) if width else 0, queries.device)
     # Autocast would take the product in half precision, whose error the margins do not allow for.
     with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
+        if with_scores:
+            target_score[known] = about = exact_scores(queries, gallery, known, wanted[known])
+            apart = margin
+        else:
+            about = torch.linalg.vecdot(queries[known], gallery[wanted[known]]).double()
+            apart = 2 * margin
+        near_target = torch.full_like(target_score, torch.nan).index_copy_(0, known, about)
         for part in _score_blocks(queries, gallery, left_out, block, kept.depth):
             here = part.rows
             if known.numel():
-                goal = _Goal(queries[here], gallery, wanted[here], target_score[here], margin[here])
+                goal = _Goal(queries[here], gallery, wanted[here], near_target[here], apart[here])
                 ranks[here] += goal.count_ahead(part)
                 if sets is not None:
                     subset[here] += goal.count_ahead_in_sets(part, sets[here])
@@ -345,14 +353,14 @@ def _margins(queries: Tensor, gallery: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Goal:
-    """What the candidates of a block are told apart by: the targets of its queries, whose exact scores are known.
+    """What the candidates of a block are told apart by: the targets of its queries, whose scores are known nearly.
 
     Attributes:
         queries: float32 (b, D).
         gallery: float32 (G, D).
         wanted: int64 (b,), the targets' positions, -1 where none is known; counts mean nothing there.
-        score: float64 (b,), the targets' exact scores.
-        margin: float64 (b,), the largest error of a score in the block.
+        score: float64 (b,), about the targets' scores; NaN where no target is known.
+        margin: float64 (b,), the largest error of that and of a score in the block together.
     """
 
     queries: Tensor
@@ -394,8 +402,8 @@ class _Goal:
         others = positions != self.wanted[rows]
         rows, positions = rows[others], positions[others]
         scores = exact_scores(self.queries, self.gallery, rows, positions)
-        equal = (scores == self.score[rows]) & (positions < self.wanted[rows])
-        better = rows[(scores > self.score[rows]) | equal]
+        own = exact_scores(self.queries, self.gallery, rows, self.wanted[rows])
+        better = rows[(scores > own) | ((scores == own) & (positions < self.wanted[rows]))]
         return ahead.index_add_(0, better, torch.ones_like(better))
 
 
@@ -424,18 +432,21 @@ class _Kept:
         if part.start == 0:
             self.values[part.rows], self.positions[part.rows] = part.scores.topk(self.depth, dim=1)
             return
-        values, positions = self.values[part.rows], self.positions[part.rows]
-        rows, columns = (part.scores > values[:, -1:]).nonzero(as_tuple=True)
-        if not len(rows):
+        last = self.values[part.rows, -1:]
+        above = torch.gt(part.scores, last, out=part.flags).sum(dim=1).long()
+        queries = above.nonzero().flatten()
+        if not len(queries):
             return
-        counts = torch.bincount(rows, minlength=len(values))
+        scores, counts = part.scores[queries], above[queries]
+        rows, columns = (scores > last[queries]).nonzero(as_tuple=True)
         slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-        fresh = _Kept.none(len(values), int(counts.max()), rows.device)
-        fresh.values[rows, slots] = part.scores[rows, columns]
+        fresh = _Kept.none(len(queries), int(counts.max()), rows.device)
+        fresh.values[rows, slots] = scores[rows, columns]
         fresh.positions[rows, slots] = columns + part.start
-        merged = torch.cat((values, fresh.values), dim=1).topk(self.depth, dim=1)
-        self.values[part.rows] = merged.values
-        self.positions[part.rows] = torch.cat((positions, fresh.positions), dim=1).gather(1, merged.indices)
+        here = queries + part.rows.start
+        merged = torch.cat((self.values[here], fresh.values), dim=1).topk(self.depth, dim=1)
+        together = torch.cat((self.positions[here], fresh.positions), dim=1)
+        self.values[here], self.positions[here] = merged.values, together.gather(1, merged.indices)
 
 
 def _best(

@@ -85,7 +85,15 @@ class Validation:
         for group, gallery, part in zip(self._groups, self._galleries, parts, strict=True):
             part = part.to(gallery.device)
             depth = self.protocol.depth if self.protocol.several_targets else 0
-            found = search(part, gallery, group.target, group.excluded, k=depth, members=group.members)
+            found = search(
+                part,
+                gallery,
+                group.target,
+                group.excluded,
+                k=depth,
+                members=group.members,
+                with_scores=False,
+            )
             values.append(
                 per_query_values(
                     self.protocol,

@@ -19,6 +19,9 @@ FLUSH_ROWS = 2_048
 READ_ROWS = 2_048
 """Rows read at a time: DuckDB's own vector, 5 MB of features at most dimensions; larger ones only leave the cache."""
 
+READING_MEGABYTES = 24
+"""What DuckDB may hold at most while features of 640 dimensions are read, besides their keys."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS image_features (
     image_key VARCHAR NOT NULL, preprocessing VARCHAR NOT NULL, backbone VARCHAR NOT NULL,
@@ -113,9 +116,9 @@ class FeatureCache:
             dimension = _dimension(connection)
             if dimension is None:
                 raise KeyError(f"{self.path} holds no features yet; materialize image_features")
-            connection.register(
-                "wanted", pa.table({"image_key": list(image_keys), "place": range(len(image_keys))})
-            )
+            # The system's own memory: Arrow's default pool keeps several times what the keys take.
+            wanted = pa.array(image_keys, pa.string(), memory_pool=pa.system_memory_pool())
+            connection.register("wanted", pa.table({"image_key": wanted, "place": np.arange(len(wanted))}))
             features = np.empty((len(image_keys), dimension), dtype=np.float32)
             filled = np.zeros(len(image_keys), dtype=bool)
             # Left to choose, DuckDB builds its hash table of the features instead of streaming them past the keys.
@@ -123,10 +126,13 @@ class FeatureCache:
             whole = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
             try:
                 # Blocks read are let go again: what is held is the matrix, not the file beside it.
-                limit = max(24, dimension * 24 // 640) + len(image_keys) * 120 // 1_000_000
+                limit = READING_MEGABYTES * max(640, dimension) // 640 + len(image_keys) * 120 // 1_000_000
                 connection.execute(f"SET memory_limit = '{limit} MB'")
                 _place(connection, preprocessing, backbone, features, filled)
-            except duckdb.OutOfMemoryException:
+            except (duckdb.OutOfMemoryException, OSError) as error:
+                # Arrow's reader tells DuckDB's lack of memory as an OSError.
+                if isinstance(error, OSError) and "Out of Memory" not in str(error):
+                    raise
                 connection.execute(f"SET memory_limit = '{whole}'")
                 _place(connection, preprocessing, backbone, features, filled)
         if not filled.all():

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cir_assets.store import feature_cache
 from cir_assets.store.database import DatabaseLocked, opened
 from cir_assets.store.feature_cache import FeatureCache
 
@@ -106,3 +107,11 @@ def test_reading_a_file_that_was_never_written_says_so(tmp_path: Path) -> None:
         opened(tmp_path / "x.duckdb", read_only=True),
     ):
         pass
+
+
+def test_what_does_not_fit_in_the_memory_set_aside_for_reading_is_read_with_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_cache, "READING_MEGABYTES", 1)
+    cache, features = filled(tmp_path / "f.duckdb", dimension=4096)
+    assert np.array_equal(cache.matrix(KEYS[::-1], "clip@64", "b1"), features[::-1])
