@@ -43,7 +43,7 @@ class Combiner(nn.Module):
         self.output_layer = nn.Linear(hidden_dimension, feature_dimension)
         self.dynamic_scalar = nn.Sequential(
             nn.Linear(2 * projection_dimension, hidden_dimension),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             Dropout(dropout),
             nn.Linear(hidden_dimension, 1),
         )
@@ -86,10 +86,11 @@ class Combiner(nn.Module):
                 f"features of {image.shape[-1]} and text features of {text.shape[-1]}: it was trained for "
                 "another backbone; name that backbone, or train a Combiner for this one"
             )
-        projected_text = self.dropout(functional.relu(self.text_projection_layer(text)))
-        projected_image = self.dropout(functional.relu(self.image_projection_layer(image)))
+        projected_text = self.dropout(functional.relu(self.text_projection_layer(text), inplace=True))
+        projected_image = self.dropout(functional.relu(self.image_projection_layer(image), inplace=True))
         both = torch.cat((projected_text, projected_image), dim=-1)
-        residual = self.output_layer(self.dropout(functional.relu(self.combiner_layer(both))))
+        hidden = functional.relu(self.combiner_layer(both), inplace=True)
+        residual = self.output_layer(self.dropout(hidden))
         text_weight = torch.sigmoid(self.dynamic_scalar(both))
         weight = pulled(text_weight, pull)
         mixed = residual + weight * text + (1 - weight) * image

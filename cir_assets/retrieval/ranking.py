@@ -178,7 +178,7 @@ def target_scores(queries: Tensor, gallery: Tensor, target: Positions) -> npt.ND
     Raises:
         ValueError: shapes do not fit, or a position is outside the gallery.
     """
-    queries, gallery = _checked_features(queries, gallery)
+    queries, gallery, _ = _checked_features(queries, gallery)
     wanted = _checked_positions("target", target, len(queries), len(gallery), least=0).to(queries.device)
     rows = torch.arange(len(queries), device=queries.device)
     found: npt.NDArray[np.float32] = exact_scores(queries, gallery, rows, wanted).float().cpu().numpy()
@@ -241,7 +241,7 @@ def search(
         ValueError: shapes do not fit, a position is outside the gallery, a target is excluded from its
             own ranking or not in its set, or a score cannot be finite.
     """
-    queries, gallery = _checked_features(queries, gallery)
+    queries, gallery, margin = _checked_features(queries, gallery)
     count, size = len(queries), len(gallery)
     if k < 0 or (block is not None and block < 1):
         raise ValueError(f"k must not be negative and block must be positive, got k={k}, block={block}")
@@ -259,7 +259,6 @@ def search(
     target_score = torch.full((count,), torch.nan, dtype=torch.float64, device=queries.device)
     known = (wanted >= 0).nonzero().flatten()
     width = min(k, size)
-    margin = _margins(queries, gallery)
     kept = _Kept.none(count, min(width + SPARE_CANDIDATES, size) if width else 0, queries.device)
     # Autocast would take the product in half precision, whose error the margins do not allow for.
     with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
@@ -305,7 +304,7 @@ def subset_order(
     Raises:
         ValueError: shapes do not fit, or a position is outside the gallery.
     """
-    queries, gallery = _checked_features(queries, gallery)
+    queries, gallery, _ = _checked_features(queries, gallery)
     count, size = len(queries), len(gallery)
     members = np.asarray(members, dtype=np.int64)
     if members.ndim != 2:
@@ -338,17 +337,6 @@ def _score_blocks(
             without = ((column >= 0) & (column < len(candidates))).nonzero().flatten()
             scores[without, column[without]] = -torch.inf
             yield _ScoreBlock(rows, start, scores, flags)
-
-
-def _margins(queries: Tensor, gallery: Tensor) -> Tensor:
-    """The largest possible error of each query's scores, float64 (Q,)."""
-    # |float32 product - true product| <= D u |q| |g|, whatever the order of the additions (Higham, Accuracy
-    # and Stability of Numerical Algorithms, 3.1). A few more u cover rounding the bound itself to float32,
-    # the constant covers products too small for float32.
-    roundoff = (queries.shape[1] + 8) * 1.01 * _unit_roundoff()
-    longest = torch.linalg.vector_norm(gallery, dim=1).amax().double() if len(gallery) else 0.0
-    margins: Tensor = torch.linalg.vector_norm(queries, dim=1).double() * longest * roundoff + 1e-30
-    return margins
 
 
 @dataclass(frozen=True)
@@ -488,22 +476,34 @@ def _unit_roundoff() -> float:
     return {"highest": 2.0**-24, "high": 2.0**-11}.get(torch.get_float32_matmul_precision(), 2.0**-8)
 
 
-def _checked_features(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both as float32 without a gradient, or say why they cannot be compared."""
+def _checked_features(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return both as float32 without a gradient, and the largest possible error of each query's scores, float64 (Q,).
+
+    Raises:
+        ValueError: they cannot be compared, or one is not finite.
+    """
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"queries {tuple(queries.shape)} and gallery {tuple(gallery.shape)} must be two matrices with "
             "the same number of columns: features of one backbone"
         )
     queries, gallery = queries.detach().float(), gallery.detach().float()
+    lengths = []
     for name, features in (("query", queries), ("gallery", gallery)):
         # The norms show every NaN and infinity without a second matrix of flags.
-        broken = (~torch.isfinite(torch.linalg.vector_norm(features, dim=1))).nonzero().flatten()
+        lengths.append(torch.linalg.vector_norm(features, dim=1))
+        broken = (~torch.isfinite(lengths[-1])).nonzero().flatten()
         if broken.numel():
             raise ValueError(
                 f"row {int(broken[0])} of the {name} features is not finite; encode or train it again"
             )
-    return queries, gallery
+    # |float32 product - true product| <= D u |q| |g|, whatever the order of the additions (Higham, Accuracy
+    # and Stability of Numerical Algorithms, 3.1). A few more u cover rounding the bound itself to float32,
+    # the constant covers products too small for float32.
+    roundoff = (queries.shape[1] + 8) * 1.01 * _unit_roundoff()
+    longest = lengths[1].amax().double() if len(gallery) else 0.0
+    margin: Tensor = lengths[0].double() * longest * roundoff + 1e-30
+    return queries, gallery, margin
 
 
 def _checked_sets(members: Positions, wanted: Tensor, size: int) -> Tensor:
