@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -151,28 +150,12 @@ def read_about(version: Path) -> Exported:
 
 
 def _forget(folder: Path, newest: str) -> None:
-    """Remove all but the newest versions, and what exports that were killed left half-written."""
-    others = []
-    for each in folder.iterdir():
-        if each.name.startswith("."):
-            if not _runs(each.name.rpartition(".")[2]):
-                if each.is_dir():
-                    shutil.rmtree(each, ignore_errors=True)
-                else:
-                    each.unlink(missing_ok=True)
-        elif each.is_dir() and each.name != newest:
-            others.append(each)
+    """Remove all but the newest versions; what is being written, or was left half-written, is none of them."""
+    others = [
+        each
+        for each in folder.iterdir()
+        if each.is_dir() and not each.name.startswith(".") and each.name != newest
+    ]
     others.sort(key=lambda each: each.stat().st_mtime_ns, reverse=True)
     for each in others[KEPT - 1 :]:
         shutil.rmtree(each, ignore_errors=True)
-
-
-def _runs(process: str) -> bool:
-    """Whether a process, by its number, is there; what ends in no number is nobody's to clear."""
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except (PermissionError, ValueError):
-        return True
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cir_assets.models.decoding import UnreadablePicture
 from cir_assets.reporting.pictures import small_picture
+from cir_assets.store.files import written_whole
 
 SIDE, GAP, LINE, COLUMNS = 180, 14, 22, 5
 PAPER, CARD, INK, QUIET = "#f6f4ef", "#ffffff", "#23262b", "#565d67"
@@ -42,10 +42,8 @@ def write_sheet(
         top = 3 * GAP + SIDE + place // COLUMNS * (SIDE + LINE + GAP)
         _put(sheet, path, left, top, pixel_limit)
         draw.text((left, top + SIDE + 3), f"{place + 1}  {image[:18]}  {score:.3f}", QUIET, small)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    beside = destination.with_name(f".{destination.name}.{os.getpid()}")
-    sheet.save(beside, "PNG")
-    beside.replace(destination)
+    with written_whole(destination) as beside:
+        sheet.save(beside, "PNG")
 
 
 def _put(sheet: Image.Image, picture: Path, left: int, top: int, pixel_limit: int) -> None:
