@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from cir_assets.models.backbone import Backbone
-from cir_assets.training.combiner import train_combiner
+from cir_assets.training.loop import TrainingOutcome
 from cir_assets.training.precision import Precision
-from cir_assets.training.text_encoder import train_text_encoder
-from tests.training.problems import COMBINER, TEXT_ENCODER, Problem, draw_problem
+from tests.training.problems import Problem, draw_problem
+from tests.training.test_combiner import train as train_combiner
+from tests.training.test_text_encoder import train as train_text_encoder
 
 SEEDS = range(5)
 
@@ -48,44 +49,27 @@ def test_products_are_taken_in_bfloat16_and_weights_kept_in_float32() -> None:
     assert layer.weight.dtype is torch.float32
 
 
-def stage_1(folder: Path, backbone: Backbone, problem: Problem, **settings: Any) -> float:
-    outcome = train_text_encoder(
-        backbone,
-        problem.features,
-        problem.triplets,
-        problem.validation,
-        TEXT_ENCODER.model_copy(update=settings),
-        folder,
-    )
-    return max(record.selection_metric for record in outcome.epochs)
+def stage_2(backbone: Backbone, problem: Problem, folder: Path, **settings: Any) -> TrainingOutcome:
+    return train_combiner(backbone, problem, folder, **settings)[1]
 
 
-def stage_2(folder: Path, backbone: Backbone, problem: Problem, **settings: Any) -> float:
-    _, outcome = train_combiner(
-        backbone,
-        problem.features,
-        problem.triplets,
-        problem.validation,
-        COMBINER.model_copy(update=settings),
-        folder,
-    )
-    return max(record.selection_metric for record in outcome.epochs)
-
-
-@pytest.mark.parametrize("stage", [stage_1, stage_2])
+@pytest.mark.parametrize("stage", [train_text_encoder, stage_2])
 def test_bfloat16_ends_within_the_seeds_spread_of_float32(
-    stage: Callable[..., float], backbone_folder: Path, problem: Problem, tmp_path: Path
+    stage: Callable[..., TrainingOutcome], backbone_folder: Path, problem: Problem, tmp_path: Path
 ) -> None:
     ends: dict[bool | str, list[float]] = {}
     for setting in (False, "bfloat16"):
         ends[setting] = [
-            stage(
-                tmp_path / f"{setting}-{seed}",
-                Backbone.load(backbone_folder),
-                problem,
-                mixed_precision=setting,
-                seed=seed,
-                epochs=8,
+            max(
+                record.selection_metric
+                for record in stage(
+                    Backbone.load(backbone_folder),
+                    problem,
+                    tmp_path / f"{setting}-{seed}",
+                    mixed_precision=setting,
+                    seed=seed,
+                    epochs=8,
+                ).epochs
             )
             for seed in SEEDS
         ]
