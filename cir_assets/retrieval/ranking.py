@@ -30,6 +30,9 @@ BLOCK_SCORES = 1 << 21
 GALLERY_BLOCK = 1 << 12
 """Candidates scored at once: at usual dimensions they stay in cache while every query passes them."""
 
+STRETCH = 64
+"""Candidates whose greatest score is compared with the last one kept before theirs are."""
+
 PAIR_VALUES = 1 << 16
 """Products held at once while single pairs are scored (512 KiB of float64): they stay in cache."""
 
@@ -259,7 +262,7 @@ def search(
     target_score = torch.full((count,), torch.nan, dtype=torch.float64, device=queries.device)
     known = (wanted >= 0).nonzero().flatten()
     width = min(k, size)
-    kept = _Kept.none(count, min(width + SPARE_CANDIDATES, size) if width else 0, queries.device)
+    kept = _Kept(count, min(width + SPARE_CANDIDATES, size) if width else 0, queries.device)
     # Autocast would take the product in half precision, whose error the margins do not allow for.
     with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
         if with_scores:
@@ -277,6 +280,7 @@ def search(
                 if sets is not None:
                     subset[here] += goal.count_ahead_in_sets(part, sets[here])
             kept.add(part)
+        kept.merge()
         positions, scores = _best(kept, queries, gallery, left_out, margin, width)
     return Ranking(
         target_rank=torch.where(wanted >= 0, ranks, -1).cpu().numpy(),
@@ -395,23 +399,20 @@ class _Goal:
         return ahead.index_add_(0, better, torch.ones_like(better))
 
 
-@dataclass(frozen=True)
 class _Kept:
-    """The best candidates so far: float32 scores (Q, depth) in descending order, and int64 positions."""
+    """The best candidates so far: float32 scores (Q, depth) in descending order, and int64 positions.
 
-    values: Tensor
-    positions: Tensor
+    What later blocks add waits until it is as much as is kept: a last one that is not the newest lets a few
+    candidates more wait, but merging, which costs most, then happens each time the gallery looked through doubles.
+    """
 
-    @staticmethod
-    def none(count: int, depth: int, device: torch.device) -> _Kept:
-        return _Kept(
-            torch.full((count, depth), -torch.inf, device=device),
-            torch.full((count, depth), -1, dtype=torch.int64, device=device),
-        )
-
-    @property
-    def depth(self) -> int:
-        return self.values.shape[1]
+    def __init__(self, count: int, depth: int, device: torch.device) -> None:
+        self.depth = depth
+        self.values = torch.full((count, depth), -torch.inf, device=device)
+        self.positions = torch.full((count, depth), -1, dtype=torch.int64, device=device)
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        """Queries int64 (n,), positions int64 (n,) and scores float32 (n,) of each block that had some."""
+        self._count = 0
 
     def add(self, part: _ScoreBlock) -> None:
         """Take in a block: the first whole, of later ones only what is above the last one kept."""
@@ -421,20 +422,36 @@ class _Kept:
             self.values[part.rows], self.positions[part.rows] = part.scores.topk(self.depth, dim=1)
             return
         last = self.values[part.rows, -1:]
-        above = torch.gt(part.scores, last, out=part.flags).sum(dim=1).long()
-        queries = above.nonzero().flatten()
+        width = part.scores.shape[1]
+        # Most stretches hold nothing above: the greatest of each tells, for one quick pass over the scores.
+        stretch = STRETCH if width % STRETCH == 0 else width
+        stretches = part.scores.unflatten(1, (-1, stretch))
+        queries, places = (stretches.amax(dim=2) > last).nonzero(as_tuple=True)
         if not len(queries):
             return
-        scores, counts = part.scores[queries], above[queries]
+        scores = stretches[queries, places]
         rows, columns = (scores > last[queries]).nonzero(as_tuple=True)
-        slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-        fresh = _Kept.none(len(queries), int(counts.max()), rows.device)
-        fresh.values[rows, slots] = scores[rows, columns]
-        fresh.positions[rows, slots] = columns + part.start
-        here = queries + part.rows.start
-        merged = torch.cat((self.values[here], fresh.values), dim=1).topk(self.depth, dim=1)
-        together = torch.cat((self.positions[here], fresh.positions), dim=1)
-        self.values[here], self.positions[here] = merged.values, together.gather(1, merged.indices)
+        positions = places[rows] * stretch + columns + part.start
+        self._waiting.append((queries[rows] + part.rows.start, positions, scores[rows, columns]))
+        self._count += len(rows)
+        if self._count >= self.values.numel():
+            self.merge()
+
+    def merge(self) -> None:
+        """Take what waits among the kept."""
+        if not self._waiting:
+            return
+        queries, positions, scores = (torch.cat(each) for each in zip(*self._waiting, strict=True))
+        self._waiting, self._count = [], 0
+        queries, order = queries.sort()
+        counts = torch.bincount(queries, minlength=len(self.values))
+        slots = torch.arange(len(queries), device=queries.device) - (counts.cumsum(0) - counts)[queries]
+        fresh = _Kept(len(self.values), int(counts.max()), queries.device)
+        fresh.values[queries, slots] = scores[order]
+        fresh.positions[queries, slots] = positions[order]
+        merged = torch.cat((self.values, fresh.values), dim=1).topk(self.depth, dim=1)
+        together = torch.cat((self.positions, fresh.positions), dim=1)
+        self.values, self.positions = merged.values, together.gather(1, merged.indices)
 
 
 def _best(

@@ -98,11 +98,25 @@ def test_a_gallery_looked_through_in_blocks_gives_what_it_gives_whole(
     whole = search(queries, gallery, target, excluded, k=k)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ranking, "GALLERY_BLOCK", width)
+        patched.setattr(ranking, "STRETCH", 3)
         patched.setattr(ranking, "SPARE_CANDIDATES", 1)
         parts = search(queries, gallery, target, excluded, k=k)
     assert parts.target_rank.tolist() == whole.target_rank.tolist()
     assert parts.positions.tolist() == whole.positions.tolist()
     assert np.array_equal(parts.scores, whole.scores, equal_nan=True)
+
+
+@pytest.mark.parametrize("block", [64, 100])
+def test_the_best_are_found_where_every_block_is_better_than_those_before(block: int) -> None:
+    torch.manual_seed(block)
+    queries = unit_length(torch.randn(5, 16))
+    scattered = unit_length(torch.randn(1000, 16))
+    gallery = scattered[(scattered @ queries.sum(0)).argsort()]
+    expected = (queries.double() @ gallery.double().T).argsort(dim=1, descending=True)[:, :7]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ranking, "GALLERY_BLOCK", block)
+        positions, _ = top_k(queries, gallery, 7)
+    assert positions.tolist() == expected.tolist()
 
 
 @given(SEEDS, st.integers(40, 120))
