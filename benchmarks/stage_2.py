@@ -10,6 +10,7 @@ import torch
 from benchmarks.measuring import Measured, Scale, in_turn, operations_per_second
 from cir_assets.models.combiner import Combiner
 from cir_assets.training.losses import contrastive_loss
+from cir_assets.training.memory import freed_memory_kept
 
 TITLE = "a step of stage 2: Combiner, loss, back-propagation, Adam"
 
@@ -53,7 +54,9 @@ def run(scale: Scale) -> Iterator[Measured]:
             "ours": partial(step.take, step.fused),
             "looped": partial(step.take, step.looped),
         }
-        took = in_turn(actions, scale.repeats(3), scale.device)
+        # As in the training itself.
+        with freed_memory_kept():
+            took = in_turn(actions, scale.repeats(3), scale.device)
         dtype = torch.float16 if scale.device == "cuda" else torch.float32
         floor = operations(batch) / operations_per_second(scale.device, dtype)
         whole = batch == 4096

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,9 @@ READ_ROWS = 2_048
 
 READING_MEGABYTES = 24
 """What DuckDB may hold at most while features of 640 dimensions are read, besides their keys."""
+
+WRITING_MEGABYTES = 96
+"""What DuckDB may hold at most while features of 640 dimensions are written; it would keep all that it wrote."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS image_features (
@@ -98,6 +101,8 @@ class FeatureCache:
         with opened(self.path, wait_seconds=self._wait) as connection:
             # Floats of a network do not compress; trying costs time at both ends.
             connection.execute("SET force_compression = 'uncompressed'")
+            # A few megabytes a second need no more, and every thread would hold blocks of its own.
+            connection.execute("SET threads = 1")
             # One transaction: a file has both tables or none.
             connection.execute(f"BEGIN; {SCHEMA.format(dimension=dimension)} COMMIT")
             rows = FeatureRows(connection, preprocessing, backbone, dimension)
@@ -123,18 +128,11 @@ class FeatureCache:
             filled = np.zeros(len(image_keys), dtype=bool)
             # Left to choose, DuckDB builds its hash table of the features instead of streaming them past the keys.
             connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-            whole = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
-            try:
-                # Blocks read are let go again: what is held is the matrix, not the file beside it.
-                limit = READING_MEGABYTES * max(640, dimension) // 640 + len(image_keys) * 120 // 1_000_000
-                connection.execute(f"SET memory_limit = '{limit} MB'")
-                _place(connection, preprocessing, backbone, features, filled)
-            except (duckdb.OutOfMemoryException, OSError) as error:
-                # Arrow's reader tells DuckDB's lack of memory as an OSError.
-                if isinstance(error, OSError) and "Out of Memory" not in str(error):
-                    raise
-                connection.execute(f"SET memory_limit = '{whole}'")
-                _place(connection, preprocessing, backbone, features, filled)
+            # Blocks read are let go again: what is held is the matrix, not the file beside it.
+            limit = READING_MEGABYTES * max(640, dimension) // 640 + len(image_keys) * 120 // 1_000_000
+            _in_bounded_memory(
+                connection, limit, lambda: _place(connection, preprocessing, backbone, features, filled)
+            )
         if not filled.all():
             first = image_keys[int(np.flatnonzero(~filled)[0])]
             raise KeyError(
@@ -192,12 +190,8 @@ class FeatureRows:
                     }
                 ),
             )
-            self._connection.execute(
-                """INSERT INTO image_features SELECT image_key, $1, $2, feature FROM fresh
-                WHERE image_key NOT IN (
-                SELECT image_key FROM image_features WHERE preprocessing = $1 AND backbone = $2)""",
-                [self._preprocessing, self._backbone],
-            )
+            limit = WRITING_MEGABYTES * max(640, self._dimension) // 640
+            _in_bounded_memory(self._connection, limit, self._insert)
             self._connection.unregister("fresh")
         if self._unreadable:
             self._connection.executemany(
@@ -205,6 +199,32 @@ class FeatureRows:
                 [(key, self._preprocessing, reason) for key, reason in self._unreadable],
             )
         self._keys, self._features, self._unreadable = [], [], []
+
+    def _insert(self) -> None:
+        self._connection.execute(
+            """INSERT INTO image_features SELECT image_key, $1, $2, feature FROM fresh
+            ANTI JOIN (SELECT image_key FROM image_features WHERE preprocessing = $1 AND backbone = $2)
+            USING (image_key)""",
+            [self._preprocessing, self._backbone],
+        )
+
+
+def _in_bounded_memory(
+    connection: duckdb.DuckDBPyConnection, megabytes: int, action: Callable[[], None]
+) -> None:
+    """Do something with little memory for DuckDB, so that it lets go what it has read or written, or else with all."""
+    [[whole]] = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    try:
+        connection.execute(f"SET memory_limit = '{megabytes} MB'")
+        action()
+    except (duckdb.OutOfMemoryException, OSError) as error:
+        # Arrow's reader tells DuckDB's lack of memory as an OSError.
+        if isinstance(error, OSError) and "Out of Memory" not in str(error):
+            raise
+        connection.execute(f"SET memory_limit = '{whole}'")
+        action()
+    else:
+        connection.execute(f"SET memory_limit = '{whole}'")
 
 
 def _place(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.training.memory import freed_memory_kept
 
 LOG = logging.getLogger("cir_assets.training")
 CHECKPOINT = "checkpoint.pt"
@@ -128,7 +129,7 @@ def run_epochs(
     records = _resume(stage, trained, checkpoint)
     resumed = len(records)
     writing, last_written = 0.0, -math.inf
-    with progress(f"train {stage}", epochs, "epochs") as shown, _repeatable(trained):
+    with progress(f"train {stage}", epochs, "epochs") as shown, _repeatable(trained), freed_memory_kept():
         shown.advance(resumed, "resumed" if resumed else "")
         for epoch in range(resumed + 1, epochs + 1):
             best_before = max((record.selection_metric for record in records), default=-math.inf)

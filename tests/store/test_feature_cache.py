@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.measuring import memory_peak_above_now
 from cir_assets.store import feature_cache
 from cir_assets.store.database import DatabaseLocked, opened
 from cir_assets.store.feature_cache import FeatureCache
@@ -115,3 +117,35 @@ def test_what_does_not_fit_in_the_memory_set_aside_for_reading_is_read_with_more
     monkeypatch.setattr(feature_cache, "READING_MEGABYTES", 1)
     cache, features = filled(tmp_path / "f.duckdb", dimension=4096)
     assert np.array_equal(cache.matrix(KEYS[::-1], "clip@64", "b1"), features[::-1])
+
+
+def test_what_does_not_fit_in_the_memory_set_aside_for_writing_is_written_with_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_cache, "WRITING_MEGABYTES", 1)
+    monkeypatch.setattr(feature_cache, "FLUSH_ROWS", 2)
+    cache, features = filled(tmp_path / "f.duckdb", dimension=4096)
+    assert np.array_equal(cache.matrix(KEYS, "clip@64", "b1"), features)
+
+
+def test_a_picture_added_again_stays_one_row(tmp_path: Path) -> None:
+    cache, features = filled(tmp_path / "f.duckdb")
+    with cache.writing("clip@64", "b1", features.shape[1]) as rows:
+        rows.add([*KEYS, "new"], np.zeros((len(KEYS) + 1, features.shape[1]), dtype=np.float32))
+    with duckdb.connect(str(cache.path), read_only=True) as connection:
+        assert connection.sql("SELECT count(*) FROM image_features").fetchall() == [(len(KEYS) + 1,)]
+    assert np.array_equal(cache.matrix(KEYS, "clip@64", "b1"), features)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system does not tell a peak of memory")
+def test_memory_stays_flat_however_many_rows_are_written(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+
+    def write() -> None:
+        with FeatureCache(tmp_path / "f.duckdb").writing("clip@64", "b1", 640) as rows:
+            for start in range(0, 80_000, 2_000):
+                keys = [f"{number:064x}" for number in range(start, start + 2_000)]
+                rows.add(keys, random.standard_normal((2_000, 640), dtype=np.float32))
+
+    # 205 MB of features: DuckDB would hold them all, and did.
+    assert memory_peak_above_now(write) < feature_cache.WRITING_MEGABYTES + 40
