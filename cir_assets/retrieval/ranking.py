@@ -425,7 +425,7 @@ class _Kept:
         width = part.scores.shape[1]
         # Most stretches hold nothing above: the greatest of each tells, for one quick pass over the scores.
         stretch = STRETCH if width % STRETCH == 0 else width
-        stretches = part.scores.unflatten(1, (-1, stretch))
+        stretches = part.scores.view(len(part.scores), -1, stretch)
         queries, places = (stretches.amax(dim=2) > last).nonzero(as_tuple=True)
         if not len(queries):
             return

@@ -22,7 +22,7 @@ READ_ROWS = 2_048
 READING_MEGABYTES = 24
 """What DuckDB may hold at most while features of 640 dimensions are read, besides their keys."""
 
-WRITING_MEGABYTES = 96
+WRITING_MEGABYTES = 48
 """What DuckDB may hold at most while features of 640 dimensions are written; it would keep all that it wrote."""
 
 SCHEMA = """

@@ -137,7 +137,9 @@ def test_a_picture_added_again_stays_one_row(tmp_path: Path) -> None:
     assert np.array_equal(cache.matrix(KEYS, "clip@64", "b1"), features)
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system does not tell a peak of memory")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="this system does not tell a peak of memory"
+)
 def test_memory_stays_flat_however_many_rows_are_written(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
 
@@ -147,5 +149,5 @@ def test_memory_stays_flat_however_many_rows_are_written(tmp_path: Path) -> None
                 keys = [f"{number:064x}" for number in range(start, start + 2_000)]
                 rows.add(keys, random.standard_normal((2_000, 640), dtype=np.float32))
 
-    # 205 MB of features: DuckDB would hold them all, and did.
-    assert memory_peak_above_now(write) < feature_cache.WRITING_MEGABYTES + 40
+    # Of 205 MB of features DuckDB, left to itself, holds all and more.
+    assert memory_peak_above_now(write) < feature_cache.WRITING_MEGABYTES + 60
