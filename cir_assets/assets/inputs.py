@@ -64,13 +64,13 @@ class PipelineInputs:
                 "(see data_issues)"
             )
         return TrainingTriplets(
-            reference=train["reference_row"].cast(pl.Int64).to_numpy(),
-            target=train["target_row"].cast(pl.Int64).to_numpy(),
+            reference=train["reference_row"].cast(pl.Int64).to_numpy(writable=True),
+            target=train["target_row"].cast(pl.Int64).to_numpy(writable=True),
             captions=[
                 training_captions(captions, caption_variants) for captions in train["captions"].to_list()
             ],
             gallery=self._rows_of_train(),
-            contents=self.feature_images["image_key"].rank("dense").cast(pl.Int64).to_numpy(),
+            contents=self.feature_images["image_key"].rank("dense").cast(pl.Int64).to_numpy(writable=True),
         )
 
     def _rows_of_train(self) -> NDArray[np.int64]:
@@ -80,7 +80,9 @@ class PipelineInputs:
         named = pl.concat([self.galleries.filter(train)["image"], answers]).unique()
         images = self.feature_images.select("image").with_row_index("row")
         rows: NDArray[np.int64] = (
-            images.filter(pl.col("image").is_in(named.implode()))["row"].cast(pl.Int64).to_numpy()
+            images.filter(pl.col("image").is_in(named.implode()))["row"]
+            .cast(pl.Int64)
+            .to_numpy(writable=True)
         )
         return rows
 

@@ -99,7 +99,7 @@ def train_combiner(
         "combiner",
         Trained(
             weights=lambda: {
-                **{name: value.detach().cpu().clone() for name, value in combiner.state_dict().items()},
+                **{name: value.detach().clone() for name, value in combiner.state_dict().items()},
                 **target_loss.weights(),
             },
             load_weights=load_weights,

@@ -85,7 +85,7 @@ class Trained:
     """The parts of a training whose state a checkpoint holds."""
 
     weights: Callable[[], dict[str, Tensor]]
-    """Copies of the weights on the CPU."""
+    """Copies of the weights where they are: a GPU would wait while they are copied to the CPU."""
     load_weights: Callable[[dict[str, Tensor]], None]
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler

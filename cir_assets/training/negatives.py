@@ -84,10 +84,10 @@ class TargetLoss:
             yield self._scale
 
     def weights(self) -> dict[str, Tensor]:
-        """The learnt scale by name, for checkpoints; copied to the CPU."""
+        """The learnt scale by name, for checkpoints; a copy on its device."""
         if not isinstance(self._scale, nn.Parameter):
             return {}
-        return {SCALE_NAME: self._scale.detach().cpu().clone()}
+        return {SCALE_NAME: self._scale.detach().clone()}
 
     @torch.no_grad()
     def load_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
