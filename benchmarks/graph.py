@@ -197,8 +197,8 @@ def finish(
 
 
 def run(scale: Scale) -> Iterator[Measured]:
-    """Two smaller wardrobes, and the demo's."""
-    for size in scale.sizes(1_500, 5_000, 15_000):
+    """Wardrobes of the least size, of ten and a hundred times that, and of the demo's."""
+    for size in scale.sizes(1_000, 10_000, 15_000, 100_000):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             ours = once(partial(by_the_graph, folder / "graph", size))
