@@ -123,29 +123,33 @@ class Backbone(ABC):
     def encode_images(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         """Raw image features, float32 (b, D), of uint8 pixels (b, r, r, 3).
 
-        On a CPU a few at a time: ViT-B/32 takes a third longer with 256 together, and five times the memory.
+        On a CPU a few at a time: with 256 together ViT-B/32 takes a third longer, and tiny_clip five times the memory.
         """
-        if self.device.type == "cpu":
-            starts = range(0, max(len(pixels), 1), PICTURES_TOGETHER)
-            parts = [pixels[start : start + PICTURES_TOGETHER] for start in starts]
-            return torch.cat([self.image_features_with_gradient(part).float() for part in parts])
+        together = PICTURES_TOGETHER if self.device.type == "cpu" else max(len(pixels), 1)
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-            return self.image_features_with_gradient(pixels).float()
+            parts = [
+                self.image_features_with_gradient(pixels[start : start + together]).float()
+                for start in range(0, max(len(pixels), 1), together)
+            ]
+        return torch.cat(parts)
+
+    def text_features(self, captions: Sequence[str], batch_size: int = 256) -> Tensor:
+        """Raw text features, float32 (n, D), in the captions' order; each distinct caption is encoded once."""
+        return self.features_of_tokens(self.tokenise(captions), batch_size)
 
     @torch.no_grad()
-    def text_features(self, captions: Sequence[str], batch_size: int = 256) -> Tensor:
-        """Raw text features, float32 (n, D), in the captions' order.
+    def features_of_tokens(self, tokens: Sequence[Sequence[int]], batch_size: int = 256) -> Tensor:
+        """Raw text features, float32 (n, D), of captions as ``tokenise`` gives them, in their order.
 
-        Each distinct caption is encoded once, in batches of equal lengths as near as can be.
+        Distinct ones are encoded once, in batches of equal lengths as near as can be.
         """
-        distinct = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
-        tokens = self.tokenise(list(distinct))
-        by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        features = torch.empty(len(tokens), self.feature_dimension, device=self.device)
+        distinct = {ids: row for row, ids in enumerate(dict.fromkeys(map(tuple, tokens)))}
+        by_length = sorted(distinct, key=len)
+        features = torch.empty(len(distinct), self.feature_dimension, device=self.device)
         for start in range(0, len(by_length), batch_size):
-            rows = by_length[start : start + batch_size]
-            features[rows] = self.encode_texts([tokens[row] for row in rows]).float()
-        return features[[distinct[caption] for caption in captions]]
+            some = by_length[start : start + batch_size]
+            features[[distinct[ids] for ids in some]] = self.encode_texts(some).float()
+        return features[[distinct[tuple(ids)] for ids in tokens]]
 
     def text_parameters(self) -> Iterator[nn.Parameter]:
         """The text encoder's: embeddings, text transformer, final norm and text projection."""

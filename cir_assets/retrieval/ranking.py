@@ -30,6 +30,9 @@ BLOCK_SCORES = 1 << 21
 GALLERY_BLOCK = 1 << 12
 """Candidates scored at once: at usual dimensions they stay in cache while every query passes them."""
 
+GPU_BLOCKS = 1 << 5
+"""How many times larger blocks are on a GPU, where starting a kernel costs more than leaving the cache."""
+
 STRETCH = 64
 """Candidates whose greatest score is compared with the last one kept before theirs are."""
 
@@ -113,7 +116,7 @@ def exact_scores(queries: Tensor, gallery: Tensor, rows: Tensor, positions: Tens
     Returns:
         float64 (P,), on the device of the queries.
     """
-    step = max(1, PAIR_VALUES // max(queries.shape[1], 1))
+    step = max(1, PAIR_VALUES * _larger(queries.device) // max(queries.shape[1], 1))
     parts = [slice(start, start + step) for start in range(0, len(rows), step)]
     if queries.device.type != "cpu":
         found = [_folded(queries[rows[p]].double().mul_(gallery[positions[p]])) for p in parts]
@@ -328,10 +331,11 @@ def _score_blocks(
 
     The first candidates of every query come before any later ones, and at least ``least`` of them.
     """
-    width = max(GALLERY_BLOCK, least)
+    larger = _larger(queries.device)
+    width = max(GALLERY_BLOCK * larger, least)
     for start in range(0, len(gallery), width):
         candidates = gallery[start : start + width]
-        step = block or min(1024, max(64, BLOCK_SCORES // len(candidates)))
+        step = block or min(1024 * larger, max(64, BLOCK_SCORES * larger // len(candidates)))
         room = queries.new_empty(2, min(step, len(queries)), len(candidates))
         for first in range(0, len(queries), step):
             rows = slice(first, min(first + step, len(queries)))
@@ -486,6 +490,11 @@ def _order_exactly(queries: Tensor, gallery: Tensor, candidates: Tensor) -> tupl
     scores, order = scores.sort(dim=1, descending=True, stable=True)
     ordered = by_position.gather(1, order)
     return ordered, torch.where(ordered >= 0, scores, torch.nan)
+
+
+def _larger(device: torch.device) -> int:
+    """How many times a block on this device is as large as on a CPU."""
+    return 1 if device.type == "cpu" else GPU_BLOCKS
 
 
 def _unit_roundoff() -> float:

@@ -80,6 +80,7 @@ def train_text_encoder(
     )
     variants = triplets.distinct_captions()
     tokens = backbone.tokenise(variants.captions)
+    validated = backbone.tokenise(validation.captions)
     target = torch.from_numpy(triplets.target).to(features.device)
 
     def losses(epoch: int) -> Iterator[Tensor]:
@@ -93,9 +94,8 @@ def train_text_encoder(
 
     def select() -> float:
         queries, reference = images.validation()
-        return queries.score(summed_query(reference, backbone.text_features(queries.captions)))[
-            settings.selection
-        ]
+        text = backbone.features_of_tokens(validated)
+        return queries.score(summed_query(reference, text))[settings.selection]
 
     def weights() -> dict[str, Tensor]:
         return {
