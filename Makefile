@@ -29,7 +29,7 @@ search: $(VENV)/.installed
 changes: $(VENV)/.installed-for-tests
 	@$(BIN)/python -W ignore -m tests.changes 2>$(VENV)/changes.log || { tail -n 60 $(VENV)/changes.log >&2; exit 1; }
 
-## bench: what each step costs beside its floor, some 40 minutes on 2 cores; make bench WITH=--quick for a tenth
+## bench: what each step costs beside its floor, 70 minutes on 2 cores; make bench WITH=--quick for a tenth
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -W ignore -m benchmarks $(WITH)
 
