@@ -122,6 +122,28 @@ def operations_per_second(device: str = "cpu", dtype: torch.dtype = torch.float3
     return 2 * side**3 / best
 
 
+class Ceiling:
+    """The matrix-product ceiling that lasts: products for some tenths of a second, to be timed by ``in_turn``.
+
+    A single product at its best is up to a fifth quicker than the same machine is over the seconds a step takes.
+    """
+
+    def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self._side = 8192 if device == "cuda" else 2048
+        self._left, self._right = (
+            torch.randn(self._side, self._side, device=device, dtype=dtype) for _ in range(2)
+        )
+
+    def __call__(self) -> None:
+        """Ten products."""
+        for _ in range(10):
+            self._left @ self._right
+
+    def seconds(self, operations: float, timed: Timing) -> float:
+        """What so many operations take at the ceiling, as it was timed."""
+        return operations * timed.median / (10 * 2 * self._side**3)
+
+
 @cache
 def bytes_per_second(device: str = "cpu") -> float:
     """The reading ceiling: the best of some sums over 512 MiB."""

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.measuring import Measured, Scale, in_turn, operations_per_second
+from benchmarks.measuring import Ceiling, Measured, Scale, in_turn
 from cir_assets.models.combiner import Combiner
 from cir_assets.training.losses import contrastive_loss
 from cir_assets.training.memory import freed_memory_kept
@@ -50,15 +50,17 @@ def run(scale: Scale) -> Iterator[Measured]:
     """Batches of 41, 410 and the paper's 4,096."""
     for batch in scale.sizes(41, 410, 4096):
         step = Step(batch, scale.device)
+        dtype = torch.float16 if scale.device == "cuda" else torch.float32
+        ceiling = Ceiling(scale.device, dtype)
         actions: dict[str, Callable[[], object]] = {
             "ours": partial(step.take, step.fused),
             "looped": partial(step.take, step.looped),
+            "ceiling": ceiling,
         }
         # As in the training itself.
         with freed_memory_kept():
             took = in_turn(actions, scale.repeats(3), scale.device)
-        dtype = torch.float16 if scale.device == "cuda" else torch.float32
-        floor = operations(batch) / operations_per_second(scale.device, dtype)
+        floor = ceiling.seconds(operations(batch), took["ceiling"])
         whole = batch == 4096
         figures = {"share of the product ceiling": floor / took["ours"].median}
         if whole:
