@@ -40,7 +40,10 @@ def encode_files(network: Backbone, files: list[Path], cache: Path) -> None:
     keys = [file.stem for file in files]
     missing = store.missing(keys, "targetpad", "random")
     with store.writing("targetpad", "random", network.feature_dimension) as rows:
-        for each in decoded_batches(files, resolution=network.resolution):
+        on_encoders_cores = network.device.type == "cpu"
+        for each in decoded_batches(
+            files, resolution=network.resolution, on_encoders_cores=on_encoders_cores
+        ):
             rows.add([missing[row] for row in each.rows], network.encode_images(each.pixels).cpu().numpy())
 
 

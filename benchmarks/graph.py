@@ -143,6 +143,7 @@ def encoded(
             resolution=backbone.resolution,
             batch_size=pipeline.graph.encoding_batch_size,
             workers=pipeline.graph.decoding_workers,
+            on_encoders_cores=backbone.device.type == "cpu",
         ):
             rows.add([keys[row] for row in batch.rows], backbone.encode_images(batch.pixels).numpy())
     matrix = cache.matrix(images["image_key"].to_list(), "targetpad", "v1")

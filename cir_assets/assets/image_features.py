@@ -236,6 +236,7 @@ def encode(
             batch_size=graph.encoding_batch_size,
             workers=graph.decoding_workers,
             pixel_limit=graph.pixel_limit,
+            on_encoders_cores=backbone.device.type == "cpu",
         ):
             if len(batch.rows):
                 features = backbone.encode_images(batch.pixels).cpu().numpy()

@@ -123,11 +123,14 @@ def decoded_batches(
     batch_size: int = 256,
     workers: int = 2,
     pixel_limit: int = 100_000_000,
+    on_encoders_cores: bool = False,
 ) -> Iterator[DecodedBatch]:
     """Batches of prepared pictures in the order of ``paths``, decoded ahead by ``workers`` processes.
 
     At most two batches and one chunk a worker are in memory, whatever the number of pictures. With
-    ``workers=0`` decoding happens here. Pictures that fail are told in the batch of their stretch.
+    ``workers=0`` decoding happens here. Pictures that fail are told in the batch of their stretch. With
+    ``on_encoders_cores`` they decode while this process waits: an encoder on the same cores loses more where one
+    of its threads is held up, as all wait for it, than decoding takes.
     """
     how = Preprocessing(resolution, padding, target_ratio, pixel_limit)
     if workers == 0:
@@ -137,7 +140,10 @@ def decoded_batches(
     ahead = 2 * batch_size // CHUNK + workers
     starts = iter(range(0, len(paths), CHUNK))
     pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=_start,
+        initargs=(os.getpid(), on_encoders_cores),
     )
     with _light_main(), pool:
         pending: deque[tuple[int, Future[Decoded]]] = deque()
@@ -167,8 +173,10 @@ def _batch(parts: Sequence[tuple[int, Decoded]]) -> DecodedBatch:
     )
 
 
-def _end_with_parent(parent: int) -> None:
-    """Let a worker end when the process that asked for it is gone, killed without a word."""
+def _start(parent: int, give_way: bool) -> None:
+    """Let a worker give way to all others, and end when the process that asked for it is gone without a word."""
+    if give_way and hasattr(os, "nice"):
+        os.nice(19)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -122,6 +122,7 @@ class EncodedPictures:
             batch_size=size,
             workers=self._files.workers,
             pixel_limit=self._files.pixel_limit,
+            on_encoders_cores=self._backbone.device.type == "cpu",
         ):
             if decoded.failures:
                 row, reason = decoded.failures[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +84,21 @@ def test_what_pillow_would_decode_or_run_to_open_is_refused_unread(tmp_path: Pat
     path.rename(tmp_path / "picture.png")
     with pytest.raises(UnreadablePicture, match="cannot identify"):
         open_picture(tmp_path / "picture.png", 100_000_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="this system has no priorities of processes")
+@pytest.mark.parametrize(("on_encoders_cores", "lowered"), [(True, True), (False, False)])
+def test_decoding_on_the_encoders_cores_gives_way_to_it(
+    tmp_path: Path, on_encoders_cores: bool, lowered: bool
+) -> None:
+    Image.new("RGB", (20, 30)).save(tmp_path / "a.png")
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    before = {child.pid for child in active_children()}
+    batches = decoded_batches(
+        [tmp_path / "a.png"] * 100, resolution=16, batch_size=32, on_encoders_cores=on_encoders_cores
+    )
+    next(batches)
+    workers = [child.pid for child in active_children() if child.pid not in before]
+    assert workers
+    assert any(os.getpriority(os.PRIO_PROCESS, pid) > own for pid in workers if pid) == lowered
+    assert len(list(batches)) == 3
