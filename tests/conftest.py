@@ -11,7 +11,7 @@ import pytest
 
 from tests.trial_project import TrialProject
 
-# Each process that runs tests computes on one core, and so always in the same order.
+# As many processes as cores run the tests; each computes on one, and so always in the same order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -25,11 +25,6 @@ LONGEST = (
 )
 SLOW = (*LONGEST, "tests/assets/", "tests/test_lost_changes.py")
 """Whole graphs, real processes and a browser; what is quick to fail runs before them."""
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than cores: some tests wait for ticks, browsers and other processes."""
-    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -156,8 +156,8 @@ def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
         kind = info.external_attr >> 28
         if kind not in (0, 0o10, 0o04):
             raise RefusedArchive(f"{archive}: {info.filename} is a link or a device; only files are taken")
-        if not info.is_dir():
-            # The name as it stands in the file: zipfile itself cuts it at a zero byte.
+        # The name as it stands in the file: zipfile itself cuts it at a zero byte, and stumbles if nothing is left.
+        if not info.orig_filename.endswith("/"):
             yield _Member(info.orig_filename, info.file_size, lambda info=info: packed.open(info))  # type: ignore[misc]
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets import archives
@@ -180,6 +180,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=4))
+@example(["\x00"])
 def test_nothing_is_ever_written_outside(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
