@@ -116,10 +116,14 @@ def finish(device: str) -> None:
 @cache
 def operations_per_second(device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
     """The matrix-product ceiling: the best of some products of 2,048 (CPU) or 8,192 (GPU) squared."""
-    side = 8192 if device == "cuda" else 2048
-    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    left, right = _two_squares(device, dtype)
     best = in_turn({"product": lambda: left @ right}, 10, device)["product"].least
-    return 2 * side**3 / best
+    return 2 * len(left) ** 3 / best
+
+
+def _two_squares(device: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    side = 8192 if device == "cuda" else 2048
+    return [torch.randn(side, side, device=device, dtype=dtype) for _ in range(2)]
 
 
 class Ceiling:
@@ -129,10 +133,7 @@ class Ceiling:
     """
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        self._side = 8192 if device == "cuda" else 2048
-        self._left, self._right = (
-            torch.randn(self._side, self._side, device=device, dtype=dtype) for _ in range(2)
-        )
+        self._left, self._right = _two_squares(device, dtype)
 
     def __call__(self) -> None:
         """Ten products."""
@@ -141,7 +142,7 @@ class Ceiling:
 
     def seconds(self, operations: float, timed: Timing) -> float:
         """What so many operations take at the ceiling, as it was timed."""
-        return operations * timed.median / (10 * 2 * self._side**3)
+        return operations * timed.median / (10 * 2 * len(self._left) ** 3)
 
 
 @cache
