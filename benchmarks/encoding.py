@@ -48,11 +48,11 @@ def encode_files(network: Backbone, files: list[Path], cache: Path) -> None:
 
 
 def forward_passes(network: Backbone, pixels: np.ndarray, count: int) -> None:
-    """The network alone, on pixels already there, all of them at once."""
+    """The network alone over ``count`` pictures, on pixels already there, all of them at once."""
     mixed = network.device.type == "cuda"
     with torch.no_grad(), torch.autocast(network.device.type, enabled=mixed):
-        for _ in range(0, count, len(pixels)):
-            network.image_features_with_gradient(pixels)
+        for done in range(0, count, len(pixels)):
+            network.image_features_with_gradient(pixels[: count - done])
 
 
 def best_batch(network: Backbone, device: str) -> int:

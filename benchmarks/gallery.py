@@ -28,17 +28,17 @@ def run(scale: Scale) -> Iterator[Measured]:
         queries = torch.nn.functional.normalize(torch.randn(QUERIES, DIMENSION), dim=1)
         flat = faiss.IndexFlatIP(DIMENSION)
         flat.add(features.numpy())
-        ceiling = Ceiling()
+        ceiling = Ceiling(2.0 * size * QUERIES * DIMENSION)
         actions: dict[str, Callable[[], object]] = {
             "ours": partial(search, queries, features, None, k=TOP),
-            "faiss": partial(flat.search, queries.numpy(), TOP),
             "ceiling": ceiling,
+            "faiss": partial(flat.search, queries.numpy(), TOP),
         }
-        took = in_turn(actions, scale.repeats(3))
+        took = in_turn(actions, scale.repeats(5))
         _, theirs = flat.search(queries.numpy(), TOP)
         ours = search(queries, features, None, k=TOP).positions
         peak = memory_peak_above_now(actions["ours"])
-        floor = ceiling.seconds(2.0 * size * QUERIES * DIMENSION, took["ceiling"])
+        floor = ceiling.seconds(took["ceiling"])
         share = floor / took["ours"].median
         whole = size == 1_000_000
         yield Measured(

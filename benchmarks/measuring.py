@@ -127,22 +127,24 @@ def _two_squares(device: str, dtype: torch.dtype) -> list[torch.Tensor]:
 
 
 class Ceiling:
-    """The matrix-product ceiling that lasts: products for some tenths of a second, to be timed by ``in_turn``.
+    """The matrix-product ceiling that lasts: as many operations as something takes, to be timed by ``in_turn`` with it.
 
     A single product at its best is up to a fifth quicker than the same machine is over the seconds a step takes.
     """
 
-    def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, operations: float, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self._left, self._right = _two_squares(device, dtype)
+        self._operations, self._each = operations, 2 * len(self._left) ** 3
+        self._products = max(10, round(operations / self._each))
 
     def __call__(self) -> None:
-        """Ten products."""
-        for _ in range(10):
+        """Products of squares, at least ten."""
+        for _ in range(self._products):
             self._left @ self._right
 
-    def seconds(self, operations: float, timed: Timing) -> float:
-        """What so many operations take at the ceiling, as it was timed."""
-        return operations * timed.median / (10 * 2 * len(self._left) ** 3)
+    def seconds(self, timed: Timing) -> float:
+        """What the operations take at the ceiling, as it was timed."""
+        return timed.median * self._operations / (self._products * self._each)
 
 
 @cache

@@ -51,7 +51,7 @@ def run(scale: Scale) -> Iterator[Measured]:
     for batch in scale.sizes(41, 410, 4096):
         step = Step(batch, scale.device)
         dtype = torch.float16 if scale.device == "cuda" else torch.float32
-        ceiling = Ceiling(scale.device, dtype)
+        ceiling = Ceiling(operations(batch), scale.device, dtype)
         actions: dict[str, Callable[[], object]] = {
             "ours": partial(step.take, step.fused),
             "looped": partial(step.take, step.looped),
@@ -60,7 +60,7 @@ def run(scale: Scale) -> Iterator[Measured]:
         # As in the training itself.
         with freed_memory_kept():
             took = in_turn(actions, scale.repeats(3), scale.device)
-        floor = ceiling.seconds(operations(batch), took["ceiling"])
+        floor = ceiling.seconds(took["ceiling"])
         whole = batch == 4096
         figures = {"share of the product ceiling": floor / took["ours"].median}
         if whole:
