@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.measuring import Ceiling, Measured, Scale, in_turn, memory_peak_above_now
+from benchmarks.measuring import Ceiling, Measured, Scale, apart, in_turn, memory_peak_above_now
 from cir_assets.retrieval.ranking import search
 
 TITLE = "exact top 50 of 1,000 queries"
@@ -20,12 +20,24 @@ DIMENSION, QUERIES, TOP = 640, 1000, 50
 ASKED_OF_DUCKDB = 5
 
 
+def _features(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A gallery (size, D) and queries (1000, D), unit length."""
+    torch.manual_seed(size)
+    features = torch.nn.functional.normalize(torch.randn(size, DIMENSION), dim=1)
+    return features, torch.nn.functional.normalize(torch.randn(QUERIES, DIMENSION), dim=1)
+
+
+def memory_of_search(size: int) -> float:
+    """Megabytes above the features that a search needs at most."""
+    features, queries = _features(size)
+    return memory_peak_above_now(lambda: search(queries, features, None, k=TOP))
+
+
 def run(scale: Scale) -> Iterator[Measured]:
     """Galleries of 10,000, 100,000 and 1,000,000."""
     for size in scale.sizes(10_000, 100_000, 1_000_000):
-        torch.manual_seed(size)
-        features = torch.nn.functional.normalize(torch.randn(size, DIMENSION), dim=1)
-        queries = torch.nn.functional.normalize(torch.randn(QUERIES, DIMENSION), dim=1)
+        peak = apart(memory_of_search, size)
+        features, queries = _features(size)
         flat = faiss.IndexFlatIP(DIMENSION)
         flat.add(features.numpy())
         ceiling = Ceiling(2.0 * size * QUERIES * DIMENSION)
@@ -37,7 +49,6 @@ def run(scale: Scale) -> Iterator[Measured]:
         took = in_turn(actions, scale.repeats(5))
         _, theirs = flat.search(queries.numpy(), TOP)
         ours = search(queries, features, None, k=TOP).positions
-        peak = memory_peak_above_now(actions["ours"])
         floor = ceiling.seconds(took["ceiling"])
         share = floor / took["ours"].median
         whole = size == 1_000_000
