@@ -170,6 +170,11 @@ def memory_peak_above_now(action: Callable[[], object]) -> float:
     return _status("VmHWM") - before
 
 
+def flat_memory(peak: float, smallest: float) -> bool:
+    """Whether a peak, in megabytes, exceeds that of the smallest size by less than a quarter and 64 MB."""
+    return peak < 1.25 * smallest + 64
+
+
 def _status(name: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
