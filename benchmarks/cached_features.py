@@ -14,8 +14,8 @@ from benchmarks.measuring import Measured, Scale, apart, bytes_per_second, in_tu
 from benchmarks.photographs import write_photographs
 from cir_assets.checks import features_finite
 from cir_assets.datasets.pictures import scan_pictures
+from cir_assets.store.digests import digest_array
 from cir_assets.store.feature_cache import FeatureCache
-from cir_assets.store.ledger import digest_array
 
 TITLE = "cached features: DuckDB to matrix, and nothing to encode"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+
+from cir_assets.store.made import Check
 
 EVALUATED_SPLITS = ("val", "test")
 LADDER = (
@@ -19,15 +20,6 @@ LADDER = (
     "combiner",
 )
 """The methods of the paper's ladder, in its order."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The outcome of one asset check: whether it passed, said in a sentence, with its figures."""
-
-    passed: bool
-    description: str
-    figures: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 def pictures_readable(images: pl.DataFrame, issues: pl.DataFrame) -> Check:

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from cir_assets.assets.pipeline import backbone_key
-from cir_assets.assets.step import Made, Step, materialize_result
-from cir_assets.checks import Check
+from cir_assets.assets.step import Step, materialize_result
 from cir_assets.models.settings import BackboneSettings
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import Ledger, LedgerEntry
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Check, Made
 
 GENERATION = 1
 
@@ -62,7 +62,7 @@ def install(storage: Storage, backbone: str, settings: BackboneSettings) -> Made
         checks={"weights_complete": Check(True, "weights, tokenizer and configuration are complete")},
         files=[folder],
     )
-    Ledger(storage.ledger).record(step.name, LedgerEntry(step.code_version, version, made.to_detail()))
+    Ledger(storage.ledger).record(step.name, made.to_entry(step.code_version, storage.root))
     return made
 
 

@@ -11,12 +11,13 @@ import polars as pl
 from cir_assets.assets.inputs import installed_backbone, load_inputs, newest_models
 from cir_assets.assets.ladder import method_queries
 from cir_assets.assets.pipeline import Pipeline, names
-from cir_assets.assets.step import Made, Step, check_result, content_versions, make_or_reuse
+from cir_assets.assets.step import Step, check_result, content_versions, make_or_reuse
 from cir_assets.automation import on_upstream_change
-from cir_assets.checks import Check
 from cir_assets.freshness import freshness_policy
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import Ledger, digest
+from cir_assets.store.digests import digest
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Check, Made
 from cir_assets.store.promotions import COLUMNS, Decision, PromotionLog, models_digest
 
 if TYPE_CHECKING:
@@ -130,11 +131,15 @@ def champion_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
                     "champion_since": f"{reign['decided_at']:%Y-%m-%d %H:%M} UTC",
                     "decision": reign["decision"],
                     "reason": reign["reason"],
-                    "models": {"markdown": "\n".join(f"- `{folder}`" for folder in folders.values())},
+                    "models": {
+                        "markdown": "\n".join(
+                            f"- `{folder.relative_to(storage.root)}`" for folder in folders.values()
+                        )
+                    },
                     "history": {"markdown": history(log.rows())},
                 },
                 checks={"not_worse": not_worse},
-                files=[log.file, *folders.values()],
+                grown=[log.file, *folders.values()],
             )
 
         inputs = {"models": models_digest(models), "verdict": not_worse.description}
@@ -267,7 +272,7 @@ def told(log: PromotionLog, models: Mapping[str, str], said: str, figures: Mappi
             "history": {"markdown": history(rows)},
         },
         checks={},
-        files=[log.file],
+        grown=[log.file],
     )
 
 

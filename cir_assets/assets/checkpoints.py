@@ -1,6 +1,5 @@
 """``…/<recipe>/{text_encoder,combiner,combiner_frozen_clip}`` from published checkpoints, without training."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +8,12 @@ import dagster as dg
 from cir_assets.assets.backbone import ensure_installed
 from cir_assets.assets.inputs import installed_backbone, weights_version
 from cir_assets.assets.pipeline import Pipeline, backbone_key
-from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, make_or_reuse
 from cir_assets.assets.trained import forget_old_versions
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import digest_file
+from cir_assets.store.digests import digest_file
+from cir_assets.store.files import folder_written_whole
+from cir_assets.store.made import Made
 
 GENERATION = 1
 
@@ -74,17 +75,13 @@ def checkpoint_asset(pipeline: Pipeline, model: str, file: str) -> dg.AssetsDefi
 
 def imported(folder: Path, source: Path, save: Callable[[Path], int]) -> Made:
     """Save an imported model as ``folder``, whole or not at all; ``save`` gives its epoch."""
-    beside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    epoch = save(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    with folder_written_whole(folder) as beside:
+        epoch = save(beside)
     return Made(
         data_version=weights_version(folder),
         metadata={"epoch": epoch, "checkpoint": {"path": str(source)}, "folder": {"path": str(folder)}},
         checks={},
-        files=[folder],
+        files=sorted(folder.iterdir()),
     )
 
 

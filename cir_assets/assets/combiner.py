@@ -6,10 +6,11 @@ import dagster as dg
 
 from cir_assets.assets.inputs import installed_backbone, load_inputs, load_tuned, model_folder
 from cir_assets.assets.pipeline import Pipeline
-from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.assets.trained import EPOCHS_SCHEMA, forget_old_versions, trained
 from cir_assets.automation import on_upstream_change
 from cir_assets.resources import Storage
+from cir_assets.store.made import Made
 from cir_assets.training.settings import CombinerSettings
 
 GENERATION = 2

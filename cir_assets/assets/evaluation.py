@@ -10,13 +10,14 @@ from cir_assets.assets.inputs import installed_backbone, load_inputs, model_fold
 from cir_assets.assets.ladder import MethodQueries, method_queries
 from cir_assets.assets.pipeline import Pipeline, names
 from cir_assets.assets.report import SHEET_TITLE, report_inputs
-from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import evaluation_complete, ladder_in_order
 from cir_assets.models.settings import PublishedCheckpoints
 from cir_assets.progress import ProgressFactory
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import digest, digest_frame
+from cir_assets.store.digests import digest, digest_frame
+from cir_assets.store.made import Made
 from cir_assets.training.settings import Recipe
 
 GENERATION = 3

@@ -11,12 +11,13 @@ import polars as pl
 from cir_assets.assets.backbone import ensure_installed
 from cir_assets.assets.inputs import installed_backbone, model_folder, weights_version
 from cir_assets.assets.pipeline import EncodedDataset, Pipeline, backbone_key
-from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.assets.tables import read_table, write_table
 from cir_assets.automation import on_upstream_change
-from cir_assets.checks import Check, features_finite
+from cir_assets.checks import features_finite
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import digest, digest_array
+from cir_assets.store.digests import digest, digest_array
+from cir_assets.store.made import Check, Made
 
 if TYPE_CHECKING:
     from cir_assets.models.backbone import Backbone
@@ -202,7 +203,7 @@ def encode_missing(
                 issues.is_empty(), f"{issues.height:,} of {images.height:,} pictures do not decode"
             ),
         },
-        files=[cache.path],
+        grown=[cache.path],
         unworked={"encoded": 0, "already_known": known_before},
     )
 

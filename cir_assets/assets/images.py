@@ -5,12 +5,13 @@ import polars as pl
 
 from cir_assets.assets.pipeline import DatasetGraph
 from cir_assets.assets.scanning import scanned
-from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.assets.tables import column_schema, write_table
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import pictures_readable, splits_disjoint
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import digest, digest_frame
+from cir_assets.store.digests import digest, digest_frame
+from cir_assets.store.made import Made
 
 GENERATION = 2
 

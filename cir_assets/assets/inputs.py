@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cir_assets.assets.pipeline import EncodedDataset, Pipeline
 from cir_assets.assets.tables import read_table
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import Ledger, digest, digest_file, digest_frame
+from cir_assets.store.digests import digest, digest_file, digest_frame
+from cir_assets.store.ledger import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

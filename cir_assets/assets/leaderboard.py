@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 
 from cir_assets.assets.pipeline import Pipeline
-from cir_assets.assets.step import Made, Step, make_or_reuse
+from cir_assets.assets.step import Step, make_or_reuse
 from cir_assets.automation import on_upstream_change
-from cir_assets.checks import Check
 from cir_assets.freshness import freshness_policy
 from cir_assets.resources import Storage
+from cir_assets.store.made import Check, Made
 
 GENERATION = 4
 
@@ -61,7 +61,9 @@ def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = 
         content = content_digest(results, tables, promotions)
 
         def make(_version: str) -> Made:
-            publish(results, tables, storage.evaluation, promotions)
+            left_out = publish(results, tables, storage.evaluation, promotions)
+            for said in left_out:
+                context.log.warning(said)
             with opened(storage.evaluation, read_only=True) as connection:
                 rows = connection.execute(
                     "SELECT dataset, backbone, recipe, split, protocol, method, headline FROM leaderboard"
@@ -77,7 +79,12 @@ def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = 
                     "megabytes": round(storage.evaluation.stat().st_size / 1e6, 1),
                     "leaderboard": {"markdown": as_markdown(rows)},
                 },
-                checks={"published": Check(len(rows) > 0, f"{len(rows)} evaluations are published")},
+                checks={
+                    "published": Check(
+                        len(rows) > 0 and not left_out,
+                        "; ".join([f"{len(rows)} evaluations are published", *left_out]),
+                    )
+                },
                 files=[storage.evaluation, page],
             )
 

@@ -7,11 +7,11 @@ import polars as pl
 
 from cir_assets.assets.pipeline import DatasetGraph
 from cir_assets.assets.scanning import content_version, scanned
-from cir_assets.assets.step import Made, Step, logged_progress, materialize_result
+from cir_assets.assets.step import Step, logged_progress, materialize_result
 from cir_assets.assets.tables import write_table
-from cir_assets.checks import Check
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import Ledger, LedgerEntry
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Check, Made
 
 if TYPE_CHECKING:
     from cir_assets.datasets.fetching import FetchReport
@@ -70,7 +70,7 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         )
         ledger = Ledger(storage.ledger)
         before = ledger.latest(step.name)
-        ledger.record(step.name, LedgerEntry(version, version, made.to_detail()))
+        ledger.record(step.name, made.to_entry(version, storage.root))
         # The files were looked at all the same; what they say is what was known.
         unchanged = before is not None and before.data_version == version
         return materialize_result(step, made, reused=unchanged, severity={})

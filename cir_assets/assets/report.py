@@ -9,12 +9,12 @@ import dagster as dg
 import polars as pl
 
 from cir_assets.assets.pipeline import Pipeline
-from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, make_or_reuse
 from cir_assets.assets.tables import read_table
 from cir_assets.automation import on_upstream_change
-from cir_assets.checks import Check
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import digest_file
+from cir_assets.store.digests import digest_file
+from cir_assets.store.made import Check, Made
 
 if TYPE_CHECKING:
     from cir_assets.reporting.inputs import ReportInputs

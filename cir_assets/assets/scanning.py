@@ -9,7 +9,7 @@ from cir_assets.assets.tables import write_table
 from cir_assets.datasets.tables import Annotations
 from cir_assets.progress import ProgressFactory
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import digest, digest_frame
+from cir_assets.store.digests import digest, digest_frame
 
 STAT_MEMORY = "stat_memory"
 

@@ -8,12 +8,12 @@ import polars as pl
 from cir_assets.assets.champion import model_folders
 from cir_assets.assets.inputs import PipelineInputs, installed_backbone, load_inputs, load_tuned
 from cir_assets.assets.pipeline import Pipeline, names
-from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, make_or_reuse
 from cir_assets.assets.tables import read_table
 from cir_assets.automation import on_upstream_change
-from cir_assets.checks import Check
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import digest, digest_array, digest_frame
+from cir_assets.store.digests import digest, digest_array, digest_frame
+from cir_assets.store.made import Check, Made
 from cir_assets.store.promotions import PromotionLog, models_digest
 
 if TYPE_CHECKING:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from cir_assets.checks import Check
 from cir_assets.progress import Progress, ProgressFactory
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import Ledger, LedgerEntry, digest
+from cir_assets.store.digests import digest
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Check, Made, is_intact
 
 
 @dataclass(frozen=True)
@@ -42,41 +42,6 @@ class Step:
         return digest({"generation": self.generation, "configuration": dict(self.configuration)})
 
 
-@dataclass(frozen=True)
-class Made:
-    """What a step made: the version of its content, figures for the UI, check outcomes, and its files."""
-
-    data_version: str
-    metadata: Mapping[str, Any]
-    checks: Mapping[str, Check]
-    files: Sequence[Path]
-    """Files that must still be there for the result to be used again."""
-    unworked: Mapping[str, Any] = field(default_factory=dict)
-    """Figures of ``metadata`` that count work, as they are when the result is used again and nothing was done."""
-
-    def to_detail(self) -> dict[str, Any]:
-        """As JSON values, for the ledger."""
-        return {
-            "metadata": dict(self.metadata),
-            "checks": {
-                name: {"passed": c.passed, "description": c.description, "figures": dict(c.figures)}
-                for name, c in self.checks.items()
-            },
-            "files": [str(file) for file in self.files],
-            "unworked": dict(self.unworked),
-        }
-
-    @classmethod
-    def from_entry(cls, entry: LedgerEntry) -> Made:
-        """Back from the ledger, with no work done."""
-        return cls(
-            data_version=entry.data_version,
-            metadata={**entry.detail["metadata"], **entry.detail.get("unworked", {})},
-            checks={name: Check(**check) for name, check in entry.detail["checks"].items()},
-            files=[Path(file) for file in entry.detail["files"]],
-        )
-
-
 def make_or_reuse(
     context: dg.AssetExecutionContext,
     storage: Storage,
@@ -97,14 +62,14 @@ def make_or_reuse(
     entry = ledger.look_up(step.name, fingerprint) if step.keeps_versions else ledger.latest(step.name)
     if entry is not None and entry.fingerprint != fingerprint:
         entry = None
-    reused = entry is not None and all(Path(file).exists() for file in entry.detail["files"])
+    reused = entry is not None and is_intact(entry, storage.root)
     if entry is not None and reused:
         context.log.info(f"{step.name}: nothing changed since version {entry.data_version}; reused")
-        made = Made.from_entry(entry)
+        made = Made.from_entry(entry, storage.root)
         ledger.record(step.name, entry)
     else:
         made = make(fingerprint)
-        ledger.record(step.name, LedgerEntry(fingerprint, made.data_version, made.to_detail()))
+        ledger.record(step.name, made.to_entry(fingerprint, storage.root))
     return materialize_result(step, made, reused=reused, severity=severity or {})
 
 

@@ -10,12 +10,12 @@ import dagster as dg
 from cir_assets.assets.inputs import installed_backbone, load_inputs
 from cir_assets.assets.ladder import method_queries
 from cir_assets.assets.pipeline import Pipeline, names
-from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, make_or_reuse
 from cir_assets.automation import on_upstream_change
-from cir_assets.checks import Check
 from cir_assets.resources import Storage
+from cir_assets.store.digests import digest, digest_file
 from cir_assets.store.files import written_whole
-from cir_assets.store.ledger import digest, digest_file
+from cir_assets.store.made import Check, Made
 
 GENERATION = 1
 

@@ -12,10 +12,11 @@ import polars as pl
 
 from cir_assets.assets.inputs import weights_version
 from cir_assets.assets.pipeline import Pipeline
-from cir_assets.assets.step import Made
 from cir_assets.checks import loss_falling
 from cir_assets.resources import Storage
+from cir_assets.store.files import clear_unfinished, folder_written_whole
 from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Made
 from cir_assets.store.promotions import every_champion
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ def trained(
 
     The version's content is the digest of its weights.
     """
-    beside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    save(beside)
     epochs = pl.DataFrame(
         [
             {
@@ -60,9 +57,9 @@ def trained(
             for record in outcome.epochs
         ]
     )
-    epochs.write_parquet(beside / "epochs.parquet")
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    with folder_written_whole(folder) as beside:
+        save(beside)
+        epochs.write_parquet(beside / "epochs.parquet")
     shutil.rmtree(checkpoints, ignore_errors=True)
     best = epochs.row(by_predicate=pl.col("epoch") == outcome.best_epoch, named=True)
     return Made(
@@ -78,7 +75,7 @@ def trained(
             "curve": {"markdown": _curve(epochs)},
         },
         checks={"loss_falling": loss_falling(epochs["loss"].to_list())},
-        files=[folder],
+        files=sorted(folder.iterdir()),
         unworked={"training_seconds": 0.0},
     )
 
@@ -91,8 +88,10 @@ def forget_old_versions(storage: Storage, pipeline: Pipeline, model: str) -> lis
     Returns:
         The versions removed.
     """
-    beside = list(storage.models(*pipeline.place, model).iterdir())
-    left = [folder for folder in beside if folder.name == "checkpoints" or folder.name.startswith(".")]
+    every = storage.models(*pipeline.place, model)
+    clear_unfinished(every)
+    beside = [folder for folder in every.iterdir() if not folder.name.startswith(".")]
+    left = [folder for folder in beside if folder.name == "checkpoints"]
     versions = sorted(set(beside) - set(left), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
     kept = {version for name, version in every_champion(storage.champions) if name == pipeline.name(model)}
     if (latest := Ledger(storage.ledger).latest(pipeline.name(model))) is not None:

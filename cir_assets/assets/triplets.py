@@ -4,12 +4,13 @@ import dagster as dg
 import polars as pl
 
 from cir_assets.assets.pipeline import DatasetGraph
-from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
+from cir_assets.assets.step import Step, content_versions, make_or_reuse
 from cir_assets.assets.tables import column_schema, read_table, write_table
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import captions_present, triplet_pictures_present
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import digest, digest_frame
+from cir_assets.store.digests import digest, digest_frame
+from cir_assets.store.made import Made
 
 GENERATION = 1
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cir_assets.store.files import beside_of, clear_left_beside, written_whole
+from cir_assets.store.files import clear_unfinished, folder_written_whole, written_whole
 
 CURRENT = "current.json"
 KEPT = 2
@@ -89,19 +89,15 @@ def export(
     """
     if len(features) != pictures.height:
         raise ValueError(f"{len(features)} features do not fit {pictures.height} pictures")
-    clear_left_beside(folder)
-    beside = beside_of(folder / version)
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    norms = np.linalg.norm(features, axis=1)
-    np.save(beside / "features.npy", features / np.maximum(norms, np.finfo(np.float32).tiny)[:, None])
-    np.save(beside / "norms.npy", norms)
-    pictures.select("image", "path", "category").write_parquet(beside / "pictures.parquet")
-    examples.write_parquet(beside / "examples.parquet")
-    (beside / "search.json").write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
+    clear_unfinished(folder)
     destination = folder / version
-    shutil.rmtree(destination, ignore_errors=True)
-    beside.rename(destination)
+    with folder_written_whole(destination) as beside:
+        norms = np.linalg.norm(features, axis=1)
+        np.save(beside / "features.npy", features / np.maximum(norms, np.finfo(np.float32).tiny)[:, None])
+        np.save(beside / "norms.npy", norms)
+        pictures.select("image", "path", "category").write_parquet(beside / "pictures.parquet")
+        examples.write_parquet(beside / "examples.parquet")
+        (beside / "search.json").write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
     with written_whole(folder / CURRENT) as pointer:
         pointer.write_text(json.dumps({"version": version}) + "\n", encoding="utf-8")
     _forget(folder, version)

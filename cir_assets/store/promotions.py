@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +11,8 @@ from typing import Literal
 
 import polars as pl
 
-from cir_assets.store.files import written_whole
-from cir_assets.store.ledger import digest
+from cir_assets.store.digests import digest
+from cir_assets.store.files import held, written_whole
 
 COLUMNS: Mapping[str, tuple[str, str]] = {
     "dataset": ("VARCHAR", "data set"),
@@ -48,8 +46,16 @@ _TYPES = {
 SCHEMA = pl.Schema({name: _TYPES[kind] for name, (kind, _) in COLUMNS.items()})
 
 
+WAIT_SECONDS = 30.0
+"""How long a decision waits for another that is being written."""
+
+
 class NoChampion(LookupError):
     """There is no champion, or none before the present one; the message says how one comes to be."""
+
+
+class DamagedLog(ValueError):
+    """A log of decisions does not read; the message names it and says what to do."""
 
 
 class ChampionChanged(RuntimeError):
@@ -101,7 +107,16 @@ class PromotionLog:
         if not self.file.is_file():
             return pl.DataFrame(schema=SCHEMA)
         # Read at once: Polars may open a path twice, and another process may put a new file there between.
-        return pl.read_parquet(self.file.read_bytes())
+        content = self.file.read_bytes()
+        try:
+            rows = pl.read_parquet(content)
+            return rows.select(SCHEMA.names()).cast(SCHEMA)
+        except pl.exceptions.PolarsError as error:
+            raise DamagedLog(
+                f"{self.file} is damaged ({error}): bytes of it changed after they were written. Put it back from a "
+                "copy; or move it away, and the newest models of its pipeline become its first champion when its "
+                "challenger is materialized"
+            ) from error
 
     def add(self, decision: Decision) -> None:
         """Append a decision; the file is written beside and renamed, by one process at a time.
@@ -114,7 +129,7 @@ class PromotionLog:
         values["models"] = json.dumps(dict(decision.models), sort_keys=True)
         fresh = pl.DataFrame([{name: values[name] for name in SCHEMA.names()}], schema=SCHEMA)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with held(self.file, WAIT_SECONDS):
             champion = self.champion()
             present = models_digest(champion) if champion else None
             if decision.decision != "refused" and present != decision.champion:
@@ -124,13 +139,6 @@ class PromotionLog:
                 )
             with written_whole(self.file) as beside:
                 pl.concat([self.rows(), fresh]).write_parquet(beside)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Whoever else adds to this log waits; a process that dies gives the lock back."""
-        with self.file.with_name(f".{self.file.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def reigns(self) -> pl.DataFrame:
         """The decisions that changed the champion, oldest first; the last row's is the present one."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from cir_assets.store.database import DatabaseLocked, opened
+from cir_assets.store.database import DamagedDatabase, DatabaseLocked, log_of, opened, replaced
+from cir_assets.store.files import CannotLock
 from cir_assets.store.promotions import COLUMNS
 from cir_assets.store.published import published_results
-from cir_assets.store.results import TABLES, create_tables, quoted, replaced
+from cir_assets.store.results import TABLES, create_tables, quoted
 
 DATASET_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
     "images": (
@@ -205,50 +207,80 @@ WAIT_SECONDS = 3.0
 
 def publish(
     results: Sequence[Path], tables: Mapping[str, Path], destination: Path, promotions: Sequence[Path] = ()
-) -> None:
+) -> list[str]:
     """Merge every pipeline's results and every data set's tables into one database, replaced whole.
 
-    People may hold the destination open in any client meanwhile: they keep reading the copy they opened.
+    People may hold the destination open in any client meanwhile: they keep reading the copy they opened. What is
+    published is closed to writers. A part that does not read is left out; the others are published.
 
     Args:
         results: the pipelines' results files.
         tables: data set -> folder of its Parquet tables (images, galleries, triplets, data_issues/*).
         destination: ``storage/evaluation.duckdb``.
         promotions: the pipelines' decisions about champions, as Parquet files.
+
+    Returns:
+        A sentence for each part that was left out: which file, what is wrong, and how to mend it.
     """
-    with replaced(destination, keep=False) as connection:
+    left_out: list[str] = []
+
+    def take(part: Path, insert: Callable[[], object], mend: str) -> None:
+        """All rows of a part, or none of them and a sentence."""
+        try:
+            insert()
+        except duckdb.Error as error:
+            why = str(error).splitlines()[0]
+            left_out.append(f"{part} is left out, it does not read ({why}): move it away and {mend}")
+
+    with replaced(destination, keep=False, closed_to_writers=True) as connection:
         create_tables(connection, ALL_TABLES)
         for part in sorted(results):
-            connection.execute(f"ATTACH '{_escaped(part)}' AS part (READ_ONLY)")
-            for table, (_, columns) in TABLES.items():
-                # A part written before a column or table came to be is taken as it is.
-                there = {
-                    name
-                    for (name,) in connection.execute(
-                        "SELECT column_name FROM duckdb_columns() WHERE database_name = 'part' AND table_name = $1",
-                        [table],
-                    ).fetchall()
-                }
-                if there:
-                    listed = ", ".join(f'"{name}"' if name in there else "NULL" for name in columns)
-                    connection.execute(f"INSERT INTO {table} SELECT {listed} FROM part.{table}")
-            connection.execute("DETACH part")
+            mend = f"materialize {'/'.join(part.with_suffix('').parts[-3:])}/evaluation"
+            take(part, partial(_insert_results, connection, part), mend)
         for dataset, folder in sorted(tables.items()):
             for table, (_, columns) in DATASET_TABLES.items():
-                files = sorted(folder.glob(f"{table}.parquet")) or sorted(folder.glob(f"{table}/*.parquet"))
                 listed = ", ".join(f'"{name}"' for name in columns if name != "dataset")
-                for file in files:
-                    connection.execute(
-                        f"INSERT INTO {table} SELECT $1, {listed} FROM read_parquet($2)", [dataset, str(file)]
-                    )
+                insert = f"INSERT INTO {table} SELECT $1, {listed} FROM read_parquet($2)"
+                for file in sorted(folder.glob(f"{table}.parquet")) or sorted(
+                    folder.glob(f"{table}/*.parquet")
+                ):
+                    rows = partial(connection.execute, insert, [dataset, str(file)])
+                    take(file, rows, f"materialize the assets of {dataset} again")
         for file in promotions:
-            connection.execute("INSERT INTO promotions BY NAME SELECT * FROM read_parquet($1)", [str(file)])
+            insert = "INSERT INTO promotions BY NAME SELECT * FROM read_parquet($1)"
+            rows = partial(connection.execute, insert, [str(file)])
+            take(file, rows, "put it back from a copy")
         _insert_published(connection, published_results())
         for view, (meaning, meanings, query) in VIEWS.items():
             connection.execute(f"CREATE VIEW {view} AS {query}")
             connection.execute(f"COMMENT ON VIEW {view} IS {quoted(meaning)}")
             for column, said in meanings.items():
                 connection.execute(f'COMMENT ON COLUMN {view}."{column}" IS {quoted(said)}')
+    return left_out
+
+
+def _insert_results(connection: duckdb.DuckDBPyConnection, part: Path) -> None:
+    """One pipeline's results; a file written before a column or table came to be is taken as it is."""
+    connection.execute(f"ATTACH '{_escaped(part)}' AS part (READ_ONLY)")
+    try:
+        connection.execute("BEGIN")
+        for table, (_, columns) in TABLES.items():
+            there = {
+                name
+                for (name,) in connection.execute(
+                    "SELECT column_name FROM duckdb_columns() WHERE database_name = 'part' AND table_name = $1",
+                    [table],
+                ).fetchall()
+            }
+            if there:
+                listed = ", ".join(f'"{name}"' if name in there else "NULL" for name in columns)
+                connection.execute(f"INSERT INTO {table} SELECT {listed} FROM part.{table}")
+        connection.execute("COMMIT")
+    except duckdb.Error:
+        connection.execute("ROLLBACK")
+        raise
+    finally:
+        connection.execute("DETACH part")
 
 
 class NotPublished(RuntimeError):
@@ -265,6 +297,11 @@ def published(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     mend = "materialize the asset leaderboard, or run make demo"
     if not file.is_file():
         raise NotPublished(f"{file} is not there: {mend}")
+    if (log := log_of(file)).exists():
+        raise NotPublished(
+            f"somebody opened {file} for writing and left changes in {log.name} beside it, so that it would show what "
+            f"was never published: close it there, then {mend}, which removes them. Open it for reading only"
+        )
     try:
         with opened(file, read_only=True, wait_seconds=WAIT_SECONDS) as connection:
             there = set(
@@ -289,7 +326,7 @@ def published(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             f"{file} is held open for writing by {error.holder}: close it there, or open it for reading only, "
             "and try again"
         ) from error
-    except (duckdb.IOException, duckdb.SerializationException) as error:
+    except (duckdb.IOException, CannotLock, DamagedDatabase) as error:
         raise NotPublished(f"{file} is no database DuckDB can read ({error}); {mend}") from error
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from cir_assets.store.database import opened
+from cir_assets.store.database import DamagedDatabase, replaced
 
 KEPT_EVALUATIONS = 5
 """Evaluations of a method, split and protocol whose rankings and retrieved pictures are kept; older ones keep
@@ -120,7 +118,8 @@ def write_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
     """Add evaluations and curves to a pipeline's results file.
 
     What is there stays; rows of the same ``evaluation_id`` (of the same stage and version for curves) are
-    replaced. The file is built beside and renamed, so readers see all of it or none.
+    replaced. The file is built beside and renamed, so readers see all of it or none. A damaged file is set aside as
+    ``<recipe>.duckdb.damaged`` and begun anew.
 
     Args:
         file: ``storage/results/<dataset>/<backbone>/<recipe>.duckdb``.
@@ -130,6 +129,15 @@ def write_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
         ValueError: when a frame lacks a column.
         DatabaseLocked: when another process holds the file.
     """
+    try:
+        _add_to_results(file, frames)
+    except DamagedDatabase:
+        # What an older evaluation left there is lost to queries, and kept for whoever wants to look.
+        file.replace(file.with_name(f"{file.name}.damaged"))
+        _add_to_results(file, frames)
+
+
+def _add_to_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
     with replaced(file, keep=True) as connection:
         create_tables(connection, TABLES)
         for table, (_, columns) in TABLES.items():
@@ -161,35 +169,6 @@ def create_tables(
         for name, (kind, said) in columns.items():
             connection.execute(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{name}" {kind}')
             connection.execute(f'COMMENT ON COLUMN {table}."{name}" IS {quoted(said)}')
-
-
-@contextmanager
-def replaced(file: Path, *, keep: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database built beside ``file`` and renamed over it at the end; with ``keep`` it begins as a copy.
-
-    When anything fails, the disk being full among it, ``file`` stays as it was.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.new")
-    log = beside.with_name(f"{beside.name}.wal")
-    for leftover in (beside, log):
-        leftover.unlink(missing_ok=True)
-    try:
-        if keep and file.is_file():
-            shutil.copyfile(file, beside)
-        with opened(beside) as connection:
-            yield connection
-            connection.execute("CHECKPOINT")
-        beside.replace(file)
-    except (OSError, duckdb.Error) as error:
-        if "space" in str(error).lower() or "too large" in str(error).lower():
-            raise OSError(
-                f"no space left to write {file}; it is unchanged. Free space on that disk and run this step again"
-            ) from error
-        raise
-    finally:
-        for leftover in (beside, log):
-            leftover.unlink(missing_ok=True)
 
 
 def quoted(text: str) -> str:

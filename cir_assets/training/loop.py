@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.store.files import written_whole
 from cir_assets.training.memory import freed_memory_kept
 
 LOG = logging.getLogger("cir_assets.training")
@@ -207,8 +208,6 @@ def _resume(stage: str, trained: Trained, checkpoint: Path) -> list[EpochRecord]
 
 
 def _save(checkpoint: Path, trained: Trained, records: list[EpochRecord]) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    beside = checkpoint.with_suffix(".new")
     state: dict[str, Any] = {
         "stage": records[-1].stage,
         "records": [asdict(record) for record in records],
@@ -217,12 +216,8 @@ def _save(checkpoint: Path, trained: Trained, records: list[EpochRecord]) -> Non
         "optimiser": trained.optimiser.state_dict(),
         "scaler": trained.scaler.state_dict(),
     }
-    with beside.open("wb") as stream:
-        torch.save(state, stream)
-        # Its content reaches the disk before its name does, should the machine go down.
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(checkpoint)
+    with written_whole(checkpoint) as beside:
+        torch.save(state, beside)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from cir_assets.models.backbone import Backbone
 from cir_assets.models.preprocessing import prepare_picture
 from cir_assets.models.transformers_backbone import TransformersBackbone
 from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.store.files import folder_written_whole, written_whole
 from cir_assets.training.loop import TrainingDiverged
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -244,9 +245,8 @@ def pretrain(
                     "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(),
                 }
-                beside = checkpoint.with_suffix(".new")
-                torch.save(states, beside)
-                beside.replace(checkpoint)
+                with written_whole(checkpoint) as beside:
+                    torch.save(states, beside)
     model.requires_grad_(False)
     shorten_text_features(backbone, pixels[: settings.held_out], descriptions[: settings.held_out], settings)
     return backbone
@@ -380,14 +380,11 @@ def save(backbone: Backbone, folder: Path) -> None:
 
     A model card that is there already (README.md) is kept.
     """
-    beside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    backbone.model.save_pretrained(beside)
-    backbone.tokenizer.save_pretrained(beside)
-    if (folder / "README.md").is_file():
-        shutil.copy2(folder / "README.md", beside / "README.md")
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    with folder_written_whole(folder) as beside:
+        backbone.model.save_pretrained(beside)
+        backbone.tokenizer.save_pretrained(beside)
+        if (folder / "README.md").is_file():
+            shutil.copy2(folder / "README.md", beside / "README.md")
 
 
 def main() -> None:

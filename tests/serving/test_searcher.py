@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ from cir_assets.models.saving import load_combiner
 from cir_assets.serving.export import NothingExported, current, export
 from cir_assets.serving.searcher import Searcher
 from cir_assets.serving.uploads import RefusedInput, UnknownPicture
+from cir_assets.store.files import UNFINISHED, unfinished
 from tests.serving.conftest import PICTURES, PLACE, Shop
 
 TEXT = "is red and has longer sleeves"
@@ -204,16 +203,14 @@ def test_without_an_export_it_says_what_to_materialize(shop: Shop) -> None:
 
 
 def test_the_newest_two_versions_stay_and_nothing_half_written(shop: Shop) -> None:
-    finished = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
-    gone = int(finished.stdout)
-    for process in (gone, os.getppid()):
-        (shop.storage / PLACE / f".version9.{process}").mkdir()
-    (shop.storage / PLACE / f".current.json.{gone}").touch()
-    for seed in (2, 3, 4):
-        shop.promote(seed)
-    there = sorted(each.name for each in (shop.storage / PLACE).iterdir())
-    # What is still being written is neither removed nor counted among the two.
-    assert there == [f".version9.{os.getppid()}", "current.json", "version3", "version4"]
+    with unfinished(shop.storage / PLACE / "version8") as killed:
+        shutil.copytree(killed, killed.with_name(f".version8.of_the_killed{UNFINISHED}"))
+    with unfinished(shop.storage / PLACE / "version9") as living:
+        for seed in (2, 3, 4):
+            shop.promote(seed)
+        there = sorted(each.name for each in (shop.storage / PLACE).iterdir())
+        # What is still being written is neither removed nor counted among the two.
+        assert there == [living.name, "current.json", "version3", "version4"]
     assert current(shop.storage / PLACE).name == "version4"
 
 

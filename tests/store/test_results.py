@@ -139,7 +139,7 @@ def test_a_frame_without_its_columns_leaves_the_file_as_it_was(tmp_path: Path) -
     with pytest.raises(ValueError, match="rankings lacks the columns target_rank"):
         write_results(file, broken)
     assert rows(file, "SELECT evaluation_id FROM evaluations") == [("one",)]
-    assert [path.name for path in tmp_path.iterdir()] == ["r.duckdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".r.duckdb.lock", "r.duckdb"]
 
 
 def test_no_space_left_is_said_once_and_the_old_file_stays(tmp_path: Path) -> None:
@@ -288,3 +288,40 @@ def test_every_column_of_every_table_and_view_explains_itself(database: Path) ->
 def test_the_page_of_tables_says_what_the_database_says(database: Path) -> None:
     with duckdb.connect(str(database), read_only=True) as connection:
         assert TABLES_PAGE.read_text(encoding="utf-8") == tables_page(connection)
+
+
+def test_changes_somebody_left_beside_the_published_database_are_not_read_as_figures(database: Path) -> None:
+    log = database.with_name("evaluation.duckdb.wal")
+    log.write_bytes(b"changes")
+    with pytest.raises(NotPublished, match=r"left changes in evaluation\.duckdb\.wal"), published(database):
+        pass
+    publish([], {}, database)
+    assert not log.exists()
+    with published(database):
+        pass
+
+
+def test_a_part_that_does_not_read_is_left_out_with_a_sentence_and_the_others_are_published(
+    tmp_path: Path,
+) -> None:
+    good, bad, champions = tmp_path / "good.duckdb", tmp_path / "bad.duckdb", tmp_path / "champions.parquet"
+    write_results(good, frames("one"))
+    write_results(bad, frames("two"))
+    content = bytearray(bad.read_bytes())
+    content[4096 + 40] ^= 0xFF
+    bad.write_bytes(content)
+    champions.write_bytes(b"PAR1 of a kind")
+    left_out = publish([good, bad], {}, tmp_path / "evaluation.duckdb", [champions])
+    assert [said.split(" is left out")[0] for said in left_out] == [str(bad), str(champions)]
+    assert rows(tmp_path / "evaluation.duckdb", "SELECT evaluation_id FROM leaderboard") == [("one",)]
+
+
+def test_damaged_results_are_set_aside_and_begun_anew(tmp_path: Path) -> None:
+    file = tmp_path / "r.duckdb"
+    write_results(file, frames("one"))
+    content = bytearray(file.read_bytes())
+    content[4096 + 40] ^= 0xFF
+    file.write_bytes(content)
+    write_results(file, frames("two"))
+    assert rows(file, "SELECT evaluation_id FROM evaluations") == [("two",)]
+    assert (tmp_path / "r.duckdb.damaged").read_bytes() == content
