@@ -1,9 +1,8 @@
-"""Real annotation files as tables, and inputs drawn as the parity data says."""
+"""Queries of real annotation files as tables, and inputs drawn as the parity data says."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cir_assets.datasets.tables import TRIPLETS
@@ -46,35 +46,42 @@ def triplet_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def drawn() -> Callable[[dict[str, Any]], Tensor]:
-    """Draw a parity input from its seed; skips if this numpy draws another stream than the one recorded."""
+    """Draw a parity input from its seed; fails if this numpy draws another stream than the one recorded."""
 
     def draw(recipe: dict[str, Any]) -> Tensor:
         values = np.random.default_rng(recipe["seed"]).standard_normal(recipe["shape"]).astype(np.float32)
         digest = hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()
-        if digest != recipe["sha256_le_float32"]:
-            pytest.skip(f"numpy {np.__version__} draws another stream from seed {recipe['seed']}")
+        assert digest == recipe["sha256_le_float32"], (
+            f"numpy {np.__version__} draws another stream from seed {recipe['seed']} than the reference was given: "
+            "install the numpy of constraints.txt"
+        )
         return torch.from_numpy(values)
 
     return draw
 
 
 @pytest.fixture(scope="session")
-def fashioniq_tables(real_data: Path) -> Callable[[str], Tables]:
-    """Read FashionIQ's real val annotations of one category."""
+def real_queries(parity: Path) -> dict[str, NDArray[Any]]:
+    """Galleries and queries of the real annotation files; ``tests/parity/excerpts.py`` says which and how."""
+    with np.load(parity / "queries.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def fashioniq_tables(real_queries: dict[str, NDArray[Any]]) -> Callable[[str], Tables]:
+    """FashionIQ's real val queries of one category, over pictures called by their position."""
 
     def read(category: str) -> Tables:
-        folder = real_data / "fashion-iq"
-        images = json.loads((folder / f"image_splits/split.{category}.val.json").read_text("utf-8"))
-        rows = json.loads((folder / f"captions/cap.{category}.val.json").read_text("utf-8"))
+        images = [f"{category}-{position}" for position in range(int(real_queries[f"{category}_gallery"]))]
         triplets = [
             {
                 "triplet_id": f"{category}-val-{index}",
                 "category": category,
-                "reference": row["candidate"],
-                "target": row["target"],
-                "captions": row["captions"],
+                "reference": images[reference],
+                "target": images[target],
+                "captions": ["a caption", "another"],
             }
-            for index, row in enumerate(rows)
+            for index, (reference, target) in enumerate(real_queries[f"{category}_queries"])
         ]
         return images, gallery_table("val", category, images), triplet_table(triplets)
 
@@ -82,25 +89,24 @@ def fashioniq_tables(real_data: Path) -> Callable[[str], Tables]:
 
 
 @pytest.fixture(scope="session")
-def cirr_tables(real_data: Path) -> Callable[[str], Tables]:
-    """Read CIRR's real annotations of one split, "val" or "test1"."""
+def cirr_tables(real_queries: dict[str, NDArray[Any]]) -> Callable[[str], Tables]:
+    """CIRR's real queries of one split, "val" or "test1"."""
 
     def read(split: str) -> Tables:
-        folder = real_data / "cirr"
-        images = list(json.loads((folder / f"image_splits/split.rc2.{split}.json").read_text("utf-8")))
-        rows = json.loads((folder / f"captions/cap.rc2.{split}.json").read_text("utf-8"))
+        images = real_queries[f"{split}_gallery"].tolist()
         name = "test" if split == "test1" else split
         triplets = [
             {
-                "triplet_id": str(row["pairid"]),
+                "triplet_id": str(pair),
                 "split": name,
-                "reference": row["reference"],
-                "target": row.get("target_hard"),
-                "captions": [row["caption"]],
-                "set_id": str(row["img_set"]["id"]),
-                "set_members": row["img_set"]["members"],
+                "reference": images[reference],
+                "target": None if split == "test1" else images[target],
+                "set_id": str(set_id),
+                "set_members": [images[member] for member in members],
             }
-            for row in rows
+            for (pair, set_id), (reference, target, *members) in zip(
+                real_queries[f"{split}_ids"], real_queries[f"{split}_queries"], strict=True
+            )
         ]
         return images, gallery_table(name, "all", images), triplet_table(triplets)
 
