@@ -25,8 +25,8 @@ from benchmarks.measuring import (
 )
 from benchmarks.photographs import write_photographs
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.decoding import decoded_batches
 from cir_assets.models.installation import EMBEDDED
+from cir_assets.pictures.decoding import decoded_batches
 from cir_assets.store.feature_cache import FeatureCache
 
 TITLE = "pictures, from JPEG files to rows in DuckDB"

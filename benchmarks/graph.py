@@ -25,13 +25,13 @@ from cir_assets.assets.tables import write_table
 from cir_assets.assets.triplets import split_by_pictures
 from cir_assets.components.dataset import DatasetSpec
 from cir_assets.components.graph import pipelines_of
-from cir_assets.datasets.pictures import scan_pictures
 from cir_assets.datasets.sources import prepare, read_annotations
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.decoding import decoded_batches
 from cir_assets.models.installation import EMBEDDED
 from cir_assets.models.saving import save_combiner, save_text_encoder
 from cir_assets.models.settings import BackboneSettings
+from cir_assets.pictures.decoding import decoded_batches
+from cir_assets.pictures.scanning import scan_pictures
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.leaderboard import write_leaderboard
 from cir_assets.reporting.pictures import write_contact_sheet

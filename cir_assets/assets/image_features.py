@@ -150,7 +150,7 @@ def encode_missing(
 ) -> Made:
     """Encode what the cache lacks, in batches decoded ahead, and check the whole matrix."""
     from cir_assets.models.installation import backbone_shape
-    from cir_assets.models.preprocessing import preprocessing_name
+    from cir_assets.pictures.preparing import preprocessing_name
     from cir_assets.store.feature_cache import FeatureCache
 
     graph, settings = encoded.graph, encoded.settings
@@ -219,7 +219,7 @@ def encode(
 ) -> None:
     """Encode pictures and add them to the cache as they come; a killed run keeps what it added."""
     from cir_assets.datasets.sources import read_annotations
-    from cir_assets.models.decoding import decoded_batches
+    from cir_assets.pictures.decoding import decoded_batches
 
     graph, settings = encoded.graph, encoded.settings
     backbone = encoder.load()

@@ -51,7 +51,7 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
     )
     def images(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
         def make(_version: str) -> Made:
-            from cir_assets.datasets.pictures import missing_pictures
+            from cir_assets.pictures.scanning import missing_pictures
 
             annotations, pictures, issues = scanned(storage, graph, logged_progress(context))
             galleries = annotations.galleries.join(pictures.select("image"), on="image", how="semi")

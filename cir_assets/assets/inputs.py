@@ -144,7 +144,7 @@ def load_inputs(
     """
     import torch
 
-    from cir_assets.models.preprocessing import preprocessing_name
+    from cir_assets.pictures.preparing import preprocessing_name
     from cir_assets.store.feature_cache import FeatureCache
 
     tables = storage.tables(encoded.graph.dataset)

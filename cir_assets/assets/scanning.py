@@ -18,8 +18,8 @@ def scanned(
     storage: Storage, graph: DatasetGraph, progress: ProgressFactory
 ) -> tuple[Annotations, pl.DataFrame, pl.DataFrame]:
     """Annotations, the frame of pictures that open, and every issue with the others."""
-    from cir_assets.datasets.pictures import scan_pictures
     from cir_assets.datasets.sources import read_annotations
+    from cir_assets.pictures.scanning import scan_pictures
 
     annotations = read_annotations(graph.source, storage.raw(graph.dataset))
     folder = storage.tables(graph.dataset) / "memory"

@@ -16,7 +16,6 @@ from typing import Any
 import polars as pl
 
 from cir_assets.datasets.captions import caption_issues
-from cir_assets.datasets.pictures import content_keys
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
     GALLERIES,
@@ -30,6 +29,7 @@ from cir_assets.datasets.tables import (
     issue,
     overlap_issues,
 )
+from cir_assets.pictures.scanning import content_keys
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 NEEDED = ("reference", "target", "caption")

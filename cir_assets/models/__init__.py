@@ -1,1 +1,1 @@
-"""Backbones, preprocessing, the Combiner, and how models are saved. Knows no Dagster."""
+"""Backbones, the Combiner, and how models are saved. Knows no Dagster."""

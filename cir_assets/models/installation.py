@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cir_assets.models.preprocessing import CLIP_MEAN, CLIP_STD
 from cir_assets.models.settings import BackboneSettings
+from cir_assets.pictures.preparing import CLIP_MEAN, CLIP_STD
 
 EMBEDDED = Path(__file__).parent
 OPEN_CLIP_CONFIG = "open_clip_config.json"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Padding = Literal["targetpad", "squarepad", "clip"]
+from cir_assets.pictures.settings import Padding
 
 
 class BackboneSettings(BaseModel):

@@ -10,8 +10,9 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from cir_assets.pictures.shrinking import thumbnails
 from cir_assets.reporting.comparison import Comparison
-from cir_assets.reporting.pictures import thumbnails, write_beside
+from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.report import page_part
 
 PICTURE_BUDGET = 6_000_000

@@ -15,11 +15,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from cir_assets.pictures.shrinking import Thumbnails, thumbnails, thumbnails_beside
 from cir_assets.reporting import charts
 from cir_assets.reporting.curves import STAGES, best_epoch
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import HEADLINE, METHODS, Ladder, ladders, method_label, metric_label
-from cir_assets.reporting.pictures import Thumbnails, thumbnails, thumbnails_beside, write_beside
+from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.sheets import (
     BANDS,
     SHOWN_METHOD,

@@ -23,8 +23,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cir_assets.models.decoding import UnreadablePicture
-from cir_assets.reporting.pictures import small_picture
+from cir_assets.pictures.opening import UnreadablePicture
+from cir_assets.pictures.shrinking import small_picture
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.searcher import LONGEST_TEXT, UnknownName, is_unicode
 from cir_assets.serving.uploads import (

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import pulled
-from cir_assets.models.decoding import Preprocessing
 from cir_assets.models.saving import load_combiner, load_text_encoder
+from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.export import BrokenExport, read_about
 from cir_assets.serving.index import EXACT_UP_TO, RECALL_QUERIES, Index
 from cir_assets.serving.uploads import (
@@ -33,7 +33,7 @@ from cir_assets.serving.uploads import (
 )
 
 if TYPE_CHECKING:
-    from cir_assets.models.settings import Padding
+    from cir_assets.pictures.settings import Padding
 
 LONGEST_TEXT = 1_000
 """Characters; the text encoder reads far fewer."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cir_assets.models.decoding import UnreadablePicture
-from cir_assets.reporting.pictures import small_picture
+from cir_assets.pictures.opening import UnreadablePicture
+from cir_assets.pictures.shrinking import small_picture
 from cir_assets.store.files import written_whole
 
 SIDE, GAP, LINE, COLUMNS = 180, 14, 22, 5

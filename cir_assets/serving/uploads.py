@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cir_assets.models.decoding import Preprocessing, UnreadablePicture, open_picture
-from cir_assets.models.preprocessing import prepare_picture
-from cir_assets.reporting.pictures import shrunk
+from cir_assets.pictures.opening import UnreadablePicture, open_picture
+from cir_assets.pictures.preparing import prepare_picture
+from cir_assets.pictures.settings import Preprocessing
+from cir_assets.pictures.shrinking import shrunk
 
 LARGEST_UPLOAD = 20_000_000
 """Bytes."""

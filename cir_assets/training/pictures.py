@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.decoding import decoded_batches
-from cir_assets.models.settings import Padding
+from cir_assets.pictures.decoding import decoded_batches
+from cir_assets.pictures.settings import Padding
 from cir_assets.training.loop import Validated
 from cir_assets.training.precision import Precision
 from cir_assets.training.triplets import Batch, TrainingTriplets

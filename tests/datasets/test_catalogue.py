@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets.catalogue import read_catalogue
-from cir_assets.datasets.pictures import scan_pictures
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
+from cir_assets.pictures.scanning import scan_pictures
 from tests.datasets.conftest import counts, subjects, write_picture
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cir_assets.datasets.pictures import scan_pictures
 from cir_assets.datasets.sources import Source, WardrobeSource, prepare, read_annotations
+from cir_assets.pictures.scanning import scan_pictures
 from tests.datasets.conftest import triplet, write_fashioniq, write_json, write_picture
 
 SOURCES: TypeAdapter[Source] = TypeAdapter(Source)

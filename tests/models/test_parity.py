@@ -12,7 +12,6 @@ from PIL import Image
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from cir_assets.models.preprocessing import normalise, prepare_picture
 from cir_assets.models.published import import_published_combiner
 from cir_assets.models.saving import (
     ModelMismatch,
@@ -20,8 +19,9 @@ from cir_assets.models.saving import (
     load_combiner,
     save_combiner,
 )
-from cir_assets.models.settings import Padding
 from cir_assets.models.transformers_backbone import STRAIGHT_QUOTES
+from cir_assets.pictures.preparing import normalise, prepare_picture
+from cir_assets.pictures.settings import Padding
 
 
 @pytest.mark.parametrize("padding", ["targetpad", "squarepad", "clip"])

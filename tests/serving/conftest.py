@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from cir_assets.definitions import PROJECT
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
-from cir_assets.models.decoding import Preprocessing, decode
 from cir_assets.models.installation import EMBEDDED
 from cir_assets.models.saving import save_combiner, save_text_encoder
+from cir_assets.pictures.decoding import decode
+from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.app import search_app
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import Exported, export

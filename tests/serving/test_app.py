@@ -23,7 +23,7 @@ import requests
 from PIL import Image
 
 from cir_assets.client import Search, SearchRefused
-from cir_assets.models.decoding import open_picture
+from cir_assets.pictures.opening import open_picture
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import NothingExported, export
 from cir_assets.serving.searcher import UnknownName

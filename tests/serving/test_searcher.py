@@ -15,8 +15,9 @@ from PIL import Image
 from torch.nn import functional
 
 from cir_assets.models.combiner import pulled
-from cir_assets.models.decoding import Preprocessing, open_picture
 from cir_assets.models.saving import load_combiner
+from cir_assets.pictures.opening import open_picture
+from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.export import NothingExported, current, export
 from cir_assets.serving.searcher import Searcher
 from cir_assets.serving.uploads import RefusedInput, UnknownPicture

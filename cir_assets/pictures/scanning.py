@@ -16,7 +16,7 @@ import polars as pl
 from PIL import Image
 
 from cir_assets.datasets.tables import DATA_ISSUES, IMAGES, Annotations, frame, issue
-from cir_assets.models.decoding import FORMATS
+from cir_assets.pictures.opening import FORMATS
 from cir_assets.progress import ProgressFactory, terminal_progress
 
 PIXEL_LIMIT = 100_000_000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
 import os
 import sys
 import threading
@@ -19,23 +17,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from cir_assets.models.preprocessing import prepare_picture
-from cir_assets.models.settings import Padding
+from cir_assets.pictures.opening import UnreadablePicture, open_picture
+from cir_assets.pictures.preparing import prepare_picture
+from cir_assets.pictures.settings import Padding, Preprocessing
 
 CHUNK = 32
 """Pictures a worker decodes at a time: small enough to keep every worker busy within one batch."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""What is opened, MPO as JPEG. Others are refused unread: Pillow decodes an ICO to open it, and runs EPS."""
-
 Decoded = tuple[list[int], NDArray[np.uint8], list[tuple[int, str]]]
 """Rows that decoded, their pixels uint8 (n, r, r, 3), and (row, reason) of those that did not."""
-
-
-class UnreadablePicture(ValueError):
-    """A picture that cannot be decoded; the message is the reason, without the path."""
 
 
 @dataclass(frozen=True)
@@ -49,51 +40,6 @@ class DecodedBatch:
     rows: NDArray[np.int64]
     pixels: NDArray[np.uint8]
     failures: list[tuple[int, str]]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a worker needs to know to make pixels of a file."""
-
-    resolution: int
-    padding: Padding
-    target_ratio: float
-    pixel_limit: int
-
-
-def open_picture(path: Path | io.BytesIO, pixel_limit: int) -> Image.Image:
-    """A fully decoded picture in the file's own mode, from a path or from the file's bytes.
-
-    Raises:
-        UnreadablePicture: when the file is missing, no picture, truncated, or of more pixels than allowed
-            (told from its header, before anything is decoded), or so narrow that padding it would take them.
-    """
-    # Our own limit decides, from the header; Pillow's would warn at another number.
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            width, height = picture.size
-            if width * height > pixel_limit:
-                raise UnreadablePicture(
-                    f"{width} x {height} are {width * height:,} pixels, more than the limit of {pixel_limit:,}"
-                )
-            if max(width, height) ** 2 > 4 * pixel_limit:
-                # Padded to a square, 2 x 50,000 pixels become 2,500,000,000.
-                raise UnreadablePicture(
-                    f"{width} x {height} pixels are too long and narrow; the longer side may have "
-                    f"{math.isqrt(4 * pixel_limit):,}"
-                )
-            if min(width, height) < 2:
-                raise UnreadablePicture(f"{width} x {height} pixels are too few to show anything")
-            picture.load()
-            return picture.copy() if picture.format == "GIF" else picture
-    except UnreadablePicture:
-        raise
-    except FileNotFoundError as error:
-        raise UnreadablePicture("there is no such file") from error
-    except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
-        raise UnreadablePicture(f"{type(error).__name__}: {error}".replace(str(path), "the file")) from error
 
 
 def decode(paths: Sequence[Path], how: Preprocessing) -> Decoded:

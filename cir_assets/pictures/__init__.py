@@ -1,0 +1,1 @@
+"""Pictures: opened, decoded ahead, prepared, scanned, made small. Knows no torch, Dagster or DuckDB."""

@@ -1,0 +1,18 @@
+"""What is chosen of how pictures become the encoder's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Padding = Literal["targetpad", "squarepad", "clip"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a worker needs to know to make pixels of a file."""
+
+    resolution: int
+    padding: Padding
+    target_ratio: float
+    pixel_limit: int
