@@ -12,8 +12,8 @@ import polars as pl
 
 from benchmarks.measuring import Measured, Scale, apart, bytes_per_second, in_turn, memory_peak_above_now
 from benchmarks.photographs import write_photographs
-from cir_assets.checks import features_finite
 from cir_assets.pictures.scanning import scan_pictures
+from cir_assets.pipeline.checks import features_finite
 from cir_assets.store.digests import digest_array
 from cir_assets.store.feature_cache import FeatureCache
 

@@ -15,9 +15,9 @@ import torch
 from benchmarks.large_networks import FASHIONIQ_TOKENS, backbone, parameters
 from benchmarks.measuring import Measured, Scale, Timing, once, operations_per_second
 from benchmarks.stage_2 import operations
-from cir_assets.assets.inputs import PipelineInputs
 from cir_assets.datasets.tables import GALLERIES, TRIPLETS
 from cir_assets.models.transformers_backbone import TransformersBackbone
+from cir_assets.pipeline.inputs import PipelineInputs
 from cir_assets.training.combiner import train_combiner
 from cir_assets.training.settings import CombinerSettings, TextEncoderSettings
 from cir_assets.training.text_encoder import train_text_encoder

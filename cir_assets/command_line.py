@@ -158,7 +158,7 @@ def compare(
     """
     from cir_assets.reporting.comparison import NotComparable, compare_evaluations, published_pair
     from cir_assets.reporting.comparison_page import SHOWN_RETRIEVED, write_comparison
-    from cir_assets.resources import Storage
+    from cir_assets.store.layout import Storage
     from cir_assets.store.publishing import NotPublished, published
 
     try:
@@ -200,8 +200,8 @@ def compare(
 @module_option
 def serve(host: str, port: int, prepare: str, module: str) -> None:
     """Serve the search page and its API over every champion there is."""
-    from cir_assets.resources import Storage
     from cir_assets.serving.export import NothingExported, every_export
+    from cir_assets.store.layout import Storage
 
     root = Storage().root
     if not every_export(root / "search"):
@@ -261,11 +261,11 @@ def search(
     from rich import box
     from rich.table import Table
 
-    from cir_assets.resources import Storage
     from cir_assets.serving.champions import Champions
     from cir_assets.serving.export import NothingExported
     from cir_assets.serving.sheet import write_sheet
     from cir_assets.serving.uploads import RefusedInput, UnknownPicture
+    from cir_assets.store.layout import Storage
 
     if (image is None) == (reference is None):
         raise click.UsageError("give the reference either by --image or by --reference")
@@ -315,7 +315,7 @@ def rollback(pipeline: str, because: str, module: str) -> None:
     """
     from datetime import UTC, datetime
 
-    from cir_assets.resources import Storage
+    from cir_assets.store.layout import Storage
     from cir_assets.store.promotions import ChampionChanged, NoChampion, PromotionLog, roll_back
 
     dataset, backbone, recipe = pipeline.split("/")
@@ -339,9 +339,9 @@ def status(module: str) -> None:
     from rich import box
     from rich.table import Table
 
-    from cir_assets.automation import stale_assets
-    from cir_assets.freshness import overdue
-    from cir_assets.resources import Storage
+    from cir_assets.graph.freshness import overdue
+    from cir_assets.graph.sensors.stale_sweep import stale_assets
+    from cir_assets.store.layout import Storage
     from cir_assets.store.promotions import PromotionLog
 
     require_storage()
@@ -427,7 +427,7 @@ def picture_folder(dataset: str, module: str) -> Path:
     from cir_assets.components.dataset import Dataset
     from cir_assets.components.loading import defs_folders, explained, tree_of
     from cir_assets.datasets.sources import read_annotations
-    from cir_assets.resources import Storage
+    from cir_assets.store.layout import Storage
 
     project = Path(str(loaded(module).__file__)).parent.parent
     if dataset not in defs_folders(project):
@@ -485,7 +485,7 @@ def show_ladder(dataset: str) -> None:
     from rich.console import Console
 
     from cir_assets.reporting.ladder import ladder_table
-    from cir_assets.resources import Storage
+    from cir_assets.store.layout import Storage
     from cir_assets.store.publishing import NotPublished, published
 
     storage = Storage()

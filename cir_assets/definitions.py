@@ -6,23 +6,25 @@ from pathlib import Path
 
 import dagster as dg
 
-from cir_assets.assets.leaderboard import leaderboard_asset
-from cir_assets.assets.pipeline import Pipeline
-from cir_assets.automation import automation_sensor, stale_sweep
 from cir_assets.components.dataset import Dataset
 from cir_assets.components.graph import check_models_of
 from cir_assets.components.loading import (
     InvalidDefinition,
-    broken_definition,
     defs_folders,
     tree_of,
     without_tree,
 )
+from cir_assets.graph.assets.broken import broken_definition
+from cir_assets.graph.assets.leaderboard import leaderboard_asset
+from cir_assets.graph.notifications import Webhook, decision_sensor, failure_sensor
+from cir_assets.graph.resources import StorageFolder
+from cir_assets.graph.sensors.dead_runs import dead_runs_sensor
+from cir_assets.graph.sensors.edited_definitions import edited_definitions_sensor, state_of_definitions
+from cir_assets.graph.sensors.stale_sweep import stale_sweep_sensor
+from cir_assets.graph.sensors.upstream_changes import upstream_changes_sensor
 from cir_assets.models.settings import ZeroShot
-from cir_assets.notifications import Webhook, decision_sensor, failure_sensor
-from cir_assets.recovery import dead_runs_sensor
-from cir_assets.resources import Storage
-from cir_assets.watching import definitions_sensor, state_of_definitions
+from cir_assets.pipeline.identity import Pipeline
+from cir_assets.store.layout import Storage
 
 PROJECT = Path(__file__).parent.parent
 
@@ -85,14 +87,17 @@ def build_definitions(
                 *(broken_definition(*each) for each in broken.items()),
             ],
             sensors=[
-                automation_sensor(look_every_seconds),
-                definitions_sensor(project, state, look_every_seconds),
-                stale_sweep(),
+                upstream_changes_sensor(look_every_seconds),
+                edited_definitions_sensor(project, state, look_every_seconds),
+                stale_sweep_sensor(),
                 dead_runs_sensor(),
                 failure_sensor(),
                 decision_sensor(),
             ],
-            resources={"storage": storage or Storage(), "webhook": Webhook()},
+            resources={
+                "storage": StorageFolder(folder=str((storage or Storage()).root)),
+                "webhook": Webhook(),
+            },
             executor=dg.in_process_executor,
         ),
     )

@@ -19,11 +19,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 LONGEST = (
     "tests/test_daemon.py",
-    "tests/assets/test_killed_runs.py",
+    "tests/graph/test_killed_runs.py",
     "tests/test_changes.py",
-    "tests/assets/test_champion.py",
+    "tests/graph/test_champion.py",
 )
-SLOW = (*LONGEST, "tests/assets/", "tests/test_lost_changes.py")
+SLOW = (*LONGEST, "tests/graph/", "tests/test_lost_changes.py")
 """Whole graphs, real processes and a browser; what is quick to fail runs before them."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from cir_assets.automation import on_upstream_change
+from cir_assets.graph.conditions import on_upstream_change
 
 TRIALS = 100
 CHAIN = ("root", "features", "report")

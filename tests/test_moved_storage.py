@@ -10,7 +10,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from cir_assets.resources import Storage
+from cir_assets.store.layout import Storage
 from tests.changes import Shop
 from tests.trial_project import metadata_of
 

@@ -17,7 +17,7 @@ import dagster as dg
 import yaml
 
 from cir_assets.definitions import PROJECT, build_definitions
-from cir_assets.resources import Storage
+from cir_assets.store.layout import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
 
 QUICK_RECIPE = {

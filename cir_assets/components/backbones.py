@@ -40,7 +40,7 @@ class Backbones(dg.Component):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """One root asset a backbone."""
-        from cir_assets.assets.backbone import backbone_asset
+        from cir_assets.graph.assets.backbone import backbone_asset
 
         return dg.Definitions(
             assets=[backbone_asset(name, settings) for name, settings in self.backbones.items()]

@@ -26,8 +26,8 @@ from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.training.settings import Recipe
 
 if TYPE_CHECKING:
-    from cir_assets.assets.pipeline import Pipeline
     from cir_assets.models.settings import BackboneSettings
+    from cir_assets.pipeline.identity import Pipeline
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 """Names of data sets, backbones and recipes: they become asset keys, groups and file names."""
@@ -49,10 +49,12 @@ class Schedule(BaseModel):
     @field_validator("cron")
     @classmethod
     def _five_fields(cls, cron: str) -> str:
-        # The scheduler's own rule; Dagster has no public name for it.
-        from dagster._utils.schedules import is_valid_cron_string
-
-        if not is_valid_cron_string(cron):
+        try:
+            dg.ScheduleDefinition(name="asked", cron_schedule=cron, target="*")
+            five_fields = len(cron.split()) == 5
+        except dg.DagsterInvalidDefinitionError:
+            five_fields = False
+        if not five_fields:
             raise ValueError(
                 f"{cron!r} is no cron expression of five fields: minute, hour, day of the month, month, day of the "
                 "week; '0 3 * * 1' is Mondays at three"

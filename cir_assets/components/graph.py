@@ -6,31 +6,32 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from cir_assets.assets.champion import challenger_asset, champion_asset
-from cir_assets.assets.checkpoints import checkpoint_asset
-from cir_assets.assets.combiner import combiner_asset
-from cir_assets.assets.evaluation import evaluation_asset
-from cir_assets.assets.image_features import image_features_asset, tuned_image_features_asset
-from cir_assets.assets.images import images_asset
-from cir_assets.assets.pipeline import DatasetGraph, EncodedDataset, Pipeline
-from cir_assets.assets.raw import raw_asset
-from cir_assets.assets.report import report_asset
-from cir_assets.assets.search import search_asset
-from cir_assets.assets.submission import TEST_SERVERS, submission_asset
-from cir_assets.assets.text_encoder import text_encoder_asset
-from cir_assets.assets.triplets import triplets_asset
-from cir_assets.automation import refresh_schedule
 from cir_assets.components.dataset import Dataset, DatasetSpec
 from cir_assets.components.loading import InvalidDefinition
 from cir_assets.datasets.sources import CatalogueSource
+from cir_assets.graph.assets.champion import challenger_asset, champion_asset
+from cir_assets.graph.assets.checkpoints import checkpoint_asset
+from cir_assets.graph.assets.combiner import combiner_asset
+from cir_assets.graph.assets.evaluation import evaluation_asset
+from cir_assets.graph.assets.image_features import image_features_asset, tuned_image_features_asset
+from cir_assets.graph.assets.images import images_asset
+from cir_assets.graph.assets.raw import raw_asset
+from cir_assets.graph.assets.report import report_asset
+from cir_assets.graph.assets.search import search_asset
+from cir_assets.graph.assets.submission import submission_asset
+from cir_assets.graph.assets.text_encoder import text_encoder_asset
+from cir_assets.graph.assets.triplets import triplets_asset
+from cir_assets.graph.schedules import refresh_schedule
+from cir_assets.graph.sensors.catalogue_files import catalogue_sensor
 from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
+from cir_assets.pipeline.identity import DatasetPlan, EncodedDataset, Pipeline
+from cir_assets.pipeline.submission import TEST_SERVERS
 from cir_assets.training.settings import Recipe
-from cir_assets.watching import catalogue_sensor
 
 
 def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneSettings]) -> list[Pipeline]:
     """Every combination of backbone and recipe a data set asks for."""
-    graph = DatasetGraph(
+    data = DatasetPlan(
         dataset=name,
         source=spec.source,
         protocols=tuple(spec.protocols),
@@ -42,7 +43,7 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
         promotion=spec.promotion,
     )
     return [
-        Pipeline(EncodedDataset(graph, backbone, backbones[backbone]), recipe_name, recipe)
+        Pipeline(EncodedDataset(data, backbone, backbones[backbone]), recipe_name, recipe)
         for backbone in spec.backbones
         for recipe_name, recipe in spec.all_recipes.items()
     ]
@@ -53,8 +54,8 @@ def dataset_definitions(
 ) -> dg.Definitions:
     """The assets of one data set, a job that makes them all, its schedule, and who watches its files."""
     pipelines = pipelines_of(name, spec, backbones)
-    graph = pipelines[0].graph
-    assets = [raw_asset(graph), images_asset(graph), triplets_asset(graph)]
+    data = pipelines[0].data
+    assets = [raw_asset(data), images_asset(data), triplets_asset(data)]
     for encoded in dict.fromkeys(pipeline.encoded for pipeline in pipelines):
         assets.append(image_features_asset(encoded))
     for pipeline in pipelines:
@@ -71,7 +72,7 @@ def dataset_definitions(
         if spec.source.kind in TEST_SERVERS:
             assets.append(submission_asset(pipeline))
     schedules = (
-        [refresh_schedule(name, spec.schedule.cron, spec.schedule.timezone, [graph.key("raw")])]
+        [refresh_schedule(name, spec.schedule.cron, spec.schedule.timezone, [data.name("raw")])]
         if spec.schedule
         else []
     )
@@ -81,7 +82,7 @@ def dataset_definitions(
         description=f"Makes everything of {name} in one run; what is there already costs seconds.",
     )
     sensors = (
-        [catalogue_sensor(graph, spec.source, spec.watch_every_seconds)]
+        [catalogue_sensor(data, spec.source, spec.watch_every_seconds)]
         if isinstance(spec.source, CatalogueSource)
         else []
     )

@@ -71,23 +71,6 @@ def tree_beside(context: dg.ComponentLoadContext, folder: str) -> dg.ComponentTr
     return dg.ComponentTree.from_module(importlib.import_module(f"{package}.{folder}"), context.project_root)
 
 
-def broken_definition(name: str, error: Exception) -> dg.AssetsDefinition:
-    """What stands in the graph for a data set whose YAML is wrong: one asset that says so."""
-    said = explained(error)
-    dg.get_dagster_logger().error(f"data set {name} is left out: {said}")
-
-    @dg.asset(
-        key=[name, "broken_definition"],
-        group_name=name if NAME_PATTERN.match(name) else None,
-        kinds={"error"},
-        description=f"This data set is left out, as its definition is wrong; the others go on. {said}",
-    )
-    def broken() -> None:
-        raise dg.Failure(said)
-
-    return broken
-
-
 def explained(error: BaseException) -> str:
     """What a tree's error is about: the first cause that does not only say where in the tree it happened."""
     while isinstance(error, ComponentTreeException) and error.__cause__ is not None:

@@ -20,7 +20,7 @@ from cir_assets.datasets.fetching import (
     fetch_pictures,
     read_picture_list,
 )
-from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 
 SPLITS = ("train", "val", "test")
 

@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 
 from cir_assets.datasets.annotation_files import picture_id
 from cir_assets.datasets.tables import BrokenAnnotations
-from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 
 BLOCK = 1 << 16
 LONGEST_WAIT = 60.0

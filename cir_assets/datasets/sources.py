@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cir_assets.datasets.tables import Annotations
-from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 
 
 class _Source(BaseModel):

@@ -16,8 +16,8 @@ import polars as pl
 from PIL import Image
 
 from cir_assets.datasets.tables import DATA_ISSUES, IMAGES, Annotations, frame, issue
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.pictures.opening import FORMATS
-from cir_assets.progress import ProgressFactory, terminal_progress
 
 PIXEL_LIMIT = 100_000_000
 """Pictures of more pixels are refused by their header: decoded they would take 300 MB each."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from cir_assets.store.database import log_of
 from cir_assets.store.digests import digest_file
-from cir_assets.store.ledger import LedgerEntry
+from cir_assets.store.layout import Storage
+from cir_assets.store.ledger import Ledger, LedgerEntry
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,31 @@ class Made:
             checks={name: Check(**check) for name, check in detail["checks"].items()},
             files=[root / file for file in detail["files"]],
         )
+
+
+class NotMade(LookupError):
+    """What a step needs was never made, or is not what was made; the message names it and what makes it."""
+
+
+def versions_of(storage: Storage, *steps: str) -> dict[str, str]:
+    """The content version of each named step's newest result.
+
+    Raises:
+        NotMade: when one was never made, or its files are no longer what it made: naming it and the command that makes
+            it.
+    """
+    versions: dict[str, str] = {}
+    for step in steps:
+        entry = Ledger(storage.ledger).latest(step)
+        mend = f"dagster asset materialize --select 'key:\"{step}\"' -m cir_assets.definitions"
+        if entry is None:
+            raise NotMade(f"{step} was never made in {storage.root}; materialize it first: {mend}")
+        if not is_intact(entry, storage.root):
+            raise NotMade(
+                f"what {step} made in {storage.root} is gone or was changed since; make it again: {mend}"
+            )
+        versions[step] = entry.data_version
+    return versions
 
 
 def is_intact(entry: LedgerEntry, root: Path) -> bool:

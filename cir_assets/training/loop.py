@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.store.files import written_whole
 from cir_assets.training.memory import freed_memory_kept
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.models.backbone import IMAGE_ENCODER, Backbone
-from cir_assets.progress import ProgressFactory, terminal_progress
 from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_epochs
 from cir_assets.training.losses import summed_query
 from cir_assets.training.negatives import TargetLoss

@@ -34,10 +34,10 @@ from cir_assets.datasets.wardrobe.drawing import render
 from cir_assets.datasets.wardrobe.garments import shows
 from cir_assets.datasets.wardrobe.generation import plan_wardrobe, pretraining_pair
 from cir_assets.datasets.wardrobe.language import vocabulary_corpus
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.transformers_backbone import TransformersBackbone
 from cir_assets.pictures.preparing import prepare_picture
-from cir_assets.progress import ProgressFactory, terminal_progress
 from cir_assets.store.files import folder_written_whole, written_whole
 from cir_assets.training.loop import TrainingDiverged
 

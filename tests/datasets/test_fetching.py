@@ -24,7 +24,7 @@ from cir_assets.datasets.fetching import (
     read_picture_list,
 )
 from cir_assets.datasets.tables import BrokenAnnotations
-from cir_assets.progress import Progress
+from cir_assets.engines.progress import Progress
 from tests.file_server import FileServer, Request, drips, first, gives, resumable, serving, silence
 from tests.random_pictures import picture_bytes
 

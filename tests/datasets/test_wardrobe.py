@@ -35,7 +35,7 @@ from cir_assets.datasets.wardrobe.generation import (
     pretraining_pair,
     render_wardrobe,
 )
-from cir_assets.progress import Progress, terminal_progress
+from cir_assets.engines.progress import Progress, terminal_progress
 
 SIZE, SEED = 1_000, 7
 GOLDEN_PICTURES = 48

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from cir_assets.datasets.tables import IMAGES, PICTURES, check_frame, empty, frame
+from cir_assets.engines.progress import Progress
 from cir_assets.pictures.scanning import STAT_MEMORY, content_keys, scan_pictures
-from cir_assets.progress import Progress
 from tests.datasets.conftest import write_picture
 
 

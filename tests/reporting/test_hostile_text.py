@@ -12,9 +12,9 @@ import pytest
 from markdown_it import MarkdownIt
 from playwright.sync_api import Browser, Page, expect
 
-from cir_assets.assets.champion import history
-from cir_assets.assets.images import missing_markdown
-from cir_assets.assets.leaderboard import as_markdown
+from cir_assets.pipeline.judging import history
+from cir_assets.pipeline.publication import as_markdown
+from cir_assets.pipeline.tables import missing_markdown
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladder_markdown
 from cir_assets.reporting.leaderboard import write_leaderboard

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from cir_assets.assets.report import addresses_asked_for
-from cir_assets.checks import LADDER
+from cir_assets.pipeline.checks import LADDER
+from cir_assets.pipeline.report import addresses_asked_for
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladder_markdown
 from cir_assets.reporting.report import write_report

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cir_assets.engines.progress import Progress
 from cir_assets.models.backbone import Backbone
-from cir_assets.progress import Progress
 from cir_assets.retrieval.protocols import QueryGroup
 from cir_assets.retrieval.validation import Validation
 from cir_assets.training.combiner import train_combiner

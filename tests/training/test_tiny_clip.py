@@ -9,9 +9,9 @@ import torch
 from transformers import AutoTokenizer, CLIPModel, PreTrainedTokenizerFast
 
 from cir_assets.datasets.wardrobe.language import vocabulary_corpus
+from cir_assets.engines.progress import Progress, ProgressFactory
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.transformers_backbone import TransformersBackbone
-from cir_assets.progress import Progress, ProgressFactory
 from cir_assets.training.tiny_clip import (
     END,
     START,

@@ -27,7 +27,7 @@ from cir_assets.datasets.wardrobe.garments import (
     visible,
 )
 from cir_assets.datasets.wardrobe.language import describe, relative_captions
-from cir_assets.progress import ProgressFactory, terminal_progress
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 
 SPLITS = ("train", "val", "test")
 FAMILY = 6

@@ -1,0 +1,25 @@
+"""``…/<recipe>/submission``: the files a data set's test server takes, where test keeps its targets secret."""
+
+import dagster as dg
+
+from cir_assets.graph.step import step_asset
+from cir_assets.pipeline.checks import SUBMISSION_COMPLETE
+from cir_assets.pipeline.identity import Pipeline
+from cir_assets.pipeline.submission import TEST_SERVERS, submission_step
+
+
+def submission_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    """The submission files of one pipeline's best method."""
+    _, server = TEST_SERVERS[pipeline.data.source.kind]
+    return step_asset(
+        submission_step(pipeline),
+        deps=pipeline.ranked_from(),
+        group=pipeline.data.dataset,
+        owners=pipeline.data.owners,
+        kinds={"json", "torch"},
+        checks=[SUBMISSION_COMPLETE],
+        description=(
+            f"Rankings of `{pipeline.methods[-1]}` for the test split, whose targets are secret, as its server takes "
+            f"them ({server}): JSON files in `storage/reports/{'/'.join(pipeline.place)}/submission/`."
+        ),
+    )

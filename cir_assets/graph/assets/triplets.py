@@ -1,0 +1,27 @@
+"""``<dataset>/triplets``: reference, relative captions and target, with every triplet's pictures present."""
+
+import dagster as dg
+
+from cir_assets.graph.columns import columns_of
+from cir_assets.graph.step import step_asset
+from cir_assets.pipeline.checks import CAPTIONS_PRESENT, TRIPLET_PICTURES_PRESENT
+from cir_assets.pipeline.identity import DatasetPlan
+from cir_assets.pipeline.tables import triplets_step
+
+
+def triplets_asset(data: DatasetPlan) -> dg.AssetsDefinition:
+    """The table of triplets of one data set."""
+    return step_asset(
+        triplets_step(data),
+        deps=[data.name("raw"), data.name("images")],
+        group=data.dataset,
+        owners=data.owners,
+        kinds={"polars", "parquet"},
+        checks=[TRIPLET_PICTURES_PRESENT, CAPTIONS_PRESENT],
+        columns=columns_of("triplets"),
+        description=(
+            "One row a triplet whose pictures are all there: reference, relative captions as written, target "
+            "(null where the data set keeps it secret), split, category, and the set of look-alikes it belongs "
+            f"to. `storage/tables/{data.dataset}/triplets.parquet`; triplets left out are rows of `data_issues`."
+        ),
+    )

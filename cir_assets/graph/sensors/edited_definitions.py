@@ -1,0 +1,71 @@
+"""``edited_definitions``: has the definitions loaded anew when a YAML file below ``defs/`` changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import dagster as dg
+
+from cir_assets.graph.private import reloading
+
+
+def edited_definitions_sensor(project: Path, loaded: str, every_seconds: int) -> dg.SensorDefinition:
+    """Watches the YAML files below ``defs/`` and has the definitions loaded anew when their content changed.
+
+    Args:
+        project: the project's folder.
+        loaded: ``state_of_definitions`` of what is loaded now.
+        every_seconds: between two looks; the files must be the same in two of them.
+    """
+
+    @dg.sensor(
+        name="edited_definitions",
+        minimum_interval_seconds=every_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            "Loads the definitions anew when a YAML file below defs/ changed in content and has been at rest for "
+            f"{every_seconds} seconds, as a click on Reload does. What cannot be loaded is left until it is mended."
+        ),
+    )
+    def edited_definitions(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        from cir_assets.components.loading import explained
+        from cir_assets.definitions import build_definitions
+
+        now = state_of_definitions(project)
+        if now == loaded:
+            return dg.SkipReason("the definitions on disk are those that are loaded")
+        if context.cursor == f"asked {now}":
+            return dg.SkipReason("definitions changed on disk, and were not loaded anew when asked: restart")
+        if context.cursor != now:
+            context.update_cursor(now)
+            return dg.SkipReason(f"definitions are changing; waiting until they rest for {every_seconds} s")
+        try:
+            build_definitions(project, set_broken_aside=True)
+        except Exception as error:
+            return dg.SkipReason(
+                "definitions changed on disk but cannot be loaded; those from before go on until this is mended: "
+                f"{explained(error)}"
+            )
+        reload = reloading(context)
+        if reload is None:
+            return dg.SkipReason("definitions changed on disk: click Reload under Deployment, or restart")
+        context.update_cursor(f"asked {now}")
+        reload()
+        return dg.SkipReason("definitions changed on disk and are loaded anew")
+
+    return edited_definitions
+
+
+def state_of_definitions(project: Path) -> str:
+    """Digest of the names and bytes of every YAML file below a project's ``defs/``."""
+    place = dg.ComponentTree.for_project(project).defs_module_path
+    state = hashlib.sha256()
+    for file in sorted(place.rglob("*.yaml")):
+        try:
+            content = file.read_bytes()
+        except OSError:
+            # It went while this looked.
+            continue
+        state.update(f"{file.relative_to(place)}\0{len(content)}\0".encode() + content)
+    return state.hexdigest()[:16]

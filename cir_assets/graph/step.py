@@ -1,0 +1,145 @@
+"""From a step to its asset: the one place where Dagster is told what a step is, and what it made."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from cir_assets.engines.progress import Progress
+from cir_assets.graph.conditions import on_upstream_change
+from cir_assets.pipeline.checks import StepCheck
+from cir_assets.pipeline.step import Refused, Step, Work, run
+from cir_assets.store.layout import Storage
+from cir_assets.store.made import Check, Made, NotMade
+
+Outcome = dg.MaterializeResult | dg.AssetCheckResult
+
+
+def asset_key(step: str) -> dg.AssetKey:
+    """The asset of a step: ``wardrobe/images``."""
+    return dg.AssetKey(step.split("/"))
+
+
+def step_asset(
+    step: Step,
+    *,
+    deps: Sequence[str] = (),
+    group: str,
+    owners: Sequence[str],
+    kinds: set[str],
+    description: str,
+    checks: Sequence[StepCheck] = (),
+    columns: dg.TableSchema | None = None,
+    pool: str | None = None,
+    condition: dg.AutomationCondition | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
+    follows: bool = True,
+) -> dg.AssetsDefinition:
+    """The asset of one step.
+
+    Args:
+        step: what is done.
+        deps: the steps it is made from, by name.
+        group: the group it stands in.
+        owners: e-mail addresses or ``team:<name>``.
+        kinds: shown beside its name.
+        description: what people read in the UI: grain, columns, units and place.
+        checks: what must hold of what it makes.
+        columns: of the table it makes.
+        pool: where it waits for its place.
+        condition: when it is made by itself; ``on_upstream_change`` where it depends on others and follows them.
+        freshness: how long it may go without being made.
+        follows: False for what is made only when a person asks.
+    """
+    if condition is None and deps and follows:
+        condition = on_upstream_change()
+    by_name = {check.name: check for check in checks}
+
+    @dg.asset(
+        key=asset_key(step.name),
+        deps=[asset_key(name) for name in deps],
+        group_name=group,
+        kinds=kinds,
+        owners=list(owners),
+        pool=pool,
+        code_version=step.code_version,
+        automation_condition=condition,
+        freshness_policy=freshness,
+        check_specs=[
+            dg.AssetCheckSpec(
+                check.name,
+                asset=asset_key(step.name),
+                blocking=check.blocking,
+                description=check.sentence,
+            )
+            for check in checks
+        ],
+        metadata={"dagster/column_schema": columns} if columns else None,
+        description=description,
+        required_resource_keys={"storage"},
+    )
+    def made_by_step(context: dg.AssetExecutionContext) -> Iterator[Outcome]:
+        try:
+            made, reused = run(step, work_of(context, context.resources.storage.storage))
+        except NotMade as error:
+            raise dg.Failure(str(error)) from error
+        except Refused as refused:
+            yield from _check_results(refused.checks, by_name)
+            raise dg.Failure(str(refused), allow_retries=False) from refused
+        yield _result(made, by_name, reused=reused)
+
+    return made_by_step
+
+
+def work_of(context: dg.AssetExecutionContext, storage: Storage) -> Work:
+    """What a step works with inside a run: progress is a log line every few seconds, which the UI shows."""
+
+    def report(step: Step, made: Made) -> None:
+        tags = {"dagster/data_version": made.data_version, "dagster/code_version": step.code_version}
+        folder = str(made.metadata["folder"]["path"])
+        context.instance.report_runless_asset_event(
+            dg.AssetMaterialization(asset_key(step.name), metadata={"folder": folder}, tags=tags)
+        )
+
+    return Work(
+        storage,
+        partial(Progress, log=context.log.info),
+        context.log.info,
+        context.log.warning,
+        context.run.run_id,
+        report,
+    )
+
+
+def _result(made: Made, checks: Mapping[str, StepCheck], *, reused: bool) -> dg.MaterializeResult:
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(made.data_version),
+        metadata={**{name: ui_value(value) for name, value in made.metadata.items()}, "reused": reused},
+        check_results=list(_check_results(made.checks, checks)),
+    )
+
+
+def _check_results(
+    outcomes: Mapping[str, Check], checks: Mapping[str, StepCheck]
+) -> Iterator[dg.AssetCheckResult]:
+    for name, outcome in outcomes.items():
+        yield dg.AssetCheckResult(
+            check_name=name,
+            passed=outcome.passed,
+            description=outcome.description,
+            metadata=dict(outcome.figures),
+            severity=dg.AssetCheckSeverity.WARN if checks[name].warns else dg.AssetCheckSeverity.ERROR,
+        )
+
+
+def ui_value(value: Any) -> Any:
+    """A JSON value as metadata: ``{"markdown": …}``, ``{"path": …}`` and ``{"url": …}`` become such values."""
+    match value:
+        case {"markdown": content, **rest} if not rest:
+            return dg.MetadataValue.md(content)
+        case {"path": content, **rest} if not rest:
+            return dg.MetadataValue.path(content)
+        case {"url": content, **rest} if not rest:
+            return dg.MetadataValue.url(content)
+    return value

@@ -1,0 +1,248 @@
+"""Checks: what must hold of what a step made. Each is one object: its name, what must hold in words, and the rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from cir_assets.store.made import Check
+
+EVALUATED_SPLITS = ("val", "test")
+LADDER = (
+    "image_only",
+    "text_only",
+    "sum",
+    "text_encoder_sum",
+    "combiner_frozen_clip",
+    "combiner",
+)
+"""The methods of the paper's ladder, in its order."""
+
+
+@dataclass(frozen=True)
+class StepCheck:
+    """One check of a step; called, it gives its outcome by name, as ``Made.checks`` holds it.
+
+    Attributes:
+        name: what it is called in the UI.
+        sentence: what must hold.
+        rule: from what was made to the outcome.
+        blocking: where it fails, nothing is made of what the step made.
+        warns: a failure is told and stops nothing.
+    """
+
+    name: str
+    sentence: str
+    rule: Callable[..., Check]
+    blocking: bool = False
+    warns: bool = False
+
+    def __call__(self, *made: object) -> dict[str, Check]:
+        """The outcome, by the check's name."""
+        return {self.name: self.rule(*made)}
+
+
+def pictures_readable(images: pl.DataFrame, issues: pl.DataFrame) -> Check:
+    """Every named picture is there and opens (the full decode is checked where features are made)."""
+    unreadable = issues.filter(pl.col("kind").is_in(["missing_picture", "unreadable_picture"]))
+    kinds = dict(unreadable.group_by("kind").len().sort("kind").iter_rows())
+    said = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in kinds.items())
+    return Check(
+        unreadable.is_empty(),
+        f"{images.height:,} pictures open; {said or 'none is missing or broken'}",
+        {"opened": images.height, "missing_or_broken": unreadable.height},
+    )
+
+
+def splits_disjoint(images: pl.DataFrame, galleries: pl.DataFrame) -> Check:
+    """No picture, and no exact copy of one, lies in the galleries of train and of val or test."""
+    contents = galleries.join(images.select("image", "image_key"), on="image").select("split", "image_key")
+    train = contents.filter(pl.col("split") == "train").select("image_key").unique()
+    evaluated = contents.filter(pl.col("split").is_in(EVALUATED_SPLITS)).select("image_key").unique()
+    shared = train.join(evaluated, on="image_key", how="semi").height
+    return Check(
+        shared == 0,
+        f"{shared:,} pictures of train are also evaluated"
+        if shared
+        else f"{train.height:,} pictures of train, {evaluated.height:,} evaluated, none in both",
+        {"shared_pictures": shared},
+    )
+
+
+def triplet_pictures_present(triplets: pl.DataFrame, issues: pl.DataFrame) -> Check:
+    """Every triplet's reference and target is among the pictures that open."""
+    dropped = issues.filter(pl.col("kind") == "triplet_without_picture").height
+    total = triplets.height + dropped
+    return Check(
+        dropped == 0,
+        f"{dropped:,} of {total:,} triplets left out, as a picture of theirs is missing or broken"
+        if dropped
+        else f"all {total:,} triplets have their pictures",
+        {"triplets": triplets.height, "left_out": dropped},
+    )
+
+
+def captions_present(triplets: pl.DataFrame) -> Check:
+    """No triplet whose captions are all empty."""
+    speechless = triplets.filter(
+        pl.col("captions").list.eval(pl.element().str.strip_chars() != "").list.any().not_()
+    ).height
+    return Check(
+        speechless == 0,
+        f"{speechless:,} of {triplets.height:,} triplets say nothing"
+        if speechless
+        else f"all {triplets.height:,} triplets say something",
+        {"without_caption": speechless},
+    )
+
+
+def features_finite(features: np.ndarray, expected_dimension: int) -> Check:
+    """Every feature is finite, not all zero, and of the backbone's dimension.
+
+    ``features`` is float32 (pictures, dimension).
+    """
+    broken = int((~np.isfinite(features).all(axis=1)).sum())
+    empty = int((np.abs(features).max(axis=1, initial=0.0) == 0).sum())
+    dimension = features.shape[1]
+    return Check(
+        broken == 0 and empty == 0 and dimension == expected_dimension and features.shape[0] > 0,
+        f"{features.shape[0]:,} features of dimension {dimension} (the backbone's is {expected_dimension}); "
+        f"{broken} not finite, {empty} all zero",
+        {"features": features.shape[0], "dimension": dimension, "not_finite": broken, "all_zero": empty},
+    )
+
+
+def loss_falling(losses: Sequence[float]) -> Check:
+    """The training loss is finite throughout and ends below where it began."""
+    finite = all(math.isfinite(loss) for loss in losses)
+    falling = finite and (len(losses) < 2 or min(losses[1:]) < losses[0])
+    return Check(
+        falling,
+        f"loss {losses[0]:.4f} in the first epoch, {losses[-1]:.4f} in the last, {len(losses)} epochs",
+        {"first": losses[0], "last": losses[-1]},
+    )
+
+
+def ladder_in_order(headlines: Mapping[str, float]) -> Check:
+    """On the first evaluated split no trained method is below the zero-shot sum.
+
+    ``headlines`` maps method to headline metric in percent; methods that were not evaluated are not in it.
+    """
+    plain = headlines["sum"]
+    trained = {method: headlines[method] for method in LADDER[3:] if method in headlines}
+    judged = [value for method, value in trained.items() if method != "combiner_frozen_clip"]
+    said = ", ".join(f"{method} {value:.2f}" for method, value in {"sum": plain, **trained}.items())
+    return Check(all(value >= plain for value in judged), f"headlines: {said}", dict(headlines))
+
+
+def evaluation_complete(evaluations: pl.DataFrame, expected: int) -> Check:
+    """Every method was evaluated under every protocol on every split, over at least one query.
+
+    ``evaluations`` has the columns of the published table of that name.
+    """
+    empty = evaluations.filter(pl.col("queries") == 0).height
+    return Check(
+        evaluations.height == expected and empty == 0,
+        f"{evaluations.height} of {expected} evaluations made, {empty} of them without a query",
+        {"evaluations": evaluations.height, "expected": expected, "without_queries": empty},
+    )
+
+
+def files_complete(files: Sequence[str]) -> Check:
+    """A backbone's files are all there; ``files`` are their names."""
+    return Check(bool(files), "weights, tokenizer and configuration are complete")
+
+
+def raw_pictures_present(found: int, named: int) -> Check:
+    """At least one of the named pictures was found."""
+    return Check(found > 0, f"{found:,} of {named:,} named pictures found")
+
+
+def pictures_decode(undecodable: int, pictures: int) -> Check:
+    """No picture that opens turned out not to decode."""
+    return Check(undecodable == 0, f"{undecodable:,} of {pictures:,} pictures do not decode")
+
+
+def page_self_contained(name: str, size: int, asked_for: Sequence[str]) -> Check:
+    """A page of ``size`` bytes asks for nothing outside itself; ``asked_for`` are the addresses it asks for."""
+    outside = ", ".join(asked_for) or "nothing outside itself"
+    return Check(not asked_for, f"{name} has {size / 1e6:.1f} MB and asks for {outside}")
+
+
+def gallery_searchable(pictures: int) -> Check:
+    """There are pictures to find."""
+    return Check(pictures > 0, f"{pictures:,} pictures can be found")
+
+
+def submission_complete(entries: Mapping[str, int], expected: int) -> Check:
+    """Every file of a submission, ``entries``, has a list for each of the ``expected`` queries of the test split."""
+    said = ", ".join(f"{name} has {count:,} queries" for name, count in entries.items())
+    return Check(set(entries.values()) == {expected}, f"{said}; the test split has {expected:,}")
+
+
+def evaluations_published(rows: int, left_out: Sequence[str]) -> Check:
+    """At least one evaluation is published, and every part of it could be read; ``left_out`` says which could not."""
+    said = f"{rows} evaluations are published"
+    return Check(rows > 0 and not left_out, "; ".join([said, *left_out]))
+
+
+WEIGHTS_COMPLETE = StepCheck(
+    "weights_complete", "Weights, tokenizer and config lie there.", files_complete, blocking=True
+)
+RAW_PICTURES_PRESENT = StepCheck(
+    "pictures_present",
+    "There are annotations, and at least one picture they name.",
+    raw_pictures_present,
+    blocking=True,
+)
+PICTURES_READABLE = StepCheck(
+    "pictures_readable", "Every named picture opens.", pictures_readable, warns=True
+)
+SPLITS_DISJOINT = StepCheck(
+    "splits_disjoint",
+    "No picture, and no exact copy of one, is in train and in val or test.",
+    splits_disjoint,
+    warns=True,
+)
+TRIPLET_PICTURES_PRESENT = StepCheck(
+    "pictures_present",
+    "No triplet had to be left out because a picture of it is missing or broken.",
+    triplet_pictures_present,
+    warns=True,
+)
+CAPTIONS_PRESENT = StepCheck(
+    "captions_present", "Every triplet says something.", captions_present, warns=True
+)
+FEATURES_FINITE = StepCheck(
+    "features_finite",
+    "Every feature is finite, not all zero, and of the backbone's dimension.",
+    features_finite,
+    blocking=True,
+)
+PICTURES_DECODE = StepCheck("pictures_decode", "Every picture decodes whole.", pictures_decode, warns=True)
+LOSS_FALLING = StepCheck("loss_falling", "The loss is finite and falls.", loss_falling, blocking=True)
+EVALUATION_COMPLETE = StepCheck(
+    "evaluation_complete",
+    "Every method was evaluated under every protocol on every split with targets.",
+    evaluation_complete,
+    blocking=True,
+)
+LADDER_IN_ORDER = StepCheck(
+    "ladder_in_order",
+    "On val neither the tuned sum nor the Combiner is below the zero-shot sum.",
+    ladder_in_order,
+    warns=True,
+)
+SELF_CONTAINED = StepCheck("self_contained", "The page asks nothing of the net.", page_self_contained)
+GALLERY_SEARCHABLE = StepCheck("gallery_searchable", "There are pictures to find.", gallery_searchable)
+SUBMISSION_COMPLETE = StepCheck(
+    "submission_complete",
+    "Every test query has its list, of the length the server wants.",
+    submission_complete,
+    blocking=True,
+)
+PUBLISHED = StepCheck("published", "At least one evaluation is published.", evaluations_published)

@@ -1,0 +1,130 @@
+"""A data set, a data set under a backbone, a pipeline: what their YAML says, and the names their steps go by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cir_assets.datasets.sources import Source
+from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
+from cir_assets.pipeline.checks import LADDER
+from cir_assets.retrieval.promotion import PromotionRule
+from cir_assets.training.settings import Recipe
+
+MODELS = ("text_encoder", "combiner_frozen_clip", "combiner")
+"""What is trained, or imported, in the order of the graph."""
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """A data set as its steps see it."""
+
+    dataset: str
+    source: Source
+    protocols: Sequence[str]
+    owners: Sequence[str]
+    device: str
+    encoding_batch_size: int
+    decoding_workers: int
+    pixel_limit: int
+    promotion: PromotionRule
+
+    def name(self, step: str) -> str:
+        """``<dataset>/<step>``: the step's name everywhere."""
+        return "/".join([self.dataset, step])
+
+
+@dataclass(frozen=True)
+class EncodedDataset:
+    """A data set under one backbone."""
+
+    data: DatasetPlan
+    backbone: str
+    settings: BackboneSettings
+
+    def name(self, step: str) -> str:
+        """``<dataset>/<backbone>/<step>``: the step's name everywhere."""
+        return "/".join([self.data.dataset, self.backbone, step])
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A data set under one backbone and one recipe; its models are trained here, elsewhere or were published."""
+
+    encoded: EncodedDataset
+    recipe_name: str
+    recipe: Recipe | ModelsOf | PublishedCheckpoints | ZeroShot
+
+    @property
+    def data(self) -> DatasetPlan:
+        """The data set."""
+        return self.encoded.data
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Data set, backbone and recipe: what every path of this pipeline is made of."""
+        return self.data.dataset, self.encoded.backbone, self.recipe_name
+
+    @property
+    def models_place(self) -> tuple[str, str, str]:
+        """Data set, backbone and recipe whose models are evaluated: this pipeline's own but for ``ModelsOf``."""
+        if isinstance(self.recipe, ModelsOf):
+            return self.recipe.dataset, self.encoded.backbone, self.recipe.recipe
+        return self.place
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models there are, in the ladder's order: steps of this pipeline or of the one they come from."""
+        if isinstance(self.recipe, PublishedCheckpoints):
+            return tuple(name for name in MODELS if getattr(self.recipe, name) is not None)
+        return () if isinstance(self.recipe, ZeroShot) else MODELS
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of the ladder that can be evaluated with these models."""
+        needed = {"text_encoder_sum": "text_encoder", **{name: name for name in MODELS}}
+        return tuple(method for method in LADDER if needed.get(method) in (None, *self.models))
+
+    @property
+    def served_method(self) -> str:
+        """The method that is judged and served: the Combiner where there is one, CLIP's sum where nothing is."""
+        order = ("combiner", "text_encoder_sum", "combiner_frozen_clip", "sum")
+        return next(method for method in order if method in self.methods)
+
+    @property
+    def served_models(self) -> tuple[str, ...]:
+        """The models that method is made of."""
+        return {
+            "combiner": ("text_encoder", "combiner"),
+            "text_encoder_sum": ("text_encoder",),
+            "combiner_frozen_clip": ("combiner_frozen_clip",),
+            "sum": (),
+        }[self.served_method]
+
+    @property
+    def tunes_images(self) -> bool:
+        """Whether stage 1 changed the image encoder, so that pictures are encoded again with it."""
+        recipe = self.recipe.text_encoder if isinstance(self.recipe, Recipe) else self.recipe
+        return recipe.encoder != "text"
+
+    def name(self, step: str) -> str:
+        """``<dataset>/<backbone>/<recipe>/<step>``: the step's name everywhere."""
+        return "/".join([*self.place, step])
+
+    def model_name(self, model: str) -> str:
+        """The step that makes one of the models."""
+        return "/".join([*self.models_place, model])
+
+    def ranked_from(self) -> list[str]:
+        """The steps whose content decides how queries are ranked: triplets, features and models."""
+        return [self.data.name("triplets"), *self.features(), *map(self.model_name, self.models)]
+
+    def features(self) -> list[str]:
+        """The steps that make features: of the backbone as it came, and of its tuned image encoder if any."""
+        tuned = [self.name("image_features")] if self.tunes_images else []
+        return [self.encoded.name("image_features"), *tuned]
+
+
+def backbone_name(backbone: str) -> str:
+    """The step that brings a backbone's weights to disk."""
+    return f"backbones/{backbone}"

@@ -1,0 +1,245 @@
+"""``…/<recipe>/challenger`` and ``champion``: newly trained models serve only if they are not worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cir_assets.pipeline.checks import StepCheck
+from cir_assets.pipeline.encoding import encode_missing, tuned_encoder
+from cir_assets.pipeline.identity import Pipeline
+from cir_assets.pipeline.inputs import installed_backbone, load_inputs, newest_models
+from cir_assets.pipeline.queries import method_queries
+from cir_assets.pipeline.step import Plan, Refused, Step, Work
+from cir_assets.store.digests import digest
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Check, Made, NotMade, versions_of
+from cir_assets.store.promotions import Decision, PromotionLog, models_digest
+
+if TYPE_CHECKING:
+    from cir_assets.retrieval.evaluation import Evaluation
+
+GENERATION = 2
+FIGURES = ("challenger_headline", "champion_headline", "difference", "difference_low", "difference_high")
+
+
+def challenger_step(pipeline: Pipeline) -> Step:
+    """The judgement over a pipeline's newest models."""
+    rule = pipeline.data.promotion
+
+    def plan(work: Work) -> Plan:
+        versions = versions_of(work.storage, pipeline.data.name("images"), *pipeline.ranked_from())
+        return Plan(versions, lambda _: judge(work, pipeline))
+
+    configuration = {
+        "margin": rule.margin,
+        "better_on_average": rule.better_on_average,
+        "method": pipeline.served_method,
+        "protocol": pipeline.data.protocols[0],
+    }
+    return Step(pipeline.name("challenger"), GENERATION, plan, configuration)
+
+
+def champion_step(pipeline: Pipeline) -> Step:
+    """The models of a pipeline that serve."""
+    configuration = {"on_refusal": pipeline.data.promotion.on_refusal}
+    return Step(pipeline.name("champion"), GENERATION, lambda work: reign(work, pipeline), configuration)
+
+
+def reign(work: Work, pipeline: Pipeline) -> Plan:
+    """The present champion as it would be told.
+
+    Raises:
+        Refused: where the newest models were refused and the rule says that this fails the step.
+        NotMade: where nothing was ever promoted.
+    """
+    storage = work.storage
+    log = PromotionLog(storage.promotions(*pipeline.place))
+    models, judged = log.champion(), Ledger(storage.ledger).latest(pipeline.name("challenger"))
+    if models is None or judged is None:
+        raise NotMade(f"{pipeline.name('challenger')} never promoted anything; materialize it first")
+    checked = not_worse(pipeline)(log, judged.detail["metadata"].get("challenger"))
+    [outcome] = checked.values()
+    if not outcome.passed and pipeline.data.promotion.on_refusal == "block":
+        raise Refused(
+            f"{outcome.description}. {models_digest(models)} stays champion, and is what search reads; to take "
+            "the challenger all the same, widen promotion.margin. With promotion.on_refusal: warn a refusal "
+            "fails nothing",
+            checked,
+        )
+
+    def make(_version: str) -> Made:
+        folders = model_folders(work, models)
+        decision = log.reigns().row(-1, named=True)
+        listed = [f"- `{folder.relative_to(storage.root)}`" for folder in folders.values()]
+        return Made(
+            data_version=models_digest(models),
+            metadata={
+                "champion_since": f"{decision['decided_at']:%Y-%m-%d %H:%M} UTC",
+                "decision": decision["decision"],
+                "reason": decision["reason"],
+                "models": {"markdown": "\n".join(listed)},
+                "history": {"markdown": history(log.rows())},
+            },
+            checks=checked,
+            grown=[log.file, *folders.values()],
+        )
+
+    return Plan({"models": models_digest(models), "verdict": outcome.description}, make)
+
+
+def not_worse(pipeline: Pipeline) -> StepCheck:
+    """The check of a champion; a refusal blocks, or warns, as its rule says."""
+    return StepCheck(
+        "not_worse",
+        "The newest models are the champion, or a person went back to another. A refusal fails this step "
+        "and leaves the champion as it was; with promotion.on_refusal set to warn it is only told.",
+        verdict,
+        blocking=True,
+        warns=pipeline.data.promotion.on_refusal != "block",
+    )
+
+
+def verdict(log: PromotionLog, newest: str | None) -> Check:
+    """What the last decision says of a pipeline's newest models, given by their digest where it was written down."""
+    if (champion := log.champion()) is not None and models_digest(champion) == newest:
+        return Check(True, "the newest models are the champion")
+    last = log.rows().row(-1, named=True)
+    figures = {name: round(last[name], 3) for name in FIGURES if last[name] is not None}
+    return Check(last["decision"] != "refused", f"{last['decision']}: {last['reason']}", figures)
+
+
+def judge(work: Work, pipeline: Pipeline) -> Made:
+    """Compare a pipeline's newest models with its champion's, write the decision down, and say it."""
+    from cir_assets.retrieval.evaluation import compare
+
+    data = pipeline.data
+    log = PromotionLog(work.storage.promotions(*pipeline.place))
+    newest = newest_models(work, pipeline, pipeline.served_models)
+    models = {pipeline.model_name(model): folder.name for model, folder in newest.items()}
+    before = log.champion()
+    if before == models:
+        return told(log, models, "the newest models are the champion already", {})
+    challenger = ranked_on_val(work, pipeline, models)
+    figures: dict[str, float | None] = {"challenger_headline": challenger.headline}
+    if before is None:
+        promoted, reason = True, "the first models of this pipeline"
+    else:
+        champion = ranked_on_val(work, pipeline, before)
+        difference = compare(challenger, champion)
+        promoted, reason = data.promotion.judge(difference)
+        figures |= {
+            "champion_headline": champion.headline,
+            "difference": difference.value,
+            "difference_low": difference.low,
+            "difference_high": difference.high,
+        }
+        if models_digest(models) in log.rolled_back():
+            promoted, reason = False, "a person rolled these very models back; train anew to be judged again"
+    dataset, backbone, recipe = pipeline.place
+    log.add(
+        Decision(
+            dataset=dataset,
+            backbone=backbone,
+            recipe=recipe,
+            decided_at=datetime.now(UTC).replace(tzinfo=None),
+            decision="promoted" if promoted else "refused",
+            reason=reason,
+            models=models,
+            champion=models_digest(before) if before else None,
+            method=pipeline.served_method,
+            split="val",
+            protocol=data.protocols[0],
+            queries=challenger.queries,
+            run_id=work.run_id,
+            **figures,
+        )
+    )
+    said = f"{'promoted' if promoted else 'refused'}: {reason}"
+    work.say(f"{pipeline.name('challenger')} {said}")
+    shown = {name: round(value, 3) for name, value in figures.items() if value is not None}
+    return told(log, models, said, shown)
+
+
+def ranked_on_val(work: Work, pipeline: Pipeline, models: Mapping[str, str]) -> Evaluation:
+    """What given versions of a pipeline's models rank on val under its first protocol, with today's data.
+
+    A tuned image encoder's features of pictures it never saw are made and cached first.
+    """
+    from torch.nn import functional
+
+    from cir_assets.retrieval.evaluation import evaluate
+
+    folders = model_folders(work, models)
+    by_model = {name.rpartition("/")[2]: folder for name, folder in folders.items()}
+    if pipeline.tunes_images:
+        encode_missing(work, pipeline.encoded, tuned_encoder(work, pipeline, by_model["text_encoder"]))
+    backbone = installed_backbone(work, pipeline.encoded)
+    inputs = load_inputs(work, pipeline.encoded, backbone)
+    protocol = pipeline.data.protocols[0]
+    asked = {("val", protocol): inputs.query_groups(protocol, "val")}
+    [found] = method_queries(work, pipeline, backbone, inputs, asked, [pipeline.served_method], by_model)
+    return evaluate(protocol, found.groups, found.queries, functional.normalize(found.inputs.features, dim=1))
+
+
+def model_folders(work: Work, models: Mapping[str, str]) -> dict[str, Path]:
+    """The folder of each model's version.
+
+    Args:
+        work: where models lie.
+        models: name, as ``wardrobe/tiny_clip/small/combiner``, -> version.
+
+    Raises:
+        FileNotFoundError: when one is gone, naming what to do.
+    """
+    folders = {}
+    for name, version in models.items():
+        dataset, backbone, recipe, model = name.split("/")
+        folders[name] = work.storage.models(dataset, backbone, recipe, model) / version
+        if not folders[name].is_dir():
+            raise FileNotFoundError(
+                f"{folders[name]} is gone, which a champion is made of: put the folder back, or go back to another "
+                f"champion with: cir-assets rollback {dataset}/{backbone}/{recipe}"
+            )
+    return folders
+
+
+def told(log: PromotionLog, models: Mapping[str, str], said: str, figures: Mapping[str, float]) -> Made:
+    """A judgement over models as what the step made: the champion that follows from it, and its history."""
+    rows = log.rows()
+    champion = log.champion()
+    assert champion is not None
+    return Made(
+        data_version=digest([models_digest(champion), models_digest(models), rows.height]),
+        metadata={
+            "decision": said,
+            **figures,
+            "challenger": models_digest(models),
+            "champion": models_digest(champion),
+            "history": {"markdown": history(rows)},
+        },
+        checks={},
+        grown=[log.file],
+    )
+
+
+def history(rows: pl.DataFrame, shown: int = 10) -> str:
+    """The newest decisions as a Markdown table, newest first."""
+    from cir_assets.reporting.ladder import markdown_text
+
+    lines = [
+        "| decided (UTC) | decision | models | headline | difference | reason |",
+        "|---|---|---|---:|---:|---|",
+    ]
+    for row in rows.tail(shown).reverse().iter_rows(named=True):
+        headline = "" if row["challenger_headline"] is None else f"{row['challenger_headline']:.2f}"
+        difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
+        lines.append(
+            f"| {row['decided_at']:%Y-%m-%d %H:%M} | {row['decision']} | {row['challenger'][:8]} | {headline} "
+            f"| {difference} | {markdown_text(row['reason'])} |"
+        )
+    return "\n".join(lines)

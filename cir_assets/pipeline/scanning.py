@@ -1,0 +1,49 @@
+"""A data set's annotations and pictures as they are now, reading only files that changed since the last look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cir_assets.pipeline.identity import DatasetPlan
+from cir_assets.pipeline.step import Work
+from cir_assets.store.digests import digest, digest_frame
+from cir_assets.store.tables import write_table
+
+if TYPE_CHECKING:
+    from cir_assets.datasets.tables import Annotations
+
+STAT_MEMORY = "stat_memory"
+
+
+def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.DataFrame]:
+    """Annotations, the frame of pictures that open, and every issue with the others."""
+    from cir_assets.datasets.sources import read_annotations
+    from cir_assets.pictures.scanning import scan_pictures
+
+    annotations = read_annotations(data.source, work.storage.raw(data.dataset))
+    folder = work.storage.tables(data.dataset) / "memory"
+    memory = folder / f"{STAT_MEMORY}.parquet"
+    images, issues, remembered = scan_pictures(
+        annotations.pictures,
+        annotations.picture_root,
+        pixel_limit=data.pixel_limit,
+        memory=pl.read_parquet(memory) if memory.is_file() else None,
+        progress=work.progress,
+    )
+    write_table(remembered, folder, STAT_MEMORY)
+    missing = annotations.issues.filter(pl.col("kind") == "missing_picture")
+    return annotations, images, pl.concat([missing, issues])
+
+
+def content_version(annotations: Annotations, images: pl.DataFrame, issues: pl.DataFrame) -> str:
+    """Version of what a data set's files say and show: the digest of every annotation and every picture's bytes."""
+    return digest(
+        {
+            "galleries": digest_frame(annotations.galleries),
+            "triplets": digest_frame(annotations.triplets),
+            "images": digest_frame(images),
+            "issues": digest_frame(issues),
+        }
+    )

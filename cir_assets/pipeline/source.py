@@ -1,0 +1,74 @@
+"""``<dataset>/raw``: a data set's files, fetched or rendered where that is asked for, looked at each time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cir_assets.pipeline.checks import RAW_PICTURES_PRESENT
+from cir_assets.pipeline.identity import DatasetPlan
+from cir_assets.pipeline.scanning import content_version, scan
+from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.store.made import Made
+from cir_assets.store.tables import write_table
+
+if TYPE_CHECKING:
+    from cir_assets.datasets.fetching import FetchReport
+
+
+def raw_step(data: DatasetPlan) -> Step:
+    """The files of a data set as they are; its version is the digest of every annotation and every picture's bytes."""
+    return Step(
+        data.name("raw"),
+        2,
+        lambda work: Plan({}, lambda _: make_raw(work, data)),
+        data.source.model_dump(mode="json"),
+        looks_each_time=True,
+    )
+
+
+def make_raw(work: Work, data: DatasetPlan) -> Made:
+    """Fetch or render what is asked for, and look at every file."""
+    from cir_assets.datasets.sources import prepare
+
+    fetched = prepare(data.source, work.storage.raw(data.dataset), work.progress)
+    not_fetched = unfetched_issues(fetched)
+    annotations, images, issues = scan(work, data)
+    return Made(
+        data_version=content_version(annotations, images, pl.concat([issues, not_fetched])),
+        metadata={
+            "folder": {"path": str(annotations.picture_root)},
+            "pictures": images.height,
+            "triplets": annotations.triplets.height,
+            "megabytes": round(float(images["bytes"].sum()) / 1e6, 1),
+            **(fetch_metadata(fetched) if fetched else {}),
+        },
+        checks=RAW_PICTURES_PRESENT(images.height, annotations.pictures.height),
+        files=[write_table(not_fetched, work.storage.tables(data.dataset), "data_issues/raw")],
+    )
+
+
+def unfetched_issues(fetched: FetchReport | None) -> pl.DataFrame:
+    """Pictures that could not be fetched as rows of ``data_issues``: dead for good, or failed this time."""
+    rows = (
+        [
+            {"kind": kind, "subject": image, "detail": reason}
+            for kind, reasons in (("dead_link", fetched.dead), ("fetch_failed", fetched.failed))
+            for image, reason in sorted(reasons.items())
+        ]
+        if fetched
+        else []
+    )
+    return pl.DataFrame(rows, schema={"kind": pl.String, "subject": pl.String, "detail": pl.String})
+
+
+def fetch_metadata(fetched: FetchReport) -> dict[str, float | int]:
+    """A fetch in figures, for the UI."""
+    return {
+        "fetched": fetched.fetched,
+        "already_there": fetched.already_there,
+        "dead_links": len(fetched.dead),
+        "failed_this_time": len(fetched.failed),
+        "fetch_seconds": round(fetched.seconds, 1),
+    }

@@ -1,0 +1,265 @@
+"""``…/<recipe>/{text_encoder,combiner,combiner_frozen_clip}``: both stages trained, and their versions kept whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cir_assets.pipeline.checks import LOSS_FALLING
+from cir_assets.pipeline.identity import Pipeline
+from cir_assets.pipeline.inputs import (
+    installed_backbone,
+    load_inputs,
+    load_tuned,
+    model_folder,
+    picture_files,
+    weights_version,
+)
+from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.store.files import clear_unfinished, folder_written_whole
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Made, versions_of
+from cir_assets.store.promotions import every_champion
+from cir_assets.training.settings import CombinerSettings, TextEncoderSettings
+
+if TYPE_CHECKING:
+    from cir_assets.models.backbone import Backbone
+    from cir_assets.pipeline.inputs import PipelineInputs
+    from cir_assets.training.loop import TrainingOutcome
+
+
+def text_encoder_step(pipeline: Pipeline, settings: TextEncoderSettings) -> Step:
+    """Stage 1: CLIP's text encoder tuned on the sum of image and text features."""
+
+    def plan(work: Work) -> Plan:
+        backbone = installed_backbone(work, pipeline.encoded)
+        inputs = load_inputs(work, pipeline.encoded, backbone)
+        return Plan(
+            seen_by_training(work, pipeline, backbone, inputs),
+            lambda version: train_stage_1(work, pipeline, settings, backbone, inputs, step, version),
+        )
+
+    configuration = {"settings": settings.model_dump(mode="json"), "protocol": pipeline.data.protocols[0]}
+    step = Step(pipeline.name("text_encoder"), 2, plan, configuration, keeps_versions=True)
+    return step
+
+
+def train_stage_1(
+    work: Work,
+    pipeline: Pipeline,
+    settings: TextEncoderSettings,
+    backbone: Backbone,
+    inputs: PipelineInputs,
+    step: Step,
+    version: str,
+) -> Made:
+    """Train stage 1, or go on where a killed training stopped, and keep it as ``version``."""
+    from cir_assets.models.saving import save_text_encoder
+    from cir_assets.training.text_encoder import train_text_encoder
+
+    folder = work.storage.models(*pipeline.place, "text_encoder")
+    checkpoints = folder / "checkpoints" / version
+    outcome = train_text_encoder(
+        backbone,
+        inputs.features,
+        inputs.training_triplets(settings.caption_variants),
+        inputs.validation(pipeline.data.protocols[0]),
+        settings,
+        checkpoints,
+        work.progress,
+        picture_files(work, pipeline.encoded, inputs) if pipeline.tunes_images else None,
+    )
+    made = keep_trained(
+        folder / version,
+        "text_encoder",
+        outcome,
+        checkpoints,
+        lambda beside: save_text_encoder(
+            beside, backbone, step.configuration, with_image_encoder=pipeline.tunes_images
+        ),
+    )
+    forget_old_versions(work, pipeline, "text_encoder")
+    return made
+
+
+def combiner_step(pipeline: Pipeline, settings: CombinerSettings, *, frozen_clip: bool) -> Step:
+    """Stage 2: the network that merges both features, on stage 1's text encoder or on CLIP as it came."""
+    name = "combiner_frozen_clip" if frozen_clip else "combiner"
+
+    def plan(work: Work) -> Plan:
+        backbone = installed_backbone(work, pipeline.encoded)
+        inputs = load_inputs(work, pipeline.encoded, backbone)
+        versions = seen_by_training(work, pipeline, backbone, inputs)
+        text_encoder = None
+        text_version = versions["backbone"]
+        if not frozen_clip:
+            text_encoder = pipeline.name("text_encoder")
+            versions |= versions_of(work.storage, text_encoder)
+            text_version = versions[text_encoder]
+        return Plan(
+            versions,
+            lambda version: train_stage_2(
+                work, pipeline, settings, backbone, inputs, step, version, name, text_version
+            ),
+        )
+
+    configuration = {"settings": settings.model_dump(mode="json"), "protocol": pipeline.data.protocols[0]}
+    step = Step(pipeline.name(name), 2, plan, configuration, keeps_versions=True)
+    return step
+
+
+def train_stage_2(
+    work: Work,
+    pipeline: Pipeline,
+    settings: CombinerSettings,
+    backbone: Backbone,
+    inputs: PipelineInputs,
+    step: Step,
+    version: str,
+    name: str,
+    text_version: str,
+) -> Made:
+    """Train stage 2, or go on where a killed training stopped, and keep it as ``version``.
+
+    Text features of captions that the same text encoder, of ``text_version``, read before are taken from there.
+    """
+    import torch
+
+    from cir_assets.models.saving import save_combiner
+    from cir_assets.store.text_features import TextFeatures
+    from cir_assets.training.combiner import train_combiner
+
+    if name == "combiner":
+        text_encoder = model_folder(work, pipeline, "text_encoder")
+        inputs = load_tuned(work, pipeline, backbone, inputs, text_encoder)
+    text = TextFeatures(
+        work.storage.text_features(*pipeline.place, name),
+        text_version,
+        lambda captions: backbone.text_features(captions).cpu().numpy(),
+    )
+    folder = work.storage.models(*pipeline.place, name)
+    checkpoints = folder / "checkpoints" / version
+    network, outcome = train_combiner(
+        backbone,
+        inputs.features,
+        inputs.training_triplets(settings.caption_variants),
+        inputs.validation(pipeline.data.protocols[0]),
+        settings,
+        checkpoints,
+        work.progress,
+        lambda captions: torch.from_numpy(text(captions)).to(backbone.device),
+    )
+    text.keep()
+    made = keep_trained(
+        folder / version,
+        name,
+        outcome,
+        checkpoints,
+        lambda beside: save_combiner(beside, network, step.configuration),
+    )
+    forget_old_versions(work, pipeline, name)
+    work.say(f"{text.encoded:,} captions encoded, {text.reused:,} already known")
+    figures = {"captions_encoded": text.encoded, "captions_known": text.reused}
+    idle = {"captions_encoded": 0, "captions_known": text.encoded + text.reused}
+    return replace(made, metadata={**made.metadata, **figures}, unworked={**made.unworked, **idle})
+
+
+def seen_by_training(
+    work: Work, pipeline: Pipeline, backbone: Backbone, inputs: PipelineInputs
+) -> dict[str, str]:
+    """What decides how a training goes, as content versions: the backbone and what train and val hold.
+
+    Raises:
+        NotMade: when a table it is read from is not what was made.
+    """
+    data = pipeline.data
+    versions_of(work.storage, data.name("images"), data.name("triplets"))
+    return {
+        "backbone": backbone.weights_digest,
+        "train_and_val": inputs.content_of_splits("train", "val"),
+    }
+
+
+def keep_trained(
+    folder: Path, stage: str, outcome: TrainingOutcome, checkpoints: Path, save: Callable[[Path], None]
+) -> Made:
+    """Save a trained model and its curve as ``folder``, whole or not at all; then drop its checkpoints.
+
+    The version's content is the digest of its weights.
+    """
+    epochs = pl.DataFrame(
+        [
+            {
+                "stage": stage,
+                "epoch": record.epoch,
+                "step": record.step,
+                "loss": record.loss,
+                "learning_rate": record.learning_rate,
+                "selection_metric": record.selection_metric,
+                "seconds": record.seconds,
+            }
+            for record in outcome.epochs
+        ]
+    )
+    with folder_written_whole(folder) as beside:
+        save(beside)
+        epochs.write_parquet(beside / "epochs.parquet")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    best = epochs.row(by_predicate=pl.col("epoch") == outcome.best_epoch, named=True)
+    return Made(
+        data_version=weights_version(folder),
+        metadata={
+            "headline_on_val": round(best["selection_metric"], 3),
+            "best_epoch": outcome.best_epoch,
+            "epochs": epochs.height,
+            "resumed_after_epoch": outcome.resumed_after,
+            "last_loss": round(epochs["loss"][-1], 5),
+            "training_seconds": round(epochs["seconds"].sum(), 1),
+            "folder": {"path": str(folder)},
+            "curve": {"markdown": _curve(epochs)},
+        },
+        checks=LOSS_FALLING(epochs["loss"].to_list()),
+        files=sorted(folder.iterdir()),
+        unworked={"training_seconds": 0.0},
+    )
+
+
+def forget_old_versions(work: Work, pipeline: Pipeline, model: str) -> list[str]:
+    """Remove versions of a model that are neither among the newest nor ever were champion, of any pipeline.
+
+    The version in use, the ledger's latest, stays too; what killed trainings left beside them goes.
+
+    Returns:
+        The versions removed.
+    """
+    every = work.storage.models(*pipeline.place, model)
+    clear_unfinished(every)
+    beside = [folder for folder in every.iterdir() if not folder.name.startswith(".")]
+    left = [folder for folder in beside if folder.name == "checkpoints"]
+    versions = sorted(set(beside) - set(left), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    kept = {
+        version for name, version in every_champion(work.storage.champions) if name == pipeline.name(model)
+    }
+    if (latest := Ledger(work.storage.ledger).latest(pipeline.name(model))) is not None:
+        kept.add(latest.fingerprint)
+    old = [folder for folder in versions[pipeline.data.promotion.keep_versions :] if folder.name not in kept]
+    for folder in (*left, *old):
+        shutil.rmtree(folder)
+    return [folder.name for folder in old]
+
+
+def _curve(epochs: pl.DataFrame) -> str:
+    """The whole curve as a picture, and below it every epoch as a Markdown table."""
+    from cir_assets.reporting.curves import curves_markdown
+
+    lines = ["| epoch | loss | headline on val |", "|---:|---:|---:|"]
+    lines += [
+        f"| {epoch} | {loss:.4f} | {headline:.2f} |"
+        for epoch, loss, headline in epochs.select("epoch", "loss", "selection_metric").iter_rows()
+    ]
+    return "\n\n".join([curves_markdown(epochs), "\n".join(lines)])
