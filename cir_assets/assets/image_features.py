@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from cir_assets.assets.backbone import ensure_installed
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from cir_assets.models.backbone import Backbone
     from cir_assets.store.feature_cache import FeatureCache
 
-GENERATION = 2
+GENERATION = 3
+
+CHANGED = "it changed since it was scanned"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
         f"Raw (un-normalised) image features of `{encoded.backbone}`, one row a distinct picture content, "
         f"preprocessing and backbone, in table `image_features` of "
         f"`storage/features/{encoded.graph.dataset}/{encoded.backbone}.duckdb`. Only pictures not yet there are "
-        "encoded; pictures that do not decode are rows of `data_issues` and left out.",
+        "encoded; pictures that do not decode, and those that could not be read this time, which are tried again "
+        "in the next run, are rows of `data_issues` and left out.",
     )
 
 
@@ -97,7 +101,8 @@ def _features_asset(
 ) -> dg.AssetsDefinition:
     """Features of a data set's pictures under the image encoder that the asset ``weights`` makes."""
     graph = encoded.graph
-    step = Step(key, GENERATION, {"backbone": encoded.settings.model_dump(mode="json")})
+    judged = {"backbone": encoded.settings.model_dump(mode="json"), "pixel_limit": graph.pixel_limit}
+    step = Step(key, GENERATION, judged)
 
     @dg.asset(
         key=step.key,
@@ -149,6 +154,7 @@ def encode_missing(
 ) -> Made:
     """Encode what the cache lacks, in batches decoded ahead, and check the whole matrix."""
     from cir_assets.models.installation import backbone_shape
+    from cir_assets.pictures.opening import judged_by
     from cir_assets.pictures.preparing import preprocessing_name
     from cir_assets.store.feature_cache import FeatureCache
 
@@ -158,27 +164,40 @@ def encode_missing(
     shape = backbone_shape(storage.backbone(encoded.backbone))
     preprocessing = preprocessing_name(shape.resolution, settings.padding, settings.target_ratio)
     cache = FeatureCache(encoder.cache)
-    known_before = images.height
-    missing = cache.missing(images["image_key"].to_list(), preprocessing, encoder.version)
+    keys = images["image_key"].to_list()
+    missing = cache.missing(keys, preprocessing, encoder.version, judged_by(graph.pixel_limit))
     if missing:
         to_encode = images.filter(pl.col("image_key").is_in(missing))
         encode(context, storage, encoded, to_encode, cache, preprocessing, encoder)
-    unreadable = cache.unreadable(images["image_key"].to_list(), preprocessing)
-    readable = images.filter(~pl.col("image_key").is_in(list(unreadable)))
-    features = cache.matrix(readable["image_key"].to_list(), preprocessing, encoder.version)
+    left_out = cache.not_encoded(keys, preprocessing, encoder.version)
+    readable = images.filter(~pl.col("image_key").is_in(list(left_out)))
     issues = pl.DataFrame(
         [
-            {"kind": "undecodable_picture", "subject": image, "detail": unreadable[key]}
+            {
+                "kind": "picture_not_read_now" if left_out[key].passing else "undecodable_picture",
+                "subject": image,
+                "detail": left_out[key].reason,
+            }
             for image, key in images.select("image", "image_key").iter_rows()
-            if key in unreadable
+            if key in left_out
         ],
         schema={"kind": pl.String, "subject": pl.String, "detail": pl.String},
     )
     write_table(issues, tables, f"data_issues/{encoder.issues}")
+    undecodable = issues.filter(kind="undecodable_picture").height
+    not_read = issues.filter(kind="picture_not_read_now").height
+    changed = issues.filter(detail=CHANGED).height
+    known_before = images.height - len(missing)
     context.log.info(
-        f"{len(missing):,} pictures encoded, {known_before - len(missing):,} already known, "
-        f"{issues.height:,} do not decode"
+        f"{len(missing):,} pictures encoded, {known_before:,} already known, {undecodable:,} do not decode, "
+        f"{not_read:,} could not be read now, of which {changed:,} changed since they were scanned"
     )
+    if readable.is_empty() and not_read:
+        raise dg.Failure(
+            f"none of {images.height:,} pictures could be read now (the first: {issues['detail'][0]}); "
+            "see that the folder is there and may be read, and materialize again"
+        )
+    features = cache.matrix(readable["image_key"].to_list(), preprocessing, encoder.version)
     return Made(
         data_version=digest(
             {
@@ -190,8 +209,10 @@ def encode_missing(
         metadata={
             "dagster/row_count": readable.height,
             "encoded": len(missing),
-            "already_known": known_before - len(missing),
-            "undecodable": issues.height,
+            "already_known": known_before,
+            "undecodable": undecodable,
+            "not_read_now": not_read,
+            "changed_since_scanned": changed,
             "dimension": shape.feature_dimension,
             "preprocessing": preprocessing,
             "database": {"path": str(cache.path)},
@@ -199,11 +220,13 @@ def encode_missing(
         checks={
             "features_finite": features_finite(features, shape.feature_dimension),
             "pictures_decode": Check(
-                issues.is_empty(), f"{issues.height:,} of {images.height:,} pictures do not decode"
+                issues.is_empty(),
+                f"{undecodable:,} of {images.height:,} pictures do not decode, {not_read:,} could not be read now",
             ),
         },
         files=[cache.path],
-        unworked={"encoded": 0, "already_known": known_before},
+        unworked={"encoded": 0, "already_known": images.height},
+        complete=not not_read,
     )
 
 
@@ -216,9 +239,13 @@ def encode(
     preprocessing: str,
     encoder: Encoder,
 ) -> None:
-    """Encode pictures and add them to the cache as they come; a killed run keeps what it added."""
+    """Encode pictures and add them to the cache as they come; a killed run keeps what it added.
+
+    A feature is kept under the key of the bytes it was made from, and only where that is the picture's own.
+    """
     from cir_assets.datasets.sources import read_annotations
     from cir_assets.pictures.decoding import decoded_batches
+    from cir_assets.pictures.opening import judged_by
 
     graph, settings = encoded.graph, encoded.settings
     backbone = encoder.load()
@@ -226,7 +253,9 @@ def encode(
     keys = images["image_key"].to_list()
     with (
         logged_progress(context)("encode pictures", len(keys), "pictures") as progress,
-        cache.writing(preprocessing, encoder.version, backbone.feature_dimension) as rows,
+        cache.writing(
+            preprocessing, encoder.version, backbone.feature_dimension, judged_by(graph.pixel_limit)
+        ) as rows,
     ):
         for batch in decoded_batches(
             [root / path for path in images["path"]],
@@ -238,9 +267,25 @@ def encode(
             pixel_limit=graph.pixel_limit,
             on_encoders_cores=backbone.device.type == "cpu",
         ):
-            if len(batch.rows):
-                features = backbone.encode_images(batch.pixels).cpu().numpy()
-                rows.add([keys[row] for row in batch.rows], features)
-            for row, reason in batch.failures:
-                rows.unreadable(keys[row], reason)
+            expected = [keys[row] for row in batch.rows]
+            same = np.array(
+                [key == read for key, read in zip(expected, batch.image_keys, strict=True)], dtype=bool
+            )
+            if same.any():
+                pixels = batch.pixels if same.all() else batch.pixels[same]
+                rows.add(
+                    [key for key, kept in zip(expected, same, strict=True) if kept],
+                    backbone.encode_images(pixels).cpu().numpy(),
+                )
+            for key, kept in zip(expected, same, strict=True):
+                if not kept:
+                    rows.not_read_now(key, CHANGED)
+            for failure in batch.failures:
+                key = keys[failure.row]
+                if failure.passing:
+                    rows.not_read_now(key, failure.reason)
+                elif failure.image_key != key:
+                    rows.not_read_now(key, CHANGED)
+                else:
+                    rows.unreadable(key, failure.reason)
             progress.advance(len(batch.rows) + len(batch.failures))

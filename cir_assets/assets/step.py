@@ -53,6 +53,8 @@ class Made:
     """Files that must still be there for the result to be used again."""
     unworked: Mapping[str, Any] = field(default_factory=dict)
     """Figures of ``metadata`` that count work, as they are when the result is used again and nothing was done."""
+    complete: bool = True
+    """Whether nothing was left for another time; else it is made again when it is next asked for."""
 
     def to_detail(self) -> dict[str, Any]:
         """As JSON values, for the ledger."""
@@ -64,6 +66,7 @@ class Made:
             },
             "files": [str(file) for file in self.files],
             "unworked": dict(self.unworked),
+            "complete": self.complete,
         }
 
     @classmethod
@@ -95,7 +98,7 @@ def make_or_reuse(
     ledger = Ledger(storage.ledger)
     fingerprint = digest({"code": step.code_version, "inputs": dict(inputs)})
     entry = ledger.look_up(step.name, fingerprint) if step.keeps_versions else ledger.latest(step.name)
-    if entry is not None and entry.fingerprint != fingerprint:
+    if entry is not None and (entry.fingerprint != fingerprint or not entry.detail.get("complete", True)):
         entry = None
     reused = entry is not None and all(Path(file).exists() for file in entry.detail["files"])
     if entry is not None and reused:
