@@ -47,7 +47,7 @@ def refresh(pictures: pl.DataFrame, root: Path, memory: pl.DataFrame, cache: Pat
     images, _, _ = scan_pictures(pictures, root, memory=memory)
     keys = images["image_key"].to_list()
     store = FeatureCache(cache)
-    if store.missing(keys, "targetpad", "random") or store.unreadable(keys, "targetpad"):
+    if store.missing(keys, "targetpad", "random") or store.not_encoded(keys, "targetpad", "random"):
         raise AssertionError("every picture should be known")
     features = store.matrix(keys, "targetpad", "random")
     digest_array(features)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import sys
 import threading
@@ -9,8 +11,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,46 +21,71 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cir_assets.pictures.opening import UnreadablePicture, open_picture
+from cir_assets.pictures.opening import NotReadNow, UnreadablePicture, open_picture, read_file, refusal
 from cir_assets.pictures.preparing import prepare_picture
 from cir_assets.pictures.settings import Padding, Preprocessing
 
 CHUNK = 32
 """Pictures a worker decodes at a time: small enough to keep every worker busy within one batch."""
 
-Decoded = tuple[list[int], NDArray[np.uint8], list[tuple[int, str]]]
-"""Rows that decoded, their pixels uint8 (n, r, r, 3), and (row, reason) of those that did not."""
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that gave no pixels.
+
+    Attributes:
+        row: which of the asked-for pictures.
+        reason: why, without the path.
+        passing: it could not be read at this moment; else ``reason`` is what its bytes say, and stays.
+        image_key: SHA-256 of the bytes that were read; None where none were.
+    """
+
+    row: int
+    reason: str
+    passing: bool
+    image_key: str | None
 
 
 @dataclass(frozen=True)
 class DecodedBatch:
     """Pixels ready for the encoder.
 
-    ``rows`` int64 (b,) says which of the asked-for pictures they are, ``pixels`` is uint8 (b, r, r, 3), and
-    ``failures`` holds (row, reason) of pictures of this stretch that do not decode.
+    Attributes:
+        rows: int64 (b,), which of the asked-for pictures they are.
+        image_keys: SHA-256, in hexadecimal, of the very bytes each was decoded from: a file may have changed
+            since it was looked at.
+        pixels: uint8 (b, r, r, 3).
+        failures: pictures of this stretch without pixels.
     """
 
     rows: NDArray[np.int64]
+    image_keys: list[str]
     pixels: NDArray[np.uint8]
-    failures: list[tuple[int, str]]
+    failures: list[Failure]
 
 
-def decode(paths: Sequence[Path], how: Preprocessing) -> Decoded:
-    """Decode and prepare pictures: rows that worked, their pixels, and (row, reason) of those that did not."""
+def decode(paths: Sequence[Path], how: Preprocessing, first: int = 0) -> DecodedBatch:
+    """Read each file once, and decode and prepare what was read; rows count from ``first``."""
     pixels = np.empty((len(paths), how.resolution, how.resolution, 3), dtype=np.uint8)
     rows: list[int] = []
-    failures: list[tuple[int, str]] = []
-    for row, path in enumerate(paths):
+    keys: list[str] = []
+    failures: list[Failure] = []
+    for row, path in enumerate(paths, start=first):
+        key = None
         try:
-            picture = open_picture(path, how.pixel_limit)
-            pixels[len(rows)] = prepare_picture(picture, how.resolution, how.padding, how.target_ratio)
+            content = read_file(path)
+            key = hashlib.sha256(content).hexdigest()
+            picture = open_picture(io.BytesIO(content), how.pixel_limit)
+            try:
+                pixels[len(rows)] = prepare_picture(picture, how.resolution, how.padding, how.target_ratio)
+            except (OSError, ValueError, MemoryError) as error:
+                raise refusal(error) from error
         except UnreadablePicture as error:
-            failures.append((row, str(error)))
-        except (OSError, ValueError, MemoryError) as error:
-            failures.append((row, f"{type(error).__name__}: {error}"))
+            failures.append(Failure(row, str(error), isinstance(error, NotReadNow), key))
         else:
             rows.append(row)
-    return rows, pixels[: len(rows)], failures
+            keys.append(key)
+    return DecodedBatch(np.asarray(rows, dtype=np.int64), keys, pixels[: len(rows)], failures)
 
 
 def decoded_batches(
@@ -81,41 +109,76 @@ def decoded_batches(
     how = Preprocessing(resolution, padding, target_ratio, pixel_limit)
     if workers == 0:
         for start in range(0, len(paths), batch_size):
-            yield _batch([(start, decode(paths[start : start + batch_size], how))])
+            yield decode(paths[start : start + batch_size], how, start)
         return
     ahead = 2 * batch_size // CHUNK + workers
     starts = iter(range(0, len(paths), CHUNK))
-    pool = ProcessPoolExecutor(
+    pending: deque[int] = deque()
+    futures: dict[int, Future[DecodedBatch]] = {}
+    gathered: list[DecodedBatch] = []
+    with _light_main():
+        pool = _processes(workers, on_encoders_cores)
+        try:
+            while True:
+                pending.extend(islice(starts, ahead - len(pending)))
+                if not pending:
+                    break
+                front = pending[0]
+                try:
+                    for start in pending:
+                        if start not in futures:
+                            futures[start] = pool.submit(decode, paths[start : start + CHUNK], how, start)
+                    gathered.append(futures.pop(front).result())
+                except BrokenProcessPool:
+                    pool.shutdown(wait=False)
+                    gathered += _one_by_one(paths[front : front + CHUNK], how, front)
+                    pool = _processes(workers, on_encoders_cores)
+                    futures = {
+                        start: future
+                        for start, future in futures.items()
+                        if start != front and future.done() and future.exception() is None
+                    }
+                pending.popleft()
+                if sum(len(part.rows) + len(part.failures) for part in gathered) >= batch_size:
+                    yield _together(gathered)
+                    gathered = []
+            if gathered:
+                yield _together(gathered)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _processes(workers: int, on_encoders_cores: bool) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
         initializer=_start,
         initargs=(os.getpid(), on_encoders_cores),
     )
-    with _light_main(), pool:
-        pending: deque[tuple[int, Future[Decoded]]] = deque()
-        gathered: list[tuple[int, Decoded]] = []
+
+
+def _one_by_one(paths: Sequence[Path], how: Preprocessing, first: int) -> Iterator[DecodedBatch]:
+    """Decode pictures of which one ended the process it was in, so that only that one is not read."""
+    pool: ProcessPoolExecutor | None = None
+    for row, path in enumerate(paths, start=first):
+        pool = pool or _processes(1, False)
         try:
-            while True:
-                for fresh in islice(starts, ahead - len(pending)):
-                    pending.append((fresh, pool.submit(decode, paths[fresh : fresh + CHUNK], how)))
-                if not pending:
-                    break
-                start, future = pending.popleft()
-                gathered.append((start, future.result()))
-                if len(gathered) * CHUNK >= batch_size:
-                    yield _batch(gathered)
-                    gathered = []
-            if gathered:
-                yield _batch(gathered)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            yield pool.submit(decode, [path], how, row).result()
+        except BrokenProcessPool:
+            pool.shutdown(wait=False)
+            pool = None
+            none = decode([], how)
+            yield replace(none, failures=[Failure(row, "the process that decoded it was ended", True, None)])
+    if pool is not None:
+        pool.shutdown(wait=False)
 
 
-def _batch(parts: Sequence[tuple[int, Decoded]]) -> DecodedBatch:
+def _together(parts: Sequence[DecodedBatch]) -> DecodedBatch:
     return DecodedBatch(
-        rows=np.concatenate([np.asarray(rows, dtype=np.int64) + start for start, (rows, _, _) in parts]),
-        pixels=np.concatenate([pixels for _, (_, pixels, _) in parts]),
-        failures=[(start + row, reason) for start, (_, _, failures) in parts for row, reason in failures],
+        rows=np.concatenate([part.rows for part in parts]),
+        image_keys=[key for part in parts for key in part.image_keys],
+        pixels=np.concatenate([part.pixels for part in parts]),
+        failures=[failure for part in parts for failure in part.failures],
     )
 
 

@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 from PIL import Image
 
 from cir_assets.datasets.tables import DATA_ISSUES, IMAGES, Annotations, frame, issue
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
-from cir_assets.pictures.opening import FORMATS
+from cir_assets.pictures.opening import FORMATS, JUDGED_BY, NotReadNow, open_file, refusal
+from cir_assets.store.files import written_whole
 
 PIXEL_LIMIT = 100_000_000
 """Pictures of more pixels are refused by their header: decoded they would take 300 MB each."""
@@ -29,10 +30,12 @@ STAT_MEMORY = pl.Schema(
         **{column: dtype for column, dtype in IMAGES.items() if column != "image"},
         "modified_ns": pl.Int64(),
         "problem": pl.String(),
+        "judged_by": pl.String(),
     }
 )
 """What an earlier scan found, one row a file: ``modified_ns`` is its modification time in nanoseconds,
-``problem`` why its header does not read (format, mode, width and height are null then)."""
+``problem`` why its header does not read (format, mode, width and height are null then), ``judged_by`` what that
+holds under."""
 
 MISSING = pl.Schema(
     {
@@ -48,7 +51,6 @@ MISSING = pl.Schema(
 """What is missing and what falls with it, one row a picture, split and category."""
 
 _CHUNK = 64
-_BLOCK = 1 << 20
 
 
 def scan_pictures(
@@ -109,7 +111,8 @@ def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -
     """Map each path to a key that exact copies, and only they, have in common.
 
     The key is the SHA-256 in hexadecimal. Exact copies have equal sizes, so a file whose size is its own is
-    told apart without reading it: its key is ``size-<bytes>``. Files that are not there are left out.
+    told apart without reading it: its key is ``size-<bytes>``. Left out are files that are not there, are no
+    regular files, or cannot be read; a memory that does not read counts as none.
 
     Args:
         paths: relative to ``root``.
@@ -119,16 +122,20 @@ def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -
     """
     found: dict[str, os.stat_result] = {}
     for path in paths:
-        with suppress(OSError):
-            found[path] = (root / path).stat()
+        with suppress(OSError, ValueError):
+            status = (root / path).stat()
+            if stat.S_ISREG(status.st_mode):
+                found[path] = status
     sizes = Counter(status.st_size for status in found.values())
     keys = {path: f"size-{status.st_size}" for path, status in found.items()}
     same = [path for path, status in found.items() if sizes[status.st_size] > 1]
     known: dict[tuple[str, int, int], str] = {}
     if memory is not None and memory.is_file():
-        known = {
-            (path, size, modified): key for path, size, modified, key in pl.read_parquet(memory).iter_rows()
-        }
+        with suppress(OSError, ValueError, pl.exceptions.PolarsError):
+            known = {
+                (path, size, modified): key
+                for path, size, modified, key in pl.read_parquet(memory).iter_rows()
+            }
 
     def identity(path: str) -> tuple[str, int, int]:
         return path, found[path].st_size, found[path].st_mtime_ns
@@ -136,15 +143,18 @@ def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -
     unread = [path for path in same if identity(path) not in known]
     with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
         for path, key in zip(unread, pool.map(lambda path: _digest(root / path), unread), strict=True):
-            known[identity(path)] = key
-    keys |= {path: known[identity(path)] for path in same}
+            if key is not None:
+                known[identity(path)] = key
+    for path in same:
+        if identity(path) in known:
+            keys[path] = known[identity(path)]
+        else:
+            del keys[path]
     if memory is not None and unread:
-        rows = [(*identity(path), keys[path]) for path in same]
-        table = pl.DataFrame(rows, schema=["path", "bytes", "modified_ns", "key"], orient="row")
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        beside = memory.with_name(f".{memory.name}.{os.getpid()}")
-        table.write_parquet(beside)
-        beside.replace(memory)
+        rows = [(*identity(path), keys[path]) for path in same if path in keys]
+        schema = {"path": pl.String, "bytes": pl.Int64, "modified_ns": pl.Int64, "key": pl.String}
+        with written_whole(memory) as beside:
+            pl.DataFrame(rows, schema=schema, orient="row").write_parquet(beside)
     return keys
 
 
@@ -195,40 +205,60 @@ def _known(memory: pl.DataFrame | None) -> Mapping[tuple[str, int, int], dict[st
 def _look(
     root: Path, path: str, known: Mapping[tuple[str, int, int], dict[str, Any]]
 ) -> dict[str, Any] | str:
-    """One row of ``STAT_MEMORY``, or why there is no such file."""
+    """One row of ``STAT_MEMORY``, or why the file cannot be looked at now."""
     file = root / path
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
             return f"{path} is no file"
         before = known.get((path, status.st_size, status.st_mtime_ns))
-        if before is not None:
+        if before is not None and (before["problem"] is None or before["judged_by"] == JUDGED_BY):
             return before
-        look: dict[str, Any] = {
-            "path": path,
-            "image_key": _digest(file),
-            "bytes": status.st_size,
-            "modified_ns": status.st_mtime_ns,
-            "format": None,
-            "mode": None,
-            "width": None,
-            "height": None,
-            "problem": None,
-        }
+        with open_file(file) as stream:
+            # Of one opened file: key, header and stat tell of the same bytes.
+            status = os.fstat(stream.fileno())
+            look: dict[str, Any] = {
+                "path": path,
+                "image_key": hashlib.file_digest(stream, "sha256").hexdigest(),
+                "bytes": status.st_size,
+                "modified_ns": status.st_mtime_ns,
+                "format": None,
+                "mode": None,
+                "width": None,
+                "height": None,
+                "problem": None,
+                "judged_by": JUDGED_BY,
+            }
+            stream.seek(0)
+            look |= _header(stream) if status.st_size else {"problem": "an empty file"}
+            after = os.fstat(stream.fileno())
+        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+            return f"{path} changed while it was read"
     except FileNotFoundError:
         return f"{path} is not there"
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    try:
-        with Image.open(file, formats=FORMATS) as picture:
-            look |= {"format": picture.format, "mode": picture.mode}
-            look["width"], look["height"] = picture.size
-    except Exception as error:
-        # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
-        formats = f"no picture in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        reason = formats if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        look["problem"] = "an empty file" if status.st_size == 0 else reason
+    except NotReadNow as error:
+        return f"{path}: {error}"
+    except (OSError, ValueError) as error:
+        return f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
     return look
+
+
+def _header(stream: BinaryIO) -> dict[str, Any]:
+    """Format, mode, width and height, or the problem.
+
+    Raises:
+        NotReadNow: when the system does not give the file, or memory does not suffice.
+    """
+    try:
+        with Image.open(stream, formats=FORMATS) as picture:
+            width, height = picture.size
+            return {"format": picture.format, "mode": picture.mode, "width": width, "height": height}
+    except Exception as error:
+        said = refusal(error)
+        if isinstance(said, NotReadNow):
+            raise said from error
+        formats = f"no picture in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        return {"problem": formats if isinstance(error, OSError) else str(said)}
 
 
 def _refusal(width: int, height: int, pixel_limit: int) -> str | None:
@@ -239,10 +269,10 @@ def _refusal(width: int, height: int, pixel_limit: int) -> str | None:
     return None
 
 
-def _digest(file: Path) -> str:
-    """SHA-256 of a file's bytes; blocks keep a huge file out of memory."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def _digest(file: Path) -> str | None:
+    """SHA-256 of a file's bytes; None where it cannot be read."""
+    try:
+        with open_file(file) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (NotReadNow, OSError):
+        return None

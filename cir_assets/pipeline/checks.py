@@ -162,9 +162,12 @@ def raw_pictures_present(found: int, named: int) -> Check:
     return Check(found > 0, f"{found:,} of {named:,} named pictures found")
 
 
-def pictures_decode(undecodable: int, pictures: int) -> Check:
-    """No picture that opens turned out not to decode."""
-    return Check(undecodable == 0, f"{undecodable:,} of {pictures:,} pictures do not decode")
+def pictures_decode(undecodable: int, not_read: int, pictures: int) -> Check:
+    """No picture that opens turned out not to decode, and each could be read."""
+    return Check(
+        undecodable == not_read == 0,
+        f"{undecodable:,} of {pictures:,} pictures do not decode, {not_read:,} could not be read now",
+    )
 
 
 def page_self_contained(name: str, size: int, asked_for: Sequence[str]) -> Check:

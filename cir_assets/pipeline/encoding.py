@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from cir_assets.pipeline.backbones import install_on_first_use
@@ -15,14 +16,16 @@ from cir_assets.pipeline.identity import EncodedDataset, Pipeline, backbone_name
 from cir_assets.pipeline.inputs import installed_backbone, model_folder, weights_version
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.store.digests import digest, digest_array
-from cir_assets.store.made import Made, versions_of
+from cir_assets.store.made import Made, NotMade, versions_of
 from cir_assets.store.tables import read_table, write_table
 
 if TYPE_CHECKING:
     from cir_assets.models.backbone import Backbone
     from cir_assets.store.feature_cache import FeatureCache
 
-GENERATION = 2
+GENERATION = 3
+
+CHANGED = "it changed since it was scanned"
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,14 @@ def _features_step(
         versions = versions_of(work.storage, encoded.data.name("images"), weights)
         return Plan(versions, lambda _: encode_missing(work, encoded, encoder(work)))
 
-    return Step(name, GENERATION, plan, {"backbone": encoded.settings.model_dump(mode="json")})
+    judged = {"backbone": encoded.settings.model_dump(mode="json"), "pixel_limit": encoded.data.pixel_limit}
+    return Step(name, GENERATION, plan, judged)
 
 
 def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Made:
     """Encode what the cache lacks, in batches decoded ahead, and check the whole matrix."""
     from cir_assets.models.installation import backbone_shape
+    from cir_assets.pictures.opening import judged_by
     from cir_assets.pictures.preparing import preprocessing_name
     from cir_assets.store.feature_cache import FeatureCache
 
@@ -97,27 +102,40 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
     shape = backbone_shape(work.storage.backbone(encoded.backbone))
     preprocessing = preprocessing_name(shape.resolution, settings.padding, settings.target_ratio)
     cache = FeatureCache(encoder.cache)
-    known_before = images.height
-    missing = cache.missing(images["image_key"].to_list(), preprocessing, encoder.version)
+    keys = images["image_key"].to_list()
+    missing = cache.missing(keys, preprocessing, encoder.version, judged_by(data.pixel_limit))
     if missing:
         to_encode = images.filter(pl.col("image_key").is_in(missing))
         encode(work, encoded, to_encode, cache, preprocessing, encoder)
-    unreadable = cache.unreadable(images["image_key"].to_list(), preprocessing)
-    readable = images.filter(~pl.col("image_key").is_in(list(unreadable)))
-    features = cache.matrix(readable["image_key"].to_list(), preprocessing, encoder.version)
+    left_out = cache.not_encoded(keys, preprocessing, encoder.version)
+    readable = images.filter(~pl.col("image_key").is_in(list(left_out)))
     issues = pl.DataFrame(
         [
-            {"kind": "undecodable_picture", "subject": image, "detail": unreadable[key]}
+            {
+                "kind": "picture_not_read_now" if left_out[key].passing else "undecodable_picture",
+                "subject": image,
+                "detail": left_out[key].reason,
+            }
             for image, key in images.select("image", "image_key").iter_rows()
-            if key in unreadable
+            if key in left_out
         ],
         schema={"kind": pl.String, "subject": pl.String, "detail": pl.String},
     )
     write_table(issues, tables, f"data_issues/{encoder.issues}")
+    undecodable = issues.filter(kind="undecodable_picture").height
+    not_read = issues.filter(kind="picture_not_read_now").height
+    changed = issues.filter(detail=CHANGED).height
+    known_before = images.height - len(missing)
     work.say(
-        f"{len(missing):,} pictures encoded, {known_before - len(missing):,} already known, "
-        f"{issues.height:,} do not decode"
+        f"{len(missing):,} pictures encoded, {known_before:,} already known, {undecodable:,} do not decode, "
+        f"{not_read:,} could not be read now, of which {changed:,} changed since they were scanned"
     )
+    if readable.is_empty() and not_read:
+        raise NotMade(
+            f"none of {images.height:,} pictures could be read now (the first: {issues['detail'][0]}); "
+            "see that the folder is there and may be read, and materialize again"
+        )
+    features = cache.matrix(readable["image_key"].to_list(), preprocessing, encoder.version)
     return Made(
         data_version=digest(
             {
@@ -129,16 +147,19 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
         metadata={
             "dagster/row_count": readable.height,
             "encoded": len(missing),
-            "already_known": known_before - len(missing),
-            "undecodable": issues.height,
+            "already_known": known_before,
+            "undecodable": undecodable,
+            "not_read_now": not_read,
+            "changed_since_scanned": changed,
             "dimension": shape.feature_dimension,
             "preprocessing": preprocessing,
             "database": {"path": str(cache.path)},
         },
         checks=FEATURES_FINITE(features, shape.feature_dimension)
-        | PICTURES_DECODE(issues.height, images.height),
+        | PICTURES_DECODE(undecodable, not_read, images.height),
         grown=[cache.path],
-        unworked={"encoded": 0, "already_known": known_before},
+        unworked={"encoded": 0, "already_known": images.height},
+        complete=not not_read,
     )
 
 
@@ -150,9 +171,13 @@ def encode(
     preprocessing: str,
     encoder: Encoder,
 ) -> None:
-    """Encode pictures and add them to the cache as they come; a killed run keeps what it added."""
+    """Encode pictures and add them to the cache as they come; a killed run keeps what it added.
+
+    A feature is kept under the key of the bytes it was made from, and only where that is the picture's own.
+    """
     from cir_assets.datasets.sources import read_annotations
     from cir_assets.pictures.decoding import decoded_batches
+    from cir_assets.pictures.opening import judged_by
 
     data, settings = encoded.data, encoded.settings
     backbone = encoder.load()
@@ -160,7 +185,9 @@ def encode(
     keys = images["image_key"].to_list()
     with (
         work.progress("encode pictures", len(keys), "pictures") as progress,
-        cache.writing(preprocessing, encoder.version, backbone.feature_dimension) as rows,
+        cache.writing(
+            preprocessing, encoder.version, backbone.feature_dimension, judged_by(data.pixel_limit)
+        ) as rows,
     ):
         for batch in decoded_batches(
             [root / path for path in images["path"]],
@@ -172,9 +199,25 @@ def encode(
             pixel_limit=data.pixel_limit,
             on_encoders_cores=backbone.device.type == "cpu",
         ):
-            if len(batch.rows):
-                features = backbone.encode_images(batch.pixels).cpu().numpy()
-                rows.add([keys[row] for row in batch.rows], features)
-            for row, reason in batch.failures:
-                rows.unreadable(keys[row], reason)
+            expected = [keys[row] for row in batch.rows]
+            same = np.array(
+                [key == read for key, read in zip(expected, batch.image_keys, strict=True)], dtype=bool
+            )
+            if same.any():
+                pixels = batch.pixels if same.all() else batch.pixels[same]
+                rows.add(
+                    [key for key, kept in zip(expected, same, strict=True) if kept],
+                    backbone.encode_images(pixels).cpu().numpy(),
+                )
+            for key, kept in zip(expected, same, strict=True):
+                if not kept:
+                    rows.not_read_now(key, CHANGED)
+            for failure in batch.failures:
+                key = keys[failure.row]
+                if failure.passing:
+                    rows.not_read_now(key, failure.reason)
+                elif failure.image_key != key:
+                    rows.not_read_now(key, CHANGED)
+                else:
+                    rows.unreadable(key, failure.reason)
             progress.advance(len(batch.rows) + len(batch.failures))

@@ -152,8 +152,8 @@ def load_inputs(
     preprocessing = preprocessing_name(backbone.resolution, settings.padding, settings.target_ratio)
     cache = cache or FeatureCache(work.storage.features(encoded.data.dataset, encoded.backbone))
     images = read_table(tables, "images").select("image", "image_key")
-    unreadable = list(cache.unreadable(images["image_key"].to_list(), preprocessing))
-    images = images.filter(~pl.col("image_key").is_in(unreadable))
+    left_out = cache.not_encoded(images["image_key"].to_list(), preprocessing, backbone.weights_digest)
+    images = images.filter(~pl.col("image_key").is_in(list(left_out)))
     matrix = cache.matrix(images["image_key"].to_list(), preprocessing, backbone.weights_digest)
     return PipelineInputs(
         galleries=read_table(tables, "galleries"),

@@ -108,7 +108,8 @@ def run(step: Step, work: Work) -> tuple[Made, bool]:
         return made, before is not None and before.data_version == made.data_version
     fingerprint = digest({"code": step.code_version, "inputs": dict(plan.inputs)})
     entry = ledger.look_up(step.name, fingerprint) if step.keeps_versions else ledger.latest(step.name)
-    if entry is not None and entry.fingerprint == fingerprint and is_intact(entry, root):
+    complete = entry is not None and entry.detail.get("complete", True)
+    if entry is not None and complete and entry.fingerprint == fingerprint and is_intact(entry, root):
         work.say(f"{step.name}: nothing changed since version {entry.data_version}; reused")
         ledger.record(step.name, entry)
         return Made.from_entry(entry, root), True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -34,9 +35,26 @@ COMMENT ON COLUMN image_features.image_key IS 'SHA-256 of the picture''s bytes.'
 COMMENT ON COLUMN image_features.preprocessing IS 'Padding and resolution, such as targetpad1.25@224.';
 COMMENT ON COLUMN image_features.backbone IS 'Digest of the backbone''s weights.';
 COMMENT ON COLUMN image_features.feature IS 'Raw feature, not normalised.';
-CREATE TABLE IF NOT EXISTS unreadable (image_key VARCHAR, preprocessing VARCHAR, reason VARCHAR);
-COMMENT ON TABLE unreadable IS 'Pictures that did not decode, so that they are not tried again.';
+CREATE TABLE IF NOT EXISTS not_encoded (
+    image_key VARCHAR NOT NULL, preprocessing VARCHAR NOT NULL, backbone VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL, judged_by VARCHAR);
+COMMENT ON TABLE not_encoded IS 'Pictures without a feature, with the reason.';
+COMMENT ON COLUMN not_encoded.judged_by IS
+    'What the reason holds under. Null: the picture could not be read at that moment, and is tried again.';
+-- Of an older version, which took what passes for what stays.
+DROP TABLE IF EXISTS unreadable;
 """
+
+
+@dataclass(frozen=True)
+class NotEncoded:
+    """Why a picture has no feature: what its bytes say, or, where ``passing``, only what was so at that moment."""
+
+    reason: str
+    passing: bool
+
+
+NOT_ENCODED = "SELECT image_key FROM not_encoded WHERE preprocessing = $1 AND backbone = $2"
 
 
 class FeatureCache:
@@ -52,38 +70,47 @@ class FeatureCache:
         self.path = path
         self._wait = wait_seconds
 
-    def missing(self, image_keys: Sequence[str], preprocessing: str, backbone: str) -> list[str]:
-        """Those of the keys that are neither encoded nor known as unreadable, in the order given, once each."""
+    def missing(
+        self, image_keys: Sequence[str], preprocessing: str, backbone: str, judged_by: str = ""
+    ) -> list[str]:
+        """Those of the keys that are neither encoded nor known as unreadable, in the order given, once each.
+
+        Known as unreadable is what was judged by the very settings ``judged_by``, and not what could not be read at
+        some moment.
+        """
         distinct = list(dict.fromkeys(image_keys))
         if not self.path.is_file():
             return distinct
         with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
             if _dimension(connection) is None:
                 return distinct
+            known = f"AND image_key NOT IN ({NOT_ENCODED} AND judged_by = $3)" if _tells(connection) else ""
             connection.register("wanted", pa.table({"image_key": distinct, "place": range(len(distinct))}))
             rows = connection.execute(
-                """SELECT image_key FROM wanted
+                f"""SELECT image_key FROM wanted
                 WHERE image_key NOT IN (SELECT image_key FROM image_features WHERE preprocessing = $1 AND backbone = $2)
-                AND image_key NOT IN (SELECT image_key FROM unreadable WHERE preprocessing = $1) ORDER BY place""",
-                [preprocessing, backbone],
+                {known} ORDER BY place""",
+                [preprocessing, backbone, judged_by][: 3 if known else 2],
             ).fetchall()
         return [key for (key,) in rows]
 
-    def unreadable(self, image_keys: Sequence[str], preprocessing: str) -> dict[str, str]:
-        """Those of the keys whose pictures do not decode, with the reason."""
+    def not_encoded(
+        self, image_keys: Sequence[str], preprocessing: str, backbone: str
+    ) -> dict[str, NotEncoded]:
+        """Those of the keys that were tried and have no feature, with the reason."""
         if not self.path.is_file():
             return {}
         with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
-            if _dimension(connection) is None:
+            if not _tells(connection):
                 return {}
             connection.register("wanted", pa.table({"image_key": list(dict.fromkeys(image_keys))}))
-            return dict(
-                connection.execute(
-                    "SELECT image_key, any_value(reason) FROM unreadable SEMI JOIN wanted USING (image_key) "
-                    "WHERE preprocessing = $1 GROUP BY ALL ORDER BY ALL",
-                    [preprocessing],
-                ).fetchall()
-            )
+            rows = connection.execute(
+                """SELECT image_key, any_value(reason), bool_or(judged_by IS NULL) FROM not_encoded
+                SEMI JOIN wanted USING (image_key)
+                WHERE preprocessing = $1 AND backbone = $2 GROUP BY image_key ORDER BY image_key""",
+                [preprocessing, backbone],
+            ).fetchall()
+        return {key: NotEncoded(reason, passing) for key, reason, passing in rows}
 
     def dimension(self) -> int | None:
         """The dimension the file holds; None where there is no file."""
@@ -93,8 +120,13 @@ class FeatureCache:
             return _dimension(connection)
 
     @contextmanager
-    def writing(self, preprocessing: str, backbone: str, dimension: int) -> Iterator[FeatureRows]:
-        """Rows to be added, committed every ``FLUSH_ROWS`` and at the end; what is committed outlives a kill."""
+    def writing(
+        self, preprocessing: str, backbone: str, dimension: int, judged_by: str = ""
+    ) -> Iterator[FeatureRows]:
+        """Rows to be added, committed every ``FLUSH_ROWS`` and at the end; what is committed outlives a kill.
+
+        Reasons that do not hold under ``judged_by`` are forgotten: those pictures are tried now.
+        """
         held = self.dimension()
         if held is not None and held != dimension:
             self.path.replace(self.path.with_suffix(f".{held}.duckdb"))
@@ -105,7 +137,12 @@ class FeatureCache:
             connection.execute("SET threads = 1")
             # One transaction: a file has both tables or none.
             connection.execute(f"BEGIN; {SCHEMA.format(dimension=dimension)} COMMIT")
-            rows = FeatureRows(connection, preprocessing, backbone, dimension)
+            connection.execute(
+                """DELETE FROM not_encoded
+                WHERE preprocessing = $1 AND backbone = $2 AND judged_by IS DISTINCT FROM $3""",
+                [preprocessing, backbone, judged_by],
+            )
+            rows = FeatureRows(connection, preprocessing, backbone, dimension, judged_by)
             try:
                 yield rows
             finally:
@@ -146,15 +183,21 @@ class FeatureRows:
     """Rows on their way into the cache."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, preprocessing: str, backbone: str, dimension: int
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        preprocessing: str,
+        backbone: str,
+        dimension: int,
+        judged_by: str,
     ) -> None:
         self._connection = connection
         self._preprocessing = preprocessing
         self._backbone = backbone
         self._dimension = dimension
+        self._judged_by = judged_by
         self._keys: list[str] = []
         self._features: list[NDArray[np.float32]] = []
-        self._unreadable: list[tuple[str, str]] = []
+        self._not_encoded: list[tuple[str, str, str | None]] = []
 
     def add(self, image_keys: Sequence[str], features: NDArray[np.float32]) -> None:
         """Add features, float32 (n, D), of as many keys.
@@ -173,7 +216,11 @@ class FeatureRows:
 
     def unreadable(self, image_key: str, reason: str) -> None:
         """Remember a picture that does not decode."""
-        self._unreadable.append((image_key, reason))
+        self._not_encoded.append((image_key, reason, self._judged_by))
+
+    def not_read_now(self, image_key: str, reason: str) -> None:
+        """Tell of a picture that could not be read at this moment; it stays missing."""
+        self._not_encoded.append((image_key, reason, None))
 
     def flush(self) -> None:
         """Commit what was added so far."""
@@ -193,12 +240,15 @@ class FeatureRows:
             limit = WRITING_MEGABYTES * max(640, self._dimension) // 640
             _in_bounded_memory(self._connection, limit, self._insert)
             self._connection.unregister("fresh")
-        if self._unreadable:
+        if self._not_encoded:
             self._connection.executemany(
-                "INSERT INTO unreadable VALUES ($1, $2, $3)",
-                [(key, self._preprocessing, reason) for key, reason in self._unreadable],
+                "INSERT INTO not_encoded VALUES ($1, $2, $3, $4, $5)",
+                [
+                    (key, self._preprocessing, self._backbone, reason, judged_by)
+                    for key, reason, judged_by in self._not_encoded
+                ],
             )
-        self._keys, self._features, self._unreadable = [], [], []
+        self._keys, self._features, self._not_encoded = [], [], []
 
     def _insert(self) -> None:
         self._connection.execute(
@@ -244,6 +294,15 @@ def _place(
         places = batch.column("place").to_numpy()
         features[places] = batch.column("feature").flatten().to_numpy().reshape(-1, features.shape[1])
         filled[places] = True
+
+
+def _tells(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the file has the table of reasons; that of an older version told less and is not read."""
+    return bool(
+        connection.execute(
+            "SELECT 1 FROM duckdb_tables() WHERE database_name = 'stored' AND table_name = 'not_encoded'"
+        ).fetchall()
+    )
 
 
 def _dimension(connection: duckdb.DuckDBPyConnection) -> int | None:

@@ -34,6 +34,7 @@ class Made:
             are, byte for byte, what was made. Folders must be there.
         grown: files that others add to (a cache, a log): they must be there.
         unworked: figures of ``metadata`` that count work, as they are when the result is used again.
+        complete: nothing was left for another time; else it is made again when it is next asked for.
     """
 
     data_version: str
@@ -42,6 +43,7 @@ class Made:
     files: Sequence[Path] = ()
     grown: Sequence[Path] = ()
     unworked: Mapping[str, Any] = field(default_factory=dict)
+    complete: bool = True
 
     def to_entry(self, fingerprint: str, root: Path) -> LedgerEntry:
         """For the ledger of the storage folder ``root``: paths below it are told from there, so that it may move."""
@@ -62,6 +64,7 @@ class Made:
                     **{_below(file, root): None for file in self.grown},
                 },
                 "unworked": dict(self.unworked),
+                "complete": self.complete,
             },
         )
 

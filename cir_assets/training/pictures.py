@@ -125,10 +125,10 @@ class EncodedPictures:
             on_encoders_cores=self._backbone.device.type == "cpu",
         ):
             if decoded.failures:
-                row, reason = decoded.failures[0]
+                failure = decoded.failures[0]
                 raise ValueError(
-                    f"{self._files.paths[rows[row]]} changed since its feature was made and no longer decodes "
-                    f"({reason}); materialize the data set's images and features again"
+                    f"{self._files.paths[rows[failure.row]]} no longer decodes as when its feature was made "
+                    f"({failure.reason}); materialize the data set's images and features again"
                 )
             gathered.append(decoded.pixels)
             held += len(decoded.pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -25,15 +26,15 @@ def named(*paths: str) -> pl.DataFrame:
 
 
 def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Grow by one entry whenever a file is hashed from now on."""
+    """Grow by a file's name whenever one is opened from now on."""
     read: list[str] = []
-    digest = hashlib.sha256
+    real = os.open
 
-    def counted(content: bytes = b"") -> Any:
-        read.append("a file")
-        return digest(content)
+    def told(path: Path, *given: Any) -> int:
+        read.append(Path(path).name)
+        return real(path, *given)
 
-    monkeypatch.setattr(hashlib, "sha256", counted)
+    monkeypatch.setattr(os, "open", told)
     return read
 
 
@@ -152,7 +153,7 @@ def test_unchanged_files_are_not_read_again_and_changed_ones_are(
     write_picture(tmp_path / "b.png", (0, 0, 255), side=10)
     write_picture(tmp_path / "c.png")
     third, issues, _ = scan_pictures(pictures, tmp_path, memory=second[2])
-    assert read == ["a file", "a file"]
+    assert sorted(read) == ["b.png", "c.png"]
     assert issues.is_empty()
     assert third["width"].to_list() == [8, 10, 8]
 
@@ -225,5 +226,67 @@ def test_content_keys_are_remembered_until_a_file_changes(
     (tmp_path / "c").write_bytes(b"12")
     os.utime(tmp_path / "c", ns=(1, 1))
     assert set(content_keys(["a", "b", "c"], tmp_path, memory).values()) == {first["a"]}
-    assert read == ["a file"]
+    assert "c" in read
+    assert not {"a", "b"} & set(read)
     assert [file.name for file in memory.parent.iterdir()] == ["keys.parquet"]
+
+
+def test_what_was_refused_is_looked_at_again_when_more_opens(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no picture")
+    _, _, memory = scan_pictures(named("a.png", "b.png"), tmp_path)
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    status = (tmp_path / "b.png").stat()
+    replaced = pl.col("path") == "b.png"
+    # As an older version with fewer formats would have remembered this very file.
+    older = memory.with_columns(
+        bytes=pl.when(replaced).then(status.st_size).otherwise("bytes"),
+        modified_ns=pl.when(replaced).then(status.st_mtime_ns).otherwise("modified_ns"),
+        judged_by=pl.lit("fewer formats"),
+    )
+    images, issues, _ = scan_pictures(named("a.png", "b.png"), tmp_path, memory=older)
+    assert (images.height, issues.height) == (2, 0)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_a_file_the_system_does_not_give_now_is_told_and_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    write_picture(tmp_path / "a.png")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            os, "open", lambda *given: (_ for _ in ()).throw(OSError(number, os.strerror(number)))
+        )
+        images, issues, memory = scan_pictures(named("a.png"), tmp_path)
+    assert issues.rows() == [("missing_picture", "a", f"a.png: it cannot be read: {os.strerror(number)}")]
+    assert (images.height, memory.height) == (0, 0)
+    images, issues, _ = scan_pictures(named("a.png"), tmp_path, memory=memory)
+    assert (images.height, issues.height) == (1, 0)
+
+
+def test_content_keys_leave_out_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "forbidden"):
+        (tmp_path / name).write_bytes(b"12")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
+    real = os.open
+
+    def forbidding(path: Path, *given: Any) -> int:
+        if Path(path).name == "forbidden":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *given)
+
+    monkeypatch.setattr(os, "open", forbidding)
+    names = ["a", "b", "forbidden", "dangling", "empty", "pipe", "half \ud83d", "zero\0byte"]
+    assert set(content_keys(names, tmp_path, tmp_path / "keys.parquet")) == {"a", "b", "empty"}
+    assert set(content_keys(names, tmp_path, tmp_path / "keys.parquet")) == {"a", "b", "empty"}
+
+
+def test_content_keys_are_found_anew_where_the_memory_does_not_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"12")
+    memory = tmp_path / "keys.parquet"
+    for broken in (b"", b"no Parquet at all"):
+        memory.write_bytes(broken)
+        assert content_keys(["a", "b"], tmp_path, memory)["a"] == hashlib.sha256(b"12").hexdigest()

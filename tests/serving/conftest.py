@@ -72,8 +72,8 @@ def encoded() -> tuple[pl.DataFrame, NDArray[np.float32]]:
     """The sample catalogue's pictures and their raw features."""
     files = sorted(PICTURES.rglob("*.png"))
     backbone = Backbone.load(EMBEDDED / "tiny_clip", "cpu")
-    _, pixels, failures = decode(files, Preprocessing(backbone.resolution, "targetpad", 1.25, 10**8))
-    assert not failures
+    decoded = decode(files, Preprocessing(backbone.resolution, "targetpad", 1.25, 10**8))
+    assert not decoded.failures
     pictures = pl.DataFrame(
         {
             "image": [file.stem for file in files],
@@ -81,7 +81,7 @@ def encoded() -> tuple[pl.DataFrame, NDArray[np.float32]]:
             "category": [file.parent.name for file in files],
         }
     )
-    return pictures, backbone.encode_images(pixels).numpy()
+    return pictures, backbone.encode_images(decoded.pixels).numpy()
 
 
 @pytest.fixture

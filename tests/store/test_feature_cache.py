@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.measuring import memory_peak_above_now
 from cir_assets.store import feature_cache
 from cir_assets.store.database import DatabaseLocked, opened
-from cir_assets.store.feature_cache import FeatureCache
+from cir_assets.store.feature_cache import FeatureCache, NotEncoded
 
 KEYS = [f"{number:064x}" for number in range(50)]
 
@@ -54,7 +54,49 @@ def test_unreadable_pictures_are_remembered_with_their_reason(tmp_path: Path) ->
     with cache.writing("clip@64", "b1", 8) as rows:
         rows.unreadable("broken", "truncated")
     assert cache.missing(["broken", "new"], "clip@64", "b1") == ["new"]
-    assert cache.unreadable(["broken", KEYS[0]], "clip@64") == {"broken": "truncated"}
+    assert cache.not_encoded(["broken", KEYS[0]], "clip@64", "b1") == {
+        "broken": NotEncoded("truncated", False)
+    }
+
+
+def test_what_could_not_be_read_at_a_moment_is_told_and_stays_missing(tmp_path: Path) -> None:
+    cache, _ = filled(tmp_path / "f.duckdb")
+    with cache.writing("clip@64", "b1", 8) as rows:
+        rows.not_read_now("away", "there is no such file")
+    assert cache.missing(["away"], "clip@64", "b1") == ["away"]
+    told = {"away": NotEncoded("there is no such file", True)}
+    assert cache.not_encoded(["away"], "clip@64", "b1") == told
+    with cache.writing("clip@64", "b1", 8) as rows:
+        rows.add(["away"], np.ones((1, 8), np.float32))
+    assert cache.missing(["away"], "clip@64", "b1") == []
+    assert cache.not_encoded(["away"], "clip@64", "b1") == {}
+
+
+def test_a_verdict_holds_only_under_what_it_was_judged_by(tmp_path: Path) -> None:
+    cache, _ = filled(tmp_path / "f.duckdb")
+    with cache.writing("clip@64", "b1", 8, "at most 100 pixels") as rows:
+        rows.unreadable("large", "more than 100 pixels")
+    assert cache.missing(["large"], "clip@64", "b1", "at most 100 pixels") == []
+    assert cache.missing(["large"], "clip@64", "b1", "at most 200 pixels") == ["large"]
+    with cache.writing("clip@64", "b1", 8, "at most 200 pixels") as rows:
+        rows.add(["large"], np.ones((1, 8), np.float32))
+    assert cache.not_encoded(["large"], "clip@64", "b1") == {}
+
+
+def test_what_an_older_version_called_unreadable_is_tried_again(tmp_path: Path) -> None:
+    cache, features = filled(tmp_path / "f.duckdb")
+    with opened(tmp_path / "f.duckdb") as connection:
+        connection.execute("DROP TABLE not_encoded")
+        connection.execute(
+            "CREATE TABLE unreadable (image_key VARCHAR, preprocessing VARCHAR, reason VARCHAR)"
+        )
+        connection.execute("INSERT INTO unreadable VALUES ('away', 'clip@64', 'there is no such file')")
+    assert cache.missing([*KEYS, "away"], "clip@64", "b1") == ["away"]
+    assert cache.not_encoded(["away"], "clip@64", "b1") == {}
+    with cache.writing("clip@64", "b1", 8) as rows:
+        rows.add(["away"], np.ones((1, 8), np.float32))
+    assert cache.missing(["away"], "clip@64", "b1") == []
+    assert np.array_equal(cache.matrix(KEYS, "clip@64", "b1"), features)
 
 
 def test_a_feature_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
         f"Raw (un-normalised) image features of `{encoded.backbone}`, one row a distinct picture content, "
         f"preprocessing and backbone, in table `image_features` of "
         f"`storage/features/{encoded.data.dataset}/{encoded.backbone}.duckdb`. Only pictures not yet there are "
-        "encoded; pictures that do not decode are rows of `data_issues` and left out.",
+        "encoded; pictures that do not decode, and those that could not be read this time, which are tried again "
+        "in the next run, are rows of `data_issues` and left out.",
     )
 
 

@@ -1,0 +1,162 @@
+"""What is remembered of a picture is what its own bytes say, whatever happens to its file while it is encoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from cir_assets.models.backbone import Backbone
+from cir_assets.pictures.decoding import decoded_batches
+from cir_assets.store.database import opened
+from tests.random_pictures import picture_bytes
+from tests.trial_project import TrialProject, metadata_of
+
+SCAN = ('key:"shop/raw"', 'key:"shop/images"')
+ENCODE = 'key:"shop/tiny_clip/image_features"'
+FEATURES = "shop/tiny_clip/image_features"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, project: TrialProject) -> Path:
+    """The pictures p0.jpg to p5.jpg of a catalogue without a table; scanned, nothing encoded."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"p{number}.jpg").write_bytes(picture_bytes(f"p{number}"))
+    project.write_dataset("shop", source={"kind": "catalogue", "pictures": str(folder)}, decoding_workers=0)
+    return folder
+
+
+def issues(project: TrialProject) -> list[tuple[str, str, str]]:
+    return pl.read_parquet(project.storage.tables("shop") / "data_issues/tiny_clip.parquet").rows()
+
+
+def cosine_with_its_own(project: TrialProject, picture: Path) -> float:
+    """Of the cached feature under a file's key and the file encoded now."""
+    backbone = Backbone.load(project.storage.backbone("tiny_clip"), "cpu")
+    [batch] = decoded_batches([picture], resolution=backbone.resolution, workers=0)
+    own = backbone.encode_images(batch.pixels).numpy()[0]
+    key = hashlib.sha256(picture.read_bytes()).hexdigest()
+    with opened(project.storage.features("shop", "tiny_clip"), read_only=True) as connection:
+        [[cached]] = connection.execute(
+            "SELECT feature FROM image_features WHERE image_key = $1", [key]
+        ).fetchall()
+    return float(np.dot(own, cached) / np.linalg.norm(own) / np.linalg.norm(cached))
+
+
+def test_a_picture_that_was_away_is_encoded_once_it_is_back(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path, tmp_path: Path
+) -> None:
+    project.materialize(instance, *SCAN)
+    (shop / "p3.jpg").rename(tmp_path / "p3.jpg")
+    first = metadata_of(project.materialize(instance, ENCODE), FEATURES)
+    assert (first["dagster/row_count"], first["not_read_now"], first["undecodable"]) == (5, 1, 0)
+    assert issues(project) == [("picture_not_read_now", "p3.jpg", "there is no such file")]
+    (tmp_path / "p3.jpg").rename(shop / "p3.jpg")
+    second = metadata_of(project.materialize(instance, ENCODE), FEATURES)
+    assert (second["dagster/row_count"], second["encoded"], second["reused"]) == (6, 1, False)
+    assert issues(project) == []
+    assert metadata_of(project.materialize(instance, ENCODE), FEATURES)["reused"]
+
+
+def test_a_picture_half_written_while_it_was_encoded_is_encoded_once_it_is_whole(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path
+) -> None:
+    project.materialize(instance, *SCAN)
+    whole = (shop / "p3.jpg").read_bytes()
+    (shop / "p3.jpg").write_bytes(whole[: len(whole) // 2])
+    told = metadata_of(project.materialize(instance, ENCODE), FEATURES)
+    assert (told["dagster/row_count"], told["changed_since_scanned"]) == (5, 1)
+    assert issues(project) == [("picture_not_read_now", "p3.jpg", "it changed since it was scanned")]
+    (shop / "p3.jpg").write_bytes(whole)
+    assert metadata_of(project.materialize(instance, ENCODE), FEATURES)["dagster/row_count"] == 6
+    assert cosine_with_its_own(project, shop / "p3.jpg") == pytest.approx(1)
+
+
+def test_a_picture_replaced_and_put_back_has_its_own_feature(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path
+) -> None:
+    project.materialize(instance, *SCAN)
+    own = (shop / "p3.jpg").read_bytes()
+    shutil.copy(shop / "p4.jpg", shop / "p3.jpg")
+    project.materialize(instance, ENCODE)
+    (shop / "p3.jpg").write_bytes(own)
+    project.materialize(instance, *SCAN, ENCODE)
+    assert issues(project) == []
+    for picture in shop.iterdir():
+        assert cosine_with_its_own(project, picture) == pytest.approx(1)
+
+
+def test_a_truncated_picture_is_left_out_for_good_and_tried_when_its_bytes_are_others(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path
+) -> None:
+    whole = (shop / "p3.jpg").read_bytes()
+    (shop / "p3.jpg").write_bytes(whole[:-40])
+    project.materialize(instance, *SCAN, ENCODE)
+    [(kind, subject, _)] = issues(project)
+    assert (kind, subject) == ("undecodable_picture", "p3.jpg")
+    assert metadata_of(project.materialize(instance, ENCODE), FEATURES)["reused"]
+    (shop / "p3.jpg").write_bytes(whole)
+    project.materialize(instance, *SCAN, ENCODE)
+    assert issues(project) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
+def test_a_forbidden_picture_is_encoded_once_it_is_allowed(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path
+) -> None:
+    project.materialize(instance, *SCAN)
+    (shop / "p3.jpg").chmod(0)
+    project.materialize(instance, ENCODE)
+    assert issues(project) == [("picture_not_read_now", "p3.jpg", "it cannot be read: Permission denied")]
+    (shop / "p3.jpg").chmod(0o644)
+    assert metadata_of(project.materialize(instance, ENCODE), FEATURES)["dagster/row_count"] == 6
+
+
+def test_a_drive_that_is_gone_fails_with_the_reason_and_forgets_nothing(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path, tmp_path: Path
+) -> None:
+    project.materialize(instance, *SCAN)
+    for picture in list(shop.iterdir()):
+        picture.rename(tmp_path / picture.name)
+    with pytest.raises(dg.Failure, match=r"none of 6 pictures could be read now .*there is no such file"):
+        project.materialize(instance, ENCODE)
+    for picture in tmp_path.glob("p?.jpg"):
+        picture.rename(shop / picture.name)
+    assert metadata_of(project.materialize(instance, ENCODE), FEATURES)["dagster/row_count"] == 6
+
+
+def test_a_larger_limit_tries_again_what_was_too_large(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path
+) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (300, 4)).save(content, "PNG")
+    (shop / "p3.jpg").write_bytes(content.getvalue())
+    source = {"kind": "catalogue", "pictures": str(shop)}
+    for limit, left_out in ((20_000, ["p3.jpg"]), (30_000, [])):
+        project.write_dataset("shop", source=source, decoding_workers=0, pixel_limit=limit)
+        project.materialize(instance, *SCAN, ENCODE)
+        assert [subject for _, subject, _ in issues(project)] == left_out
+
+
+def test_what_is_made_of_the_features_goes_on_without_a_picture_that_could_not_be_read(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path, tmp_path: Path
+) -> None:
+    source = {"kind": "catalogue", "pictures": str(shop)}
+    project.write_dataset("shop", source=source, decoding_workers=0, recipes={})
+    project.materialize(instance, *SCAN, 'key:"shop/triplets"')
+    (shop / "p3.jpg").rename(tmp_path / "p3.jpg")
+    search = 'key:"shop/tiny_clip/zero_shot/search"'
+    step = "shop/tiny_clip/zero_shot/search"
+    assert metadata_of(project.materialize(instance, ENCODE, search), step)["pictures"] == 5
+    (tmp_path / "p3.jpg").rename(shop / "p3.jpg")
+    assert metadata_of(project.materialize(instance, ENCODE, search), step)["pictures"] == 6
