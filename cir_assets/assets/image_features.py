@@ -101,8 +101,12 @@ def _features_asset(
 ) -> dg.AssetsDefinition:
     """Features of a data set's pictures under the image encoder that the asset ``weights`` makes."""
     graph = encoded.graph
-    judged = {"backbone": encoded.settings.model_dump(mode="json"), "pixel_limit": graph.pixel_limit}
-    step = Step(key, GENERATION, judged)
+    configuration = {
+        "backbone": encoded.settings.model_dump(mode="json"),
+        "pixel_limit": graph.pixel_limit,
+        "reading": graph.source.reading,
+    }
+    step = Step(key, GENERATION, configuration)
 
     @dg.asset(
         key=step.key,
@@ -162,7 +166,9 @@ def encode_missing(
     tables = storage.tables(graph.dataset)
     images = read_table(tables, "images").unique("image_key", keep="first", maintain_order=True)
     shape = backbone_shape(storage.backbone(encoded.backbone))
-    preprocessing = preprocessing_name(shape.resolution, settings.padding, settings.target_ratio)
+    preprocessing = preprocessing_name(
+        shape.resolution, settings.padding, settings.target_ratio, graph.source.reading
+    )
     cache = FeatureCache(encoder.cache)
     keys = images["image_key"].to_list()
     missing = cache.missing(keys, preprocessing, encoder.version, judged_by(graph.pixel_limit))
@@ -265,6 +271,7 @@ def encode(
             batch_size=graph.encoding_batch_size,
             workers=graph.decoding_workers,
             pixel_limit=graph.pixel_limit,
+            reading=graph.source.reading,
             on_encoders_cores=backbone.device.type == "cpu",
         ):
             expected = [keys[row] for row in batch.rows]

@@ -148,7 +148,9 @@ def load_inputs(
 
     tables = storage.tables(encoded.graph.dataset)
     settings = encoded.settings
-    preprocessing = preprocessing_name(backbone.resolution, settings.padding, settings.target_ratio)
+    preprocessing = preprocessing_name(
+        backbone.resolution, settings.padding, settings.target_ratio, encoded.graph.source.reading
+    )
     cache = cache or FeatureCache(storage.features(encoded.graph.dataset, encoded.backbone))
     images = read_table(tables, "images").select("image", "image_key")
     left_out = cache.not_encoded(images["image_key"].to_list(), preprocessing, backbone.weights_digest)
@@ -194,6 +196,7 @@ def picture_files(storage: Storage, encoded: EncodedDataset, inputs: PipelineInp
         target_ratio=settings.target_ratio,
         workers=graph.decoding_workers,
         pixel_limit=graph.pixel_limit,
+        reading=graph.source.reading,
     )
 
 
