@@ -9,10 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cir_assets.datasets.tables import Annotations
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
+from cir_assets.pictures.settings import Reading
 
 
 class _Source(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Left out of what versions are made of: it changes nothing of what the files say, only how they are encoded.
+    reading: Reading = Field(
+        default="reference",
+        exclude=True,
+        description=(
+            "How pictures are read for encoding: as_seen as a viewer shows them (upright, on white, in sRGB), "
+            "reference with the pixels as they are stored, as the reference implementation has them."
+        ),
+    )
 
 
 if TYPE_CHECKING:
@@ -143,6 +154,14 @@ class CatalogueSource(_Source):
     """One's own pictures, with a table of triplets or without."""
 
     kind: Literal["catalogue"]
+    reading: Reading = Field(
+        default="as_seen",
+        exclude=True,
+        description=(
+            "How pictures are read for encoding: as_seen as a viewer shows them (upright, on white, in sRGB), "
+            "reference with the pixels as they are stored."
+        ),
+    )
     pictures: str = Field(
         description="Folder of pictures; they are named by their path below it.", min_length=1
     )

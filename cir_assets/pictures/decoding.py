@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import sys
 import threading
@@ -21,9 +20,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cir_assets.pictures.opening import NotReadNow, UnreadablePicture, open_picture, read_file, refusal
+from cir_assets.pictures.opening import (
+    NotReadNow,
+    UnreadablePicture,
+    most_bytes,
+    not_read_now,
+    open_file,
+    open_picture,
+    read_file,
+    refusal,
+    too_many_bytes,
+)
 from cir_assets.pictures.preparing import prepare_picture
-from cir_assets.pictures.settings import Padding, Preprocessing
+from cir_assets.pictures.settings import Padding, Preprocessing, Reading
 
 CHUNK = 32
 """Pictures a worker decodes at a time: small enough to keep every worker busy within one batch."""
@@ -73,13 +82,19 @@ def decode(paths: Sequence[Path], how: Preprocessing, first: int = 0) -> Decoded
     for row, path in enumerate(paths, start=first):
         key = None
         try:
-            content = read_file(path)
+            content = read_file(path, most_bytes(how.pixel_limit))
+            if content is None:
+                with open_file(path) as stream:
+                    key = hashlib.file_digest(stream, "sha256").hexdigest()
+                raise too_many_bytes(how.pixel_limit)
             key = hashlib.sha256(content).hexdigest()
-            picture = open_picture(io.BytesIO(content), how.pixel_limit)
+            picture = open_picture(content, how.pixel_limit, how.reading)
             try:
                 pixels[len(rows)] = prepare_picture(picture, how.resolution, how.padding, how.target_ratio)
             except (OSError, ValueError, MemoryError) as error:
                 raise refusal(error) from error
+        except OSError as error:
+            failures.append(Failure(row, str(not_read_now(error)), True, key))
         except UnreadablePicture as error:
             failures.append(Failure(row, str(error), isinstance(error, NotReadNow), key))
         else:
@@ -97,6 +112,7 @@ def decoded_batches(
     batch_size: int = 256,
     workers: int = 2,
     pixel_limit: int = 100_000_000,
+    reading: Reading = "reference",
     on_encoders_cores: bool = False,
 ) -> Iterator[DecodedBatch]:
     """Batches of prepared pictures in the order of ``paths``, decoded ahead by ``workers`` processes.
@@ -106,7 +122,7 @@ def decoded_batches(
     ``on_encoders_cores`` they decode while this process waits: an encoder on the same cores loses more where one
     of its threads is held up, as all wait for it, than decoding takes.
     """
-    how = Preprocessing(resolution, padding, target_ratio, pixel_limit)
+    how = Preprocessing(resolution, padding, target_ratio, pixel_limit, reading)
     if workers == 0:
         for start in range(0, len(paths), batch_size):
             yield decode(paths[start : start + batch_size], how, start)

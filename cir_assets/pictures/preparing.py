@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cir_assets.pictures.settings import Padding
+from cir_assets.pictures.settings import Padding, Reading
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -18,8 +18,9 @@ def prepare_picture(
     """A picture as the encoder's pixels, uint8 (resolution, resolution, 3), RGB.
 
     Padding, resizing and cropping come before the conversion to RGB, as in the reference
-    (``data_utils.py``): a palette picture is padded with its entry 0 and resized by nearest neighbour, and
-    alpha is dropped rather than composited. EXIF orientation is left alone, as in the reference.
+    (``data_utils.py``): of a picture opened with ``reading="reference"`` a palette is padded with its entry 0 and
+    resized by nearest neighbour, alpha is dropped rather than composited, and it lies as it is stored. One opened
+    ``as_seen`` is RGB and upright before.
     """
     padded = pad(picture, padding, target_ratio)
     width, height = padded.size
@@ -62,7 +63,9 @@ def normalise(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(shifted.transpose(0, 3, 1, 2))
 
 
-def preprocessing_name(resolution: int, padding: Padding, target_ratio: float) -> str:
-    """What the feature cache calls a preprocessing: ``targetpad1.25@64``, ``squarepad@224``."""
+def preprocessing_name(
+    resolution: int, padding: Padding, target_ratio: float, reading: Reading = "reference"
+) -> str:
+    """What the feature cache calls a preprocessing: ``targetpad1.25@64``, ``squarepad@224 as_seen``."""
     ratio = f"{target_ratio:g}" if padding == "targetpad" else ""
-    return f"{padding}{ratio}@{resolution}"
+    return f"{padding}{ratio}@{resolution}" + (f" {reading}" if reading != "reference" else "")

@@ -9,21 +9,26 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import polars as pl
-from PIL import Image
 
 from cir_assets.datasets.tables import DATA_ISSUES, IMAGES, Annotations, frame, issue
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
-from cir_assets.pictures.opening import FORMATS, JUDGED_BY, NotReadNow, open_file, refusal
+from cir_assets.pictures.opening import (
+    JUDGED_BY,
+    NotReadNow,
+    UnreadablePicture,
+    open_file,
+    read_header,
+    size_problem,
+)
 from cir_assets.store.files import written_whole
 
 PIXEL_LIMIT = 100_000_000
 """Pictures of more pixels are refused by their header: decoded they would take 300 MB each."""
-
-SMALLEST_SIDE = 2
 
 STAT_MEMORY = pl.Schema(
     {
@@ -83,8 +88,6 @@ def scan_pictures(
     rows: list[dict[str, Any]] = []
     issues: list[dict[str, str]] = []
     remembered: dict[str, dict[str, Any]] = {}
-    # Our own limit decides, from the header; Pillow's would warn at another number.
-    Image.MAX_IMAGE_PIXELS = None
     with (
         progress("scan pictures", len(named), "pictures") as shown,
         ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool,
@@ -96,7 +99,7 @@ def scan_pictures(
                     issues.append(issue("missing_picture", image, look))
                     continue
                 remembered[path] = look
-                problem = look["problem"] or _refusal(look["width"], look["height"], pixel_limit)
+                problem = look["problem"] or size_problem(look["width"], look["height"], pixel_limit)
                 if problem:
                     issues.append(issue("unreadable_picture", image, f"{path}: {problem}"))
                 else:
@@ -230,7 +233,12 @@ def _look(
                 "judged_by": JUDGED_BY,
             }
             stream.seek(0)
-            look |= _header(stream) if status.st_size else {"problem": "an empty file"}
+            try:
+                look |= asdict(read_header(stream))
+            except NotReadNow:
+                raise
+            except UnreadablePicture as error:
+                look["problem"] = str(error)
             after = os.fstat(stream.fileno())
         if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
             return f"{path} changed while it was read"
@@ -241,32 +249,6 @@ def _look(
     except (OSError, ValueError) as error:
         return f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
     return look
-
-
-def _header(stream: BinaryIO) -> dict[str, Any]:
-    """Format, mode, width and height, or the problem.
-
-    Raises:
-        NotReadNow: when the system does not give the file, or memory does not suffice.
-    """
-    try:
-        with Image.open(stream, formats=FORMATS) as picture:
-            width, height = picture.size
-            return {"format": picture.format, "mode": picture.mode, "width": width, "height": height}
-    except Exception as error:
-        said = refusal(error)
-        if isinstance(said, NotReadNow):
-            raise said from error
-        formats = f"no picture in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        return {"problem": formats if isinstance(error, OSError) else str(said)}
-
-
-def _refusal(width: int, height: int, pixel_limit: int) -> str | None:
-    if width * height > pixel_limit:
-        return f"{width} x {height} are {width * height:,} pixels, more than the limit of {pixel_limit:,}"
-    if min(width, height) < SMALLEST_SIDE:
-        return f"{width} x {height} pixels are too few to show anything"
-    return None
 
 
 def _digest(file: Path) -> str | None:

@@ -7,6 +7,10 @@ from typing import Literal
 
 Padding = Literal["targetpad", "squarepad", "clip"]
 
+Reading = Literal["as_seen", "reference"]
+"""``reference``: pixels as they are stored, as the reference implementation has them; ``as_seen``: as a viewer shows
+them (RGB, upright, on white, in sRGB)."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -16,3 +20,4 @@ class Preprocessing:
     padding: Padding
     target_ratio: float
     pixel_limit: int
+    reading: Reading = "reference"

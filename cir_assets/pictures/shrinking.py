@@ -8,13 +8,12 @@ import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from cir_assets.pictures.opening import UnreadablePicture, open_picture
+from cir_assets.pictures.opening import UnreadablePicture, open_picture, refusal
 from cir_assets.store.files import written_whole
 
 THUMBNAIL_STEPS = ((144, 82), (120, 78), (96, 72), (80, 62), (64, 50), (48, 40))
@@ -43,28 +42,19 @@ def small_picture(path: Path | None, side: int, pixel_limit: int) -> Image.Image
     """
     if path is None:
         raise UnreadablePicture("the data set has no file for it")
-    return shrunk(open_picture(path, pixel_limit), side)
+    return shrunk(open_picture(path, pixel_limit, "as_seen"), side)
 
 
 def shrunk(picture: Image.Image, side: int) -> Image.Image:
-    """A decoded picture of at most ``side`` x ``side`` pixels, RGB, upright, what is see-through shown on white.
+    """A picture, opened ``as_seen``, of at most ``side`` x ``side`` pixels.
 
     Raises:
-        UnreadablePicture: when its colours do not convert; the message says why.
+        NotReadNow: when memory does not suffice.
     """
-    # Turned as its camera says, since people look at it; the encoder sees the pixels as stored.
-    with suppress(Exception):
-        # Where that note is broken, which Pillow tells in many ways, it stays as stored.
-        picture = ImageOps.exif_transpose(picture)
     try:
-        if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-            seen = picture.convert("RGBA")
-            picture = Image.new("RGBA", seen.size, "white")
-            picture.alpha_composite(seen)
-        picture = picture.convert("RGB")
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    except (OSError, ValueError, MemoryError) as error:
-        raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
+    except MemoryError as error:
+        raise refusal(error) from error
     return picture
 
 

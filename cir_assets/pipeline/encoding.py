@@ -85,8 +85,12 @@ def _features_step(
         versions = versions_of(work.storage, encoded.data.name("images"), weights)
         return Plan(versions, lambda _: encode_missing(work, encoded, encoder(work)))
 
-    judged = {"backbone": encoded.settings.model_dump(mode="json"), "pixel_limit": encoded.data.pixel_limit}
-    return Step(name, GENERATION, plan, judged)
+    configuration = {
+        "backbone": encoded.settings.model_dump(mode="json"),
+        "pixel_limit": encoded.data.pixel_limit,
+        "reading": encoded.data.source.reading,
+    }
+    return Step(name, GENERATION, plan, configuration)
 
 
 def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Made:
@@ -100,7 +104,9 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
     tables = work.storage.tables(data.dataset)
     images = read_table(tables, "images").unique("image_key", keep="first", maintain_order=True)
     shape = backbone_shape(work.storage.backbone(encoded.backbone))
-    preprocessing = preprocessing_name(shape.resolution, settings.padding, settings.target_ratio)
+    preprocessing = preprocessing_name(
+        shape.resolution, settings.padding, settings.target_ratio, data.source.reading
+    )
     cache = FeatureCache(encoder.cache)
     keys = images["image_key"].to_list()
     missing = cache.missing(keys, preprocessing, encoder.version, judged_by(data.pixel_limit))
@@ -194,6 +200,7 @@ def encode(
             resolution=backbone.resolution,
             padding=settings.padding,
             target_ratio=settings.target_ratio,
+            reading=data.source.reading,
             batch_size=data.encoding_batch_size,
             workers=data.decoding_workers,
             pixel_limit=data.pixel_limit,

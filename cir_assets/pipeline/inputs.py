@@ -149,7 +149,9 @@ def load_inputs(
 
     tables = work.storage.tables(encoded.data.dataset)
     settings = encoded.settings
-    preprocessing = preprocessing_name(backbone.resolution, settings.padding, settings.target_ratio)
+    preprocessing = preprocessing_name(
+        backbone.resolution, settings.padding, settings.target_ratio, encoded.data.source.reading
+    )
     cache = cache or FeatureCache(work.storage.features(encoded.data.dataset, encoded.backbone))
     images = read_table(tables, "images").select("image", "image_key")
     left_out = cache.not_encoded(images["image_key"].to_list(), preprocessing, backbone.weights_digest)
@@ -195,6 +197,7 @@ def picture_files(work: Work, encoded: EncodedDataset, inputs: PipelineInputs) -
         target_ratio=settings.target_ratio,
         workers=data.decoding_workers,
         pixel_limit=data.pixel_limit,
+        reading=data.source.reading,
     )
 
 

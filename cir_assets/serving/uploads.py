@@ -89,7 +89,7 @@ class Uploads:
                 return name
         try:
             with self._decoding:
-                picture = open_picture(io.BytesIO(content), MOST_PIXELS)
+                picture = open_picture(content, MOST_PIXELS, "as_seen", smaller=True)
                 pixels = _prepared(picture, how)
                 small = io.BytesIO()
                 shrunk(picture, SHOWN_SIDE).save(small, "JPEG", quality=85)
@@ -116,7 +116,7 @@ class Uploads:
         found = upload.pixels.get(how)
         if found is None:
             with self._decoding:
-                found = _prepared(open_picture(io.BytesIO(upload.content), MOST_PIXELS), how)
+                found = _prepared(open_picture(upload.content, MOST_PIXELS, "as_seen", smaller=True), how)
             upload.pixels[how] = found
         return found
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.pictures.decoding import decoded_batches
-from cir_assets.pictures.settings import Padding
+from cir_assets.pictures.settings import Padding, Reading
 from cir_assets.training.loop import Validated
 from cir_assets.training.precision import Precision
 from cir_assets.training.triplets import Batch, TrainingTriplets
@@ -31,6 +31,7 @@ class PictureFiles:
     target_ratio: float = 1.25
     workers: int = 2
     pixel_limit: int = 100_000_000
+    reading: Reading = "reference"
 
 
 class CachedFeatures:
@@ -122,6 +123,7 @@ class EncodedPictures:
             batch_size=size,
             workers=self._files.workers,
             pixel_limit=self._files.pixel_limit,
+            reading=self._files.reading,
             on_encoders_cores=self._backbone.device.type == "cpu",
         ):
             if decoded.failures:

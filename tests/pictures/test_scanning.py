@@ -100,9 +100,13 @@ def test_each_bad_picture_is_told_with_its_reason_and_the_others_pass(tmp_path: 
     assert images["image"].to_list() == ["good"]
     assert issues.rows() == [
         ("unreadable_picture", "dot", "dot.png: 1 x 1 pixels are too few to show anything"),
-        ("unreadable_picture", "text", "text.jpg: no picture in JPEG, PNG, WEBP, GIF, BMP or TIFF"),
-        ("unreadable_picture", "icon", "icon.png: no picture in JPEG, PNG, WEBP, GIF, BMP or TIFF"),
-        ("unreadable_picture", "empty", "empty.png: an empty file"),
+        (
+            "unreadable_picture",
+            "text",
+            "text.jpg: it is an HTML page: perhaps a sign-in or error page saved in its place; fetch the picture again",
+        ),
+        ("unreadable_picture", "icon", "icon.png: it is an icon (ICO): convert it to JPEG or PNG"),
+        ("unreadable_picture", "empty", "empty.png: it is an empty file"),
         (
             "unreadable_picture",
             "huge",

@@ -202,11 +202,11 @@ def ico(inside: bytes) -> bytes:
 UPLOADS: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "HTML": (lambda: b"<html></html>", 422, "no picture that opens"),
     "SVG": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "send a JPEG, PNG"),
-    "PDF": (lambda: saved(Image.new("RGB", (40, 50)), "PDF"), 422, "cannot identify"),
-    "EPS": (lambda: saved(Image.new("RGB", (40, 50)), "EPS"), 422, "cannot identify"),
-    "ZIP": (lambda: b"PK\3\4" + b"\0" * 40, 422, "cannot identify"),
+    "PDF": (lambda: saved(Image.new("RGB", (40, 50)), "PDF"), 422, "it is a PDF"),
+    "EPS": (lambda: saved(Image.new("RGB", (40, 50)), "EPS"), 422, "it is a PostScript program"),
+    "ZIP": (lambda: b"PK\3\4" + b"\0" * 40, 422, "it is a ZIP archive"),
     "a bomb": (lambda: png(6_000, 6_000), 422, "36,000,000 pixels, more than the limit of 25,000,000"),
-    "a bomb in an icon": (lambda: ico(png(6_000, 6_000)), 422, "cannot identify"),
+    "a bomb in an icon": (lambda: ico(png(6_000, 6_000)), 422, "it is an icon"),
     "a line": (lambda: png(2, 50_000), 422, "too long and narrow"),
     "half a JPEG": (lambda: saved(Image.effect_noise((90, 90), 50), "JPEG")[:900], 422, "truncated"),
     "nothing": (lambda: b"", 422, "the body is empty"),
@@ -313,10 +313,10 @@ def test_searches_do_not_wait_for_uploads(
     decoded = threading.Event()
     began: list[object] = []
 
-    def slowly(content: io.BytesIO, limit: int) -> Image.Image:
+    def slowly(content: bytes, *given: Any, **named: Any) -> Image.Image:
         began.append(content)
         assert decoded.wait(60)
-        return open_picture(content, limit)
+        return open_picture(content, *given, **named)
 
     monkeypatch.setattr("cir_assets.serving.uploads.open_picture", slowly)
 

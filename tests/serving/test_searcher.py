@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,11 +120,11 @@ def test_a_picture_whose_cameras_notes_are_broken_is_shown_as_stored(searcher: S
 def test_two_uploads_are_decoded_at_once(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way, most = threading.Semaphore(2), []
 
-    def watched(content: io.BytesIO, limit: int) -> Image.Image:
+    def watched(*given: Any, **named: Any) -> Image.Image:
         most.append(under_way.acquire(blocking=False))
         time.sleep(0.02)
         under_way.release()
-        return open_picture(content, limit)
+        return open_picture(*given, **named)
 
     monkeypatch.setattr("cir_assets.serving.uploads.open_picture", watched)
     buffer = io.BytesIO()
