@@ -7,7 +7,6 @@ from pathlib import Path
 import dagster as dg
 
 from cir_assets.assets.leaderboard import leaderboard_asset
-from cir_assets.assets.pipeline import Pipeline
 from cir_assets.automation import automation_sensor, stale_sweep
 from cir_assets.components.dataset import Dataset
 from cir_assets.components.graph import check_models_of
@@ -71,17 +70,14 @@ def build_definitions(
             broken[dataset.name] = error
             datasets.remove(dataset)
             trees.pop(dataset.name)
-    pipelines: list[Pipeline] = [
-        pipeline
-        for dataset in datasets
-        for pipeline in dataset.pipelines()
-        if not isinstance(pipeline.recipe, ZeroShot)
-    ]
+    every = [pipeline for dataset in datasets for pipeline in dataset.pipelines()]
+    pipelines = [pipeline for pipeline in every if not isinstance(pipeline.recipe, ZeroShot)]
+    untrained = [pipeline.graph for pipeline in every if isinstance(pipeline.recipe, ZeroShot)]
     return dg.Definitions.merge(
         *(without_tree(tree.build_defs()) for tree in trees.values()),
         dg.Definitions(
             assets=[
-                leaderboard_asset(pipelines, list(broken)),
+                leaderboard_asset(pipelines, list(broken), untrained),
                 *(broken_definition(*each) for each in broken.items()),
             ],
             sensors=[

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from cir_assets.assets.pipeline import Pipeline
+from cir_assets.assets.pipeline import DatasetGraph, Pipeline
 from cir_assets.assets.step import Made, Step, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
@@ -15,8 +15,13 @@ from cir_assets.resources import Storage
 GENERATION = 4
 
 
-def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = ()) -> dg.AssetsDefinition:
+def leaderboard_asset(
+    pipelines: Sequence[Pipeline], set_aside: Sequence[str] = (), untrained: Sequence[DatasetGraph] = ()
+) -> dg.AssetsDefinition:
     """The published database over all pipelines, and over what there is of data sets whose YAML is wrong.
+
+    Of untrained data sets, which nothing is evaluated on, their tables are published all the same: people ask there
+    what is wrong with their pictures.
 
     It is as patient as the most patient champion: the longest of their freshness windows is its own.
     """
@@ -26,7 +31,9 @@ def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = 
         key=step.key,
         deps=[
             *(pipeline.key(step) for pipeline in pipelines for step in ("evaluation", "challenger")),
-            *dict.fromkeys(pipeline.graph.key("triplets") for pipeline in pipelines),
+            *dict.fromkeys(
+                graph.key("triplets") for graph in (*(pipeline.graph for pipeline in pipelines), *untrained)
+            ),
         ],
         group_name="leaderboard",
         kinds={"duckdb"},
@@ -56,7 +63,7 @@ def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = 
             places += places_with_results(storage, dataset)
         results = [file for place in places if (file := storage.results(*place)).is_file()]
         promotions = sorted(file for place in places if (file := storage.promotions(*place)).is_file())
-        datasets = sorted({dataset for dataset, _, _ in places})
+        datasets = sorted({*(dataset for dataset, _, _ in places), *(graph.dataset for graph in untrained)})
         tables = {name: storage.tables(name) for name in datasets if storage.tables(name).is_dir()}
         content = content_digest(results, tables, promotions)
 

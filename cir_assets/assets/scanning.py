@@ -6,7 +6,7 @@ import polars as pl
 
 from cir_assets.assets.pipeline import DatasetGraph
 from cir_assets.assets.tables import write_table
-from cir_assets.datasets.tables import Annotations
+from cir_assets.datasets.tables import ABOUT_FILES, Annotations
 from cir_assets.progress import ProgressFactory
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest, digest_frame
@@ -32,8 +32,8 @@ def scanned(
         progress=progress,
     )
     write_table(remembered, folder, STAT_MEMORY)
-    missing = annotations.issues.filter(pl.col("kind") == "missing_picture")
-    return annotations, images, pl.concat([missing, issues])
+    of_files = annotations.issues.filter(pl.col("kind").is_in(ABOUT_FILES))
+    return annotations, images, pl.concat([of_files, issues])
 
 
 def content_version(annotations: Annotations, images: pl.DataFrame, issues: pl.DataFrame) -> str:

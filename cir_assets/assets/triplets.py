@@ -46,11 +46,13 @@ def triplets_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
     def triplets(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
         def make(_version: str) -> Made:
             from cir_assets.datasets.sources import read_annotations
+            from cir_assets.datasets.tables import ABOUT_FILES
 
             folder = storage.tables(graph.dataset)
             annotations = read_annotations(graph.source, storage.raw(graph.dataset))
             kept, dropped = split_by_pictures(annotations.triplets, read_table(folder, "images"))
-            issues = pl.concat([annotations.issues, dropped])
+            # What lies in the folder is told with the pictures.
+            issues = pl.concat([annotations.issues.filter(~pl.col("kind").is_in(ABOUT_FILES)), dropped])
             return Made(
                 data_version=digest({"triplets": digest_frame(kept), "issues": digest_frame(issues)}),
                 metadata={
