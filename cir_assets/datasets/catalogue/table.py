@@ -30,6 +30,7 @@ SEPARATORS = (",", ";", "\t", "|")
 NOT_A_VALUE = ("nan", "NaN", "NaT", "<NA>")
 """How pandas writes that there is nothing."""
 
+_ROW = "number of the row"
 _CHUNK = 50_000
 _HEAD = 1 << 16
 
@@ -103,7 +104,7 @@ def _delimited(file: Path) -> Table:
         # A file that was saved with a byte order mark and then once more has two.
         lines = (line.lstrip("\ufeff") if number == 0 else line for number, line in enumerate(stream))
         reader = csv.reader(lines, delimiter=separator, strict=True)
-        table = _from_records(file, "line", _records(reader, file))
+        table = _from_records(file, "line", _records(reader, file), separator)
     if encoding != "utf-8-sig":
         table.assumed.append(f"the text is {encoding.upper()}")
     if separator != expected:
@@ -128,7 +129,9 @@ def _records(reader: Any, file: Path) -> Iterator[tuple[int, int, list[str]]]:
         yield began, reader.line_num, cells
 
 
-def _from_records(file: Path, unit: str, records: Iterator[tuple[int, int, list[str]]]) -> Table:
+def _from_records(
+    file: Path, unit: str, records: Iterator[tuple[int, int, list[str]]], separator: str = ","
+) -> Table:
     """A table whose first row that is not blank names the columns."""
     filled = (record for record in records if "".join(record[2]).strip())
     line, _, headers = next(filled, (1, 1, []))
@@ -153,15 +156,20 @@ def _from_records(file: Path, unit: str, records: Iterator[tuple[int, int, list[
                     f"{len(cells)}; put a cell that holds a separator into double quotes"
                 )
                 cells = [""] * width
-            elif ended > began:
-                lines = [line for cell in cells for line in cell.splitlines()[1:]]
-                if any(
-                    sum(map(line.count, SEPARATORS)) >= len(places) - places.count(None) - 1 for line in lines
-                ):
-                    odd = f"a quoted cell goes on to line {ended} and holds what looks like rows: is a quote missing?"
+            elif ended > began and _holds_rows(cells, separator):
+                odd = f"a quoted cell goes on to line {ended} and holds what looks like rows: is a quote missing?"
             yield began, *(None if place is None else cells[place] for place in places), broken, odd
 
     return Table(file, unit, _framed(rows()), _about_columns(meaning))
+
+
+def _holds_rows(cells: list[str], separator: str) -> bool:
+    """Whether a line within a cell begins as a row does: with as many cells as stand before this one."""
+    return any(
+        len(re.findall(rf"{re.escape(separator)}\S", line)) >= max(1, place)
+        for place, cell in enumerate(cells)
+        for line in cell.splitlines()[1:]
+    )
 
 
 def _about_columns(meaning: Meaning) -> list[str]:
@@ -303,32 +311,22 @@ def _whole_characters(text: str) -> str:
 
 def _parquet(file: Path) -> Table:
     try:
-        headers = list(pl.read_parquet_schema(file))
+        scan = pl.scan_parquet(file, glob=False, hive_partitioning=False)
+        headers = scan.collect_schema().names()
         meaning = meaning_of(headers, str(file))
         require(meaning, headers, str(file))
-        read = pl.read_parquet(
-            file, glob=False, hive_partitioning=False, row_index_name=None, use_pyarrow=False
-        )
+        filled = scan.with_row_index(_ROW, offset=1).filter(~pl.all_horizontal(pl.col(headers).is_null()))
+        read = filled.select(_ROW, *(headers[place] for place in meaning.places.values())).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise BrokenAnnotations(
-            f"{file} cannot be read as Parquet: {str(error)[:300]}; write it anew"
+            f"{file} cannot be read as Parquet: {_first_line(error)}; write it anew"
         ) from error
-    blank = pl.all_horizontal(pl.all().is_null())
-    columns = {}
-    for column in COLUMNS:
-        place = meaning.places.get(column)
-        columns[column] = (
-            pl.Series(column, [None] * read.height, pl.String)
-            if place is None
-            else _as_text(read.to_series(place), column, file)
-        )
-    cells = pl.DataFrame(columns).with_row_index("line", offset=1).filter(~read.select(blank).to_series())
-    return Table(
-        file,
-        "row",
-        cells.with_columns(broken=None, odd=None).cast(CELLS).select(list(CELLS)),
-        _about_columns(meaning),
-    )
+    columns = {
+        column: _as_text(read[headers[place]], column, file) for column, place in meaning.places.items()
+    }
+    nothing = pl.Series([None] * read.height, dtype=pl.String)
+    cells = pl.DataFrame({name: columns.get(name, nothing) for name in CELLS}).with_columns(line=read[_ROW])
+    return Table(file, "row", cells.cast(CELLS), _about_columns(meaning))
 
 
 def _as_text(column: pl.Series, name: str, file: Path) -> pl.Series:
@@ -377,13 +375,17 @@ def _excel(file: Path) -> Table:
         )
     except (FastExcelError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise BrokenAnnotations(
-            f"{file} cannot be read as an Excel workbook: {str(error)[:300]}; save it anew, or as CSV UTF-8"
+            f"{file} cannot be read as an Excel workbook: {_first_line(error)}; save it anew, or as CSV UTF-8"
         ) from error
     rows = (
         (number, number, ["" if cell is None else str(cell) for cell in row])
         for number, row in enumerate(read.iter_rows(), start=1)
     )
     return _from_records(file, "row", rows)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:300]
 
 
 _READERS: dict[str, Callable[[Path], Table]] = {

@@ -17,7 +17,7 @@ from tests.datasets.conftest import write_picture
 def pictures(folder: Path, *names: str) -> Path:
     """Pictures that all differ."""
     for number, name in enumerate(names):
-        write_picture(folder / name, (number % 256, number // 256, 7))
+        write_picture(folder / name, (number * 37 % 256, number // 256, 7))
     return folder
 
 
