@@ -51,11 +51,14 @@ class PictureNames:
     def __init__(self, names: Sequence[str], folder: Path) -> None:
         self.names = names
         self.folder = folder
+        self._exact = frozenset(names)
         self._tables: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {}
         self._found: dict[str, Match] = {}
 
     def find(self, text: str) -> Match:
         """Return the picture a text names: exactly, else in a form in which it is the only one."""
+        if text in self._exact:
+            return Match(text)
         if text not in self._found:
             self._found[text] = self._find(text)
         return self._found[text]

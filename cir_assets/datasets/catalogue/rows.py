@@ -60,43 +60,31 @@ def usable_rows(table: Table, names: PictureNames) -> Usable:
         BrokenAnnotations: naming file and line: no row can be used; more than a tenth of them are broken; only some
             have a split, or one that is unknown; a category is named as the mean over them; a set is too large.
     """
-    cells = table.cells.with_row_index("number", offset=1).with_columns(
-        triplet_id=pl.format("row-{}", "number"), where=pl.format(f"{table.unit} {{}}", "line")
-    )
     _refuse_a_broken_table(table)
     split_words = _check_splits(table)
     _check_categories(table)
-    cells = cells.join(_found(cells, names, "reference"), on="reference", how="left").join(
-        _found(cells, names, "target"), on="target", how="left"
-    )
-    captions = pl.concat_list("caption", "caption_2").list.drop_nulls()
-    unknown = pl.concat_str("reference_reason", "target_reason", separator=", ", ignore_nulls=True)
-    cells = cells.sort("number").with_columns(captions=captions, unknown=unknown)
+    cells = table.cells.with_row_index("number", offset=1)
+    for role in ("reference", "target"):
+        cells = cells.join(_found(cells, names, role), on=role, how="left", maintain_order="left")
+    why = {
+        "broken": pl.col("broken").is_not_null(),
+        "no reference": pl.col("reference").is_null(),
+        "unknown": pl.col("reference_reason").is_not_null() | pl.col("target_reason").is_not_null(),
+        "speechless": pl.col("target").is_not_null()
+        & pl.col("caption").is_null()
+        & pl.col("caption_2").is_null(),
+        "same": pl.col("reference_picture") == pl.col("target_picture"),
+    }
     cells = cells.with_columns(
-        pl.when(pl.col("broken").is_not_null())
-        .then(pl.struct(kind=pl.lit("broken_row"), detail=pl.col("broken")))
-        .when(pl.col("reference").is_null())
-        .then(pl.struct(kind=pl.lit("broken_row"), detail=pl.lit("no picture under 'reference'")))
-        .when(pl.col("unknown") != "")
-        .then(pl.struct(kind=pl.lit("unknown_picture"), detail=pl.col("unknown")))
-        .when(pl.col("target").is_not_null() & (pl.col("captions").list.len() == 0))
-        .then(pl.struct(kind=pl.lit("empty_caption"), detail=pl.lit("a target but no caption")))
-        .when(pl.col("reference_picture") == pl.col("target_picture"))
-        .then(
-            pl.struct(
-                kind=pl.lit("reference_is_target"), detail=pl.format("both are {}", "reference_picture")
-            )
-        )
-        .otherwise(None)
-        .alias("dropped")
+        why=pl.coalesce(pl.when(holds).then(pl.lit(reason)) for reason, holds in why.items()),
+        triplet_id=pl.format("row-{}", "number"),
     )
-    dropped = cells.filter(pl.col("dropped").is_not_null())
-    kept = cells.filter(pl.col("dropped").is_null())
+    kept = cells.filter(pl.col("why").is_null())
+    dropped = _dropped(cells.filter(pl.col("why").is_not_null()), table)
     if kept.is_empty():
-        first = dropped.select(pl.format("{}: {}", "where", pl.col("dropped").struct["detail"])).head(1)
         raise BrokenAnnotations(
             f"{table.file}: no row names pictures that are in {names.folder}"
-            + (f" (first: {first.item()})" if first.height else "")
+            + (f" (first: {dropped['detail'][0]})" if dropped.height else "")
             + "; give paths below that folder"
         )
     rows, unknown_members = _with_sets(kept, names, table)
@@ -104,20 +92,49 @@ def usable_rows(table: Table, names: PictureNames) -> Usable:
         pl.col("split").replace_strict(split_words, default=None, return_dtype=pl.String),
         pl.col("category").fill_null(NO_CATEGORY),
     )
+    odd = kept.filter(pl.col("odd").is_not_null())
     told = [
-        _issues(dropped, pl.col("dropped").struct["kind"], pl.col("dropped").struct["detail"], "row dropped"),
+        dropped,
         unknown_members,
-        _issues(kept.filter(pl.col("odd").is_not_null()), pl.lit("odd_text"), pl.col("odd"), "kept"),
-        _repeated(rows, table.unit),
+        _issues(odd, table, pl.lit("odd_text"), pl.format("{}; kept", "odd")),
+        _repeated(rows, table),
         _assumed(table, names, split_words),
     ]
     return Usable(rows.select(list(PLACED)).cast(PLACED), pl.concat(told))
 
 
-def _issues(rows: pl.DataFrame, kind: pl.Expr, detail: pl.Expr, outcome: str) -> pl.DataFrame:
-    return rows.select(
-        kind=kind, subject="triplet_id", detail=pl.format(f"{{}}: {{}}; {outcome}", "where", detail)
-    ).cast(DATA_ISSUES)
+def _issues(rows: pl.DataFrame, table: Table, kind: pl.Expr, detail: pl.Expr) -> pl.DataFrame:
+    where = pl.format(f"{table.unit} {{}}: {{}}", "line", detail)
+    return rows.select(kind=kind, subject="triplet_id", detail=where).cast(DATA_ISSUES)
+
+
+def _dropped(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """``DATA_ISSUES`` of rows that cannot be used, by ``why``."""
+    why = pl.col("why")
+    kind = why.replace_strict(
+        {
+            "broken": "broken_row",
+            "no reference": "broken_row",
+            "unknown": "unknown_picture",
+            "speechless": "empty_caption",
+            "same": "reference_is_target",
+        },
+        return_dtype=pl.String,
+    )
+    detail = (
+        pl.when(why == "broken")
+        .then("broken")
+        .when(why == "unknown")
+        .then(pl.concat_str("reference_reason", "target_reason", separator=", ", ignore_nulls=True))
+        .when(why == "same")
+        .then(pl.format("both are {}", "reference_picture"))
+        .otherwise(
+            pl.when(why == "speechless")
+            .then(pl.lit("a target but no caption"))
+            .otherwise(pl.lit("no picture under 'reference'"))
+        )
+    )
+    return _issues(rows, table, kind, pl.format("{}; row dropped", detail))
 
 
 def _refuse_a_broken_table(table: Table) -> None:
@@ -205,10 +222,10 @@ def _with_sets(kept: pl.DataFrame, names: PictureNames, table: Table) -> tuple[p
     )
     rows = kept.join(members, on="members", how="left", maintain_order="left")
     unknown = _issues(
-        rows.explode("reasons").filter(pl.col("reasons").is_not_null()),
+        rows.select("triplet_id", "line", "reasons").explode("reasons").drop_nulls("reasons"),
+        table,
         pl.lit("unknown_picture"),
-        pl.col("reasons"),
-        "left out of its set",
+        pl.format("{}; left out of its set", "reasons"),
     )
     with_reference = (
         pl.when(pl.col("set_members").list.contains(pl.col("reference_picture")))
@@ -222,7 +239,7 @@ def _with_sets(kept: pl.DataFrame, names: PictureNames, table: Table) -> tuple[p
         "category",
         "caption",
         "caption_2",
-        "captions",
+        captions=pl.concat_list("caption", "caption_2").list.drop_nulls(),
         reference="reference_picture",
         target="target_picture",
         set_id=pl.coalesce("set", pl.when(pl.col("set_members").is_not_null()).then("triplet_id")),
@@ -260,18 +277,17 @@ def _refuse_large_sets(sizes: pl.DataFrame, table: Table) -> None:
         )
 
 
-def _repeated(rows: pl.DataFrame, unit: str) -> pl.DataFrame:
+def _repeated(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
     same = ["split", "category", "reference", "target", "caption", "caption_2"]
-    triplets = rows.filter(pl.col("captions").list.len() > 0)
-    return (
-        triplets.with_columns(first=pl.col("line").first().over(same))
+    repeated = (
+        rows.select("triplet_id", "line", *same)
+        .filter(pl.col("caption").is_not_null() | pl.col("caption_2").is_not_null())
+        .filter(pl.struct(same).is_duplicated())
+        .with_columns(first=pl.col("line").first().over(same))
         .filter(pl.col("first") < pl.col("line"))
-        .select(
-            kind=pl.lit("repeated_triplet"),
-            subject="triplet_id",
-            detail=pl.format(f"{unit} {{}}: says the same as {unit} {{}}; kept", "line", "first"),
-        )
     )
+    says = pl.format(f"says the same as {table.unit} {{}}; kept", "first")
+    return _issues(repeated, table, pl.lit("repeated_triplet"), says)
 
 
 def _assumed(table: Table, names: PictureNames, split_words: Mapping[str, str]) -> pl.DataFrame:

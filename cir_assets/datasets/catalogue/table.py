@@ -8,9 +8,10 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,16 @@ def read_table(file: Path) -> Table:
     return Table(file, table.unit, cells, table.assumed)
 
 
-def _framed(rows: Iterator[tuple[Any, ...]]) -> pl.DataFrame:
-    """A frame of ``CELLS`` from its rows; in stretches, so that Python holds few of them at a time."""
-    frames = [pl.DataFrame(schema=CELLS)]
+def _framed(rows: Iterator[tuple[Any, ...]], columns: Sequence[str] = tuple(CELLS)) -> pl.DataFrame:
+    """A frame of ``CELLS`` from rows of some of its columns; in stretches, so that Python holds few at a time."""
+    schema = {column: CELLS[column] for column in columns}
+    frames = [pl.DataFrame(schema=schema)]
     while stretch := list(islice(rows, _CHUNK)):
-        columns = dict(zip(CELLS, zip(*stretch, strict=True), strict=True))
-        frames.append(pl.DataFrame(columns, schema=CELLS))
-    return pl.concat(frames)
+        frames.append(
+            pl.DataFrame(dict(zip(columns, zip(*stretch, strict=True), strict=True)), schema=schema)
+        )
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in CELLS.items() if name not in schema]
+    return pl.concat(frames).with_columns(absent).select(list(CELLS))
 
 
 def _delimited(file: Path) -> Table:
@@ -114,7 +118,7 @@ def _delimited(file: Path) -> Table:
 
 
 def _records(reader: Any, file: Path) -> Iterator[tuple[int, int, list[str]]]:
-    """The lines a row begins and ends in, and its cells."""
+    """The lines a row begins and ends in, and its cells; blank rows are passed over."""
     while True:
         began = reader.line_num + 1
         try:
@@ -126,17 +130,17 @@ def _records(reader: Any, file: Path) -> Iterator[tuple[int, int, list[str]]]:
                 f"{file}, line {began}: {error} (met in line {reader.line_num}); a cell that begins with a double "
                 "quote must end with one, and a quote within it is written twice"
             ) from error
-        yield began, reader.line_num, cells
+        if any(cells) and "".join(cells).strip():
+            yield began, reader.line_num, cells
 
 
 def _from_records(
     file: Path, unit: str, records: Iterator[tuple[int, int, list[str]]], separator: str = ","
 ) -> Table:
     """A table whose first row that is not blank names the columns."""
-    filled = (record for record in records if "".join(record[2]).strip())
-    line, _, headers = next(filled, (1, 1, []))
+    line, _, headers = next(records, (1, 1, []))
     if re.fullmatch("sep=.?", "".join(headers).strip(), re.IGNORECASE):
-        line, _, headers = next(filled, (line + 1, line + 1, []))
+        line, _, headers = next(records, (line + 1, line + 1, []))
     while headers and not headers[-1].strip():
         headers.pop()
     where = f"{file}, {unit} {line}"
@@ -144,13 +148,12 @@ def _from_records(
         raise BrokenAnnotations(f"{where}: no text, or UTF-16 without a byte order mark; save it as UTF-8")
     meaning = meaning_of(headers, where)
     require(meaning, headers, where)
-    places = [meaning.places.get(column) for column in COLUMNS]
-    width = len(headers)
+    read, width = itemgetter(*meaning.places.values()), len(headers)
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for began, ended, cells in filled:
+        for began, ended, cells in records:
             broken = odd = None
-            if len(cells) < width or any(cell.strip() for cell in cells[width:]):
+            if len(cells) != width and (len(cells) < width or "".join(cells[width:]).strip()):
                 broken = (
                     f"expected {width} cells ({', '.join(header.strip() for header in headers)}), found "
                     f"{len(cells)}; put a cell that holds a separator into double quotes"
@@ -158,9 +161,10 @@ def _from_records(
                 cells = [""] * width
             elif ended > began and _holds_rows(cells, separator):
                 odd = f"a quoted cell goes on to line {ended} and holds what looks like rows: is a quote missing?"
-            yield began, *(None if place is None else cells[place] for place in places), broken, odd
+            yield began, *read(cells), broken, odd
 
-    return Table(file, unit, _framed(rows()), _about_columns(meaning))
+    cells = _framed(rows(), ("line", *meaning.places, "broken", "odd"))
+    return Table(file, unit, cells, _about_columns(meaning))
 
 
 def _holds_rows(cells: list[str], separator: str) -> bool:
@@ -378,8 +382,9 @@ def _excel(file: Path) -> Table:
             f"{file} cannot be read as an Excel workbook: {_first_line(error)}; save it anew, or as CSV UTF-8"
         ) from error
     rows = (
-        (number, number, ["" if cell is None else str(cell) for cell in row])
+        (number, number, ["" if cell is None else cell for cell in row])
         for number, row in enumerate(read.iter_rows(), start=1)
+        if any(cell is not None and cell.strip() for cell in row)
     )
     return _from_records(file, "row", rows)
 
