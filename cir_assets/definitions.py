@@ -22,8 +22,6 @@ from cir_assets.graph.sensors.dead_runs import dead_runs_sensor
 from cir_assets.graph.sensors.edited_definitions import edited_definitions_sensor, state_of_definitions
 from cir_assets.graph.sensors.stale_sweep import stale_sweep_sensor
 from cir_assets.graph.sensors.upstream_changes import upstream_changes_sensor
-from cir_assets.models.settings import ZeroShot
-from cir_assets.pipeline.identity import Pipeline
 from cir_assets.store.layout import Storage
 
 PROJECT = Path(__file__).parent.parent
@@ -73,12 +71,7 @@ def build_definitions(
             broken[dataset.name] = error
             datasets.remove(dataset)
             trees.pop(dataset.name)
-    pipelines: list[Pipeline] = [
-        pipeline
-        for dataset in datasets
-        for pipeline in dataset.pipelines()
-        if not isinstance(pipeline.recipe, ZeroShot)
-    ]
+    pipelines = [pipeline for dataset in datasets for pipeline in dataset.pipelines()]
     return dg.Definitions.merge(
         *(without_tree(tree.build_defs()) for tree in trees.values()),
         dg.Definitions(

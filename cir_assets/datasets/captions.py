@@ -96,7 +96,11 @@ def caption_issues(triplets: pl.DataFrame) -> Iterator[dict[str, str]]:
     Kinds: ``empty_caption`` (nothing but blanks), ``placeholder_caption`` ("n/a", "2", "."),
     ``long_caption`` (more than ``LONG_CAPTION`` characters). The subject is ``<split>/<triplet_id>``.
     """
-    for split, triplet, captions in triplets.select("split", "triplet_id", "captions").iter_rows():
+    # Of most captions two words tell that they say something; the others are looked at one by one.
+    said = pl.element().str.contains(r"[A-Za-z]\S*\s+\S*[A-Za-z]")
+    plain = pl.col("captions").list.eval(said & (pl.element().str.len_chars() <= LONG_CAPTION)).list.all()
+    doubtful = triplets.filter(~plain).select("split", "triplet_id", "captions")
+    for split, triplet, captions in doubtful.iter_rows():
         for number, caption in enumerate(captions, start=1):
             which = f"caption {number} of {len(captions)}"
             subject = f"{split}/{triplet}"

@@ -49,6 +49,9 @@ TRIPLETS = pl.Schema(
 DATA_ISSUES = pl.Schema({"kind": pl.String, "subject": pl.String, "detail": pl.String})
 """What is wrong with the data and what was done about it."""
 
+ABOUT_FILES = ("missing_picture", "unreadable_picture", "unread_folder", "unread_format")
+"""Kinds of issue that say what a folder of pictures holds, whatever a table says."""
+
 SPLITS = ("train", "val", "test")
 NO_CATEGORY = "all"
 

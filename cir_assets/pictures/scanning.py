@@ -55,6 +55,9 @@ MISSING = pl.Schema(
 )
 """What is missing and what falls with it, one row a picture, split and category."""
 
+_CONTENT_MEMORY = pl.Schema(
+    {"path": pl.String(), "bytes": pl.Int64(), "modified_ns": pl.Int64(), "key": pl.String()}
+)
 _CHUNK = 64
 
 
@@ -114,31 +117,26 @@ def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -
     """Map each path to a key that exact copies, and only they, have in common.
 
     The key is the SHA-256 in hexadecimal. Exact copies have equal sizes, so a file whose size is its own is
-    told apart without reading it: its key is ``size-<bytes>``. Left out are files that are not there, are no
-    regular files, or cannot be read; a memory that does not read counts as none.
+    told apart without reading it: its key is ``size-<bytes>``. What is not there, no plain file or cannot be
+    read is left out.
 
     Args:
         paths: relative to ``root``.
         root: the folder of the files.
         memory: a Parquet file (path, bytes, modified_ns, key) that is read and written anew, so that files of
-            known path, size and modification time are not read again.
+            known path, size and modification time are not read again; one that cannot be read counts as none.
     """
     found: dict[str, os.stat_result] = {}
     for path in paths:
         with suppress(OSError, ValueError):
             status = (root / path).stat()
+            # A pipe would be waited for without end.
             if stat.S_ISREG(status.st_mode):
                 found[path] = status
     sizes = Counter(status.st_size for status in found.values())
-    keys = {path: f"size-{status.st_size}" for path, status in found.items()}
+    keys: dict[str, str | None] = {path: f"size-{status.st_size}" for path, status in found.items()}
     same = [path for path, status in found.items() if sizes[status.st_size] > 1]
-    known: dict[tuple[str, int, int], str] = {}
-    if memory is not None and memory.is_file():
-        with suppress(OSError, ValueError, pl.exceptions.PolarsError):
-            known = {
-                (path, size, modified): key
-                for path, size, modified, key in pl.read_parquet(memory).iter_rows()
-            }
+    known = {} if memory is None else _remembered(memory)
 
     def identity(path: str) -> tuple[str, int, int]:
         return path, found[path].st_size, found[path].st_mtime_ns
@@ -148,17 +146,23 @@ def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -
         for path, key in zip(unread, pool.map(lambda path: _digest(root / path), unread), strict=True):
             if key is not None:
                 known[identity(path)] = key
-    for path in same:
-        if identity(path) in known:
-            keys[path] = known[identity(path)]
-        else:
-            del keys[path]
+    keys |= {path: known.get(identity(path)) for path in same}
     if memory is not None and unread:
-        rows = [(*identity(path), keys[path]) for path in same if path in keys]
-        schema = {"path": pl.String, "bytes": pl.Int64, "modified_ns": pl.Int64, "key": pl.String}
+        rows = [(*identity(path), key) for path in same if (key := keys[path]) is not None]
         with written_whole(memory) as beside:
-            pl.DataFrame(rows, schema=schema, orient="row").write_parquet(beside)
-    return keys
+            pl.DataFrame(rows, schema=_CONTENT_MEMORY, orient="row").write_parquet(beside)
+    return {path: key for path, key in keys.items() if key is not None}
+
+
+def _remembered(memory: Path) -> dict[tuple[str, int, int], str]:
+    try:
+        table = pl.read_parquet(memory, glob=False)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return {}
+    # A memory of another form was written by another version.
+    if table.schema != _CONTENT_MEMORY:
+        return {}
+    return {(path, size, modified): key for path, size, modified, key in table.iter_rows()}
 
 
 def missing_pictures(annotations: Annotations, images: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,11 @@ from cir_assets.store.made import Made
 
 
 def leaderboard_step(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = ()) -> Step:
-    """The published database over all pipelines, and over what there is of data sets whose YAML is wrong."""
+    """The published database over all pipelines, and over what there is of data sets whose YAML is wrong.
+
+    Of data sets that nothing is evaluated on the tables are published all the same: people ask there what is wrong
+    with their pictures.
+    """
     return Step("leaderboard", 4, lambda work: publication(work, pipelines, set_aside))
 
 

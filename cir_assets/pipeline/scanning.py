@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cir_assets.datasets.tables import ABOUT_FILES
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.step import Work
 from cir_assets.store.digests import digest, digest_frame
@@ -33,8 +34,8 @@ def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.D
         progress=work.progress,
     )
     write_table(remembered, folder, STAT_MEMORY)
-    missing = annotations.issues.filter(pl.col("kind") == "missing_picture")
-    return annotations, images, pl.concat([missing, issues])
+    of_files = annotations.issues.filter(pl.col("kind").is_in(ABOUT_FILES))
+    return annotations, images, pl.concat([of_files, issues])
 
 
 def content_version(annotations: Annotations, images: pl.DataFrame, issues: pl.DataFrame) -> str:

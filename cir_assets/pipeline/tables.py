@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from cir_assets.datasets.tables import ABOUT_FILES
 from cir_assets.pipeline.checks import (
     CAPTIONS_PRESENT,
     PICTURES_READABLE,
@@ -79,7 +80,8 @@ def make_triplets(work: Work, data: DatasetPlan) -> Made:
     folder = work.storage.tables(data.dataset)
     annotations = read_annotations(data.source, work.storage.raw(data.dataset))
     kept, dropped = split_by_pictures(annotations.triplets, read_table(folder, "images"))
-    issues = pl.concat([annotations.issues, dropped])
+    # What lies in the folder is told with the pictures.
+    issues = pl.concat([annotations.issues.filter(~pl.col("kind").is_in(ABOUT_FILES)), dropped])
     return Made(
         data_version=digest({"triplets": digest_frame(kept), "issues": digest_frame(issues)}),
         metadata={

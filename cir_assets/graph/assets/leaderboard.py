@@ -11,6 +11,8 @@ from cir_assets.pipeline.checks import PUBLISHED
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.publication import leaderboard_step
 
+EVALUATED_BY = ("evaluation", "challenger")
+
 
 def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = ()) -> dg.AssetsDefinition:
     """The published database over all pipelines, and over what there is of data sets whose YAML is wrong.
@@ -20,14 +22,14 @@ def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = 
     return step_asset(
         leaderboard_step(pipelines, set_aside),
         deps=[
-            *(pipeline.name(step) for pipeline in pipelines for step in ("evaluation", "challenger")),
+            *(pipeline.name(step) for pipeline in pipelines if pipeline.models for step in EVALUATED_BY),
             *dict.fromkeys(pipeline.data.name("triplets") for pipeline in pipelines),
         ],
         group="leaderboard",
         owners=["team:retrieval"],
         kinds={"duckdb"},
         condition=on_upstream_change(waits=False),
-        freshness=freshness_policy(pipeline.data.promotion for pipeline in pipelines),
+        freshness=freshness_policy(pipeline.data.promotion for pipeline in pipelines if pipeline.models),
         checks=[PUBLISHED],
         description=(
             "Every evaluation there is, with metrics, rankings, retrieved pictures, training curves, the data "

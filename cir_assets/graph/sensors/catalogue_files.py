@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -86,15 +85,20 @@ def catalogue_sensor(data: DatasetPlan, source: CatalogueSource, every_seconds: 
 
 def state_of_files(source: CatalogueSource) -> str | None:
     """Digest of paths, sizes and times of everything a catalogue is read from; None where the folder is not there."""
+    from cir_assets.datasets.catalogue.folder import files_below, status_of
+    from cir_assets.datasets.tables import BrokenAnnotations
+
     pictures = Path(source.pictures).expanduser().absolute()
     if not pictures.is_dir():
         return None
-    state = hashlib.sha256()
-    for line in sorted(_stats(pictures)):
-        state.update(line.encode())
+    try:
+        lines = sorted(_line(found.path, found.status, found.problem) for found in files_below(pictures))
+    except BrokenAnnotations as error:
+        # The root says so: it is asked once this rests.
+        lines = [str(error)]
     if source.triplets is not None:
-        state.update(_stat(Path(source.triplets).expanduser().absolute()).encode())
-    return state.hexdigest()[:16]
+        lines.append(_line("", status_of(Path(source.triplets).expanduser()), None))
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def content_now(work: Work, data: DatasetPlan) -> str:
@@ -116,27 +120,7 @@ def content_now(work: Work, data: DatasetPlan) -> str:
     return content_version(annotations, images, pl.concat([issues, not_fetched]))
 
 
-def _stats(folder: Path) -> Iterator[str]:
-    """One line a file below a folder."""
-    try:
-        with os.scandir(folder) as found:
-            entries = list(found)
-    except OSError:
-        # It went while this looked; the next look sees a folder less.
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _stats(Path(entry.path))
-        else:
-            yield _stat(entry)
-
-
-def _stat(file: Path | os.DirEntry[str]) -> str:
-    """A line: path, size and modification time in nanoseconds; without them where it is gone or a link to nowhere."""
-    try:
-        status = file.stat()
-    except OSError:
-        return f"{os.fspath(file)}\0absent\n"
-    return f"{os.fspath(file)}\0{status.st_size}\0{status.st_mtime_ns}\n"
+def _line(path: str, status: os.stat_result | None, problem: str | None) -> str:
+    """What a look compares of a file: path, size, modification time in nanoseconds, rights, what is wrong with it."""
+    seen = "absent" if status is None else f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_mode}"
+    return f"{path}\0{seen}\0{problem}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,27 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets.catalogue import read_catalogue
-from cir_assets.datasets.tables import Annotations, BrokenAnnotations
+from cir_assets.datasets.tables import BrokenAnnotations
 from cir_assets.pictures.scanning import scan_pictures
-from tests.datasets.conftest import counts, subjects, write_picture
-
-
-def pictures(folder: Path, *names: str) -> Path:
-    """Pictures that all differ."""
-    for number, name in enumerate(names):
-        write_picture(folder / name, (number % 256, number // 256, 7))
-    return folder
-
-
-def table(folder: Path, *lines: str, name: str = "table.csv") -> Path:
-    file = folder / name
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return file
-
-
-def gallery(read: Annotations, split: str, category: str = "all") -> list[str]:
-    rows = read.galleries.filter(pl.col("split") == split, pl.col("category") == category)
-    return rows.sort("position")["image"].to_list()
+from tests.datasets.catalogue.conftest import details, gallery, pictures, table
+from tests.datasets.conftest import counts, subjects
 
 
 def test_a_real_catalogue_reads_whole(real_data: Path) -> None:
@@ -41,7 +25,8 @@ def test_a_real_catalogue_reads_whole(real_data: Path) -> None:
     read = read_catalogue(folder / "images", folder / "triplets.csv")
     assert read.pictures.height == 989
     assert counts(read.triplets) == {("train", "all"): 533, ("val", "all"): 164, ("test", "all"): 137}
-    assert read.issues.is_empty()
+    # Three pictures of this real set were saved twice.
+    assert read.issues["kind"].to_list() == ["same_picture"] * 3
     assert read.triplets.select(pl.col("set_members").list.contains(pl.col("reference")).all()).item()
     assert read.triplets.select(pl.col("set_members").list.contains(pl.col("target")).all()).item()
     assert sum(counts(read.galleries).values()) == 989
@@ -249,7 +234,7 @@ def test_rows_that_cannot_be_used_are_dropped_and_told(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["reference,caption", "a.png,x"], r"no column target; found reference, caption, needed are"),
-        (["reference;target;caption", "a.png;b.png;x"], r"no column .*parted by commas in a CSV"),
+        (["reference.target.caption", "a.png.b.png.x"], r"no column .*parted by commas in a CSV"),
         (["reference,target,caption", "a.png,b.png"], r"line 2: expected 3 cells .*, found 2"),
         (["reference,target,caption", "a.png,b.png,blue, round"], r"line 2: .* found 4; .*double quotes"),
         (["reference,target,caption,split", "a.png,b.png,x,evaluation"], r"line 2: split is 'evaluation'"),
@@ -260,7 +245,7 @@ def test_rows_that_cannot_be_used_are_dropped_and_told(tmp_path: Path) -> None:
         (["reference,target,caption", ",b.png,x"], r"line 2: no picture under 'reference'"),
         (
             ["reference,target,caption", "x.png,y.png,x"],
-            r"no row names pictures that are in .*x\.png, y\.png",
+            r"no row names pictures that are in .*line 2: no picture x\.png, no picture y\.png",
         ),
         (["reference,target,caption"], r"no row names pictures"),
         (["reference,target,caption,caption", "a.png,b.png,x,y"], r"column caption stands there twice"),
@@ -282,27 +267,33 @@ def _blank(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"reference": "a.png", ', "line 2, column 23: no valid JSON"),
-        ('["a.png"]', "line 2: expected an object"),
-        ('{"target": "a.png"}', "line 2: no column reference"),
-        ('{"reference": 12, "target": "b.png", "caption": "x"}', "line 2: expected a text under 'reference'"),
-        (
-            '{"reference": "a.png", "target": "b.png", "caption": "x", "members": 3}',
-            "under 'members', found 3",
-        ),
+        ('{"reference": "a.png", ', "line 2: column 23: no valid JSON, .*; row dropped"),
+        ('["a.png"]', r"line 2: expected an object, found \[\"a.png\"\]"),
+        ('{"target": "a.png"}', "line 2: no column reference; found target"),
+        ('{"reference": true, "target": "b.png"}', "line 2: expected a text under 'reference', found True"),
+        ('{"reference": "a.png", "members": {"b.png": 1}}', "line 2: expected a text under 'members'"),
+        ('{"reference": "a.png", "reference": "b.png"}', "line 2: key 'reference' stands there twice"),
+        ('{"reference": "a.png", "caption": ' + 100_000 * "[", "line 2: lists within lists"),
+        ('{"reference": "\\ud83d", "target": []}', "line 2: expected a text under 'target'"),
+        ('{"reference": ' + 5_000 * "1" + "}", "line 2: .*digits"),
     ],
 )
-def test_a_broken_jsonl_is_told_by_file_and_line(tmp_path: Path, line: str, message: str) -> None:
+def test_a_broken_line_of_jsonl_is_told_and_the_others_are_read(
+    tmp_path: Path, line: str, message: str
+) -> None:
     root = pictures(tmp_path / "p", "a.png", "b.png")
-    good = json.dumps({"reference": "a.png", "target": "b.png", "caption": "bluer"})
-    with pytest.raises(BrokenAnnotations, match=rf"t\.jsonl, .*{message}"):
-        read_catalogue(root, table(tmp_path, good, line, name="t.jsonl"))
+    good = json.dumps({"reference": "a.png", "target": "b.png", "caption": "bluer", "split": "val"})
+    read = read_catalogue(root, table(tmp_path, good, line, good, name="t.jsonl"))
+    [detail] = details(read, "broken_row")
+    assert re.match(message, detail)
+    assert subjects(read, "broken_row") == ["row-2"]
+    assert read.triplets["triplet_id"].to_list() == ["row-1", "row-3"]
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     root = pictures(tmp_path / "p", "a.png")
     with pytest.raises(BrokenAnnotations, match=r"expected a table named \.csv"):
-        read_catalogue(root, table(tmp_path, "x", name="table.xlsx"))
+        read_catalogue(root, table(tmp_path, "x", name="table.ods"))
     with pytest.raises(BrokenAnnotations, match="cannot be read as Parquet"):
         read_catalogue(root, table(tmp_path, "x", name="table.parquet"))
     (tmp_path / "latin.csv").write_bytes("reference,target,caption\na.png,a.png,ombré\n".encode("latin-1"))
