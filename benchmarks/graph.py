@@ -26,7 +26,6 @@ from cir_assets.assets.triplets import split_by_pictures
 from cir_assets.components.dataset import DatasetSpec
 from cir_assets.components.graph import pipelines_of
 from cir_assets.datasets.pictures import scan_pictures
-from cir_assets.datasets.sources import prepare, read_annotations
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.decoding import decoded_batches
 from cir_assets.models.installation import EMBEDDED
@@ -87,8 +86,8 @@ def by_hand(folder: Path, size: int) -> None:
     recipe = pipeline.recipe
     assert isinstance(recipe, Recipe)
     raw, tables = storage.raw("wardrobe"), storage.tables("wardrobe")
-    prepare(spec.source, raw)
-    annotations = read_annotations(spec.source, raw)
+    spec.source.prepare(raw)
+    annotations = spec.source.read(raw)
     images, _, _ = scan_pictures(annotations.pictures, annotations.picture_root)
     triplets, _ = split_by_pictures(annotations.triplets, images)
     write_table(images, tables, "images")

@@ -12,7 +12,7 @@ import dagster as dg
 
 from cir_assets.assets.pipeline import DatasetGraph
 from cir_assets.automation import run_under_way
-from cir_assets.datasets.sources import CatalogueSource
+from cir_assets.datasets.dataset_source import WatchedFiles
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger
 
@@ -20,7 +20,7 @@ ATTEMPTS = 2
 """Runs asked for because of one change; what both did not read is left for a person."""
 
 
-def catalogue_sensor(graph: DatasetGraph, source: CatalogueSource, every_seconds: int) -> dg.SensorDefinition:
+def catalogue_sensor(graph: DatasetGraph, source: WatchedFiles, every_seconds: int) -> dg.SensorDefinition:
     """Watches a catalogue's folder and table, and refreshes its root when their content changed.
 
     Time stamps only tell that something may have moved: while sizes or times differ from the last look, files are
@@ -146,7 +146,7 @@ def state_of_definitions(project: Path) -> str:
     return state.hexdigest()[:16]
 
 
-def state_of_files(source: CatalogueSource) -> str | None:
+def state_of_files(source: WatchedFiles) -> str | None:
     """Digest of paths, sizes and times of everything a catalogue is read from; None where the folder is not there."""
     pictures = Path(source.pictures).expanduser().absolute()
     if not pictures.is_dir():

@@ -217,12 +217,11 @@ def encode(
     encoder: Encoder,
 ) -> None:
     """Encode pictures and add them to the cache as they come; a killed run keeps what it added."""
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.models.decoding import decoded_batches
 
     graph, settings = encoded.graph, encoded.settings
     backbone = encoder.load()
-    root = read_annotations(graph.source, storage.raw(graph.dataset)).picture_root
+    root = graph.source.picture_root(storage.raw(graph.dataset))
     keys = images["image_key"].to_list()
     with (
         logged_progress(context)("encode pictures", len(keys), "pictures") as progress,

@@ -182,11 +182,10 @@ def load_tuned(
 
 def picture_files(storage: Storage, encoded: EncodedDataset, inputs: PipelineInputs) -> PictureFiles:
     """The files of the features' rows, for training an image encoder."""
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.training.pictures import PictureFiles
 
     graph, settings = encoded.graph, encoded.settings
-    root = read_annotations(graph.source, storage.raw(graph.dataset)).picture_root
+    root = graph.source.picture_root(storage.raw(graph.dataset))
     paths = dict(read_table(storage.tables(graph.dataset), "images").select("image", "path").iter_rows())
     return PictureFiles(
         [root / paths[image] for image in inputs.feature_images["image"]],

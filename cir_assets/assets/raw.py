@@ -1,5 +1,6 @@
 """``<dataset>/raw``: a data set's files, fetched or rendered, checked."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -44,10 +45,8 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         ),
     )
     def raw(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
-        from cir_assets.datasets.sources import prepare
-
         progress = logged_progress(context)
-        fetched = prepare(graph.source, storage.raw(graph.dataset), progress)
+        fetched = graph.source.prepare(storage.raw(graph.dataset), progress)
         not_fetched = unfetched_issues(fetched)
         annotations, images, issues = scanned(storage, graph, progress)
         version = content_version(annotations, images, pl.concat([issues, not_fetched]))
@@ -92,7 +91,7 @@ def unfetched_issues(fetched: "FetchReport | None") -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"kind": pl.String, "subject": pl.String, "detail": pl.String})
 
 
-def fetch_metadata(fetched: "FetchReport") -> dict[str, float | int]:
+def fetch_metadata(fetched: "FetchReport") -> dict[str, float | int | str]:
     """A fetch in figures, for the UI."""
     return {
         "fetched": fetched.fetched,
@@ -100,4 +99,11 @@ def fetch_metadata(fetched: "FetchReport") -> dict[str, float | int]:
         "dead_links": len(fetched.dead),
         "failed_this_time": len(fetched.failed),
         "fetch_seconds": round(fetched.seconds, 1),
+        **({"misnamed": said_of_misnamed(fetched.misnamed)} if fetched.misnamed else {}),
     }
+
+
+def said_of_misnamed(misnamed: Mapping[str, str]) -> str:
+    """Pictures that are something else than their name or their server says: how many, and some of them."""
+    some = ", ".join(f"{image} is {what}" for image, what in sorted(misnamed.items())[:5])
+    return f"{len(misnamed):,}: {some}" + (", …" if len(misnamed) > 5 else "")

@@ -94,7 +94,6 @@ def write(storage: Storage, pipeline: Pipeline) -> Made:
 
 def report_inputs(storage: Storage, pipeline: Pipeline) -> "ReportInputs":
     """What a pipeline's report and contact sheet are made of: its results file and a way to its pictures."""
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.reporting.inputs import ReportInputs
     from cir_assets.store.database import opened
 
@@ -110,7 +109,7 @@ def report_inputs(storage: Storage, pipeline: Pipeline) -> "ReportInputs":
         )
     tables = storage.tables(dataset)
     paths = dict(read_table(tables, "images").select("image", "path").iter_rows())
-    root = read_annotations(graph.source, storage.raw(dataset)).picture_root
+    root = graph.source.picture_root(storage.raw(dataset))
 
     def picture_path(image: str) -> Path | None:
         return root / paths[image] if image in paths else None

@@ -19,9 +19,8 @@ def scanned(
 ) -> tuple[Annotations, pl.DataFrame, pl.DataFrame]:
     """Annotations, the frame of pictures that open, and every issue with the others."""
     from cir_assets.datasets.pictures import scan_pictures
-    from cir_assets.datasets.sources import read_annotations
 
-    annotations = read_annotations(graph.source, storage.raw(graph.dataset))
+    annotations = graph.source.read(storage.raw(graph.dataset))
     folder = storage.tables(graph.dataset) / "memory"
     memory = folder / f"{STAT_MEMORY}.parquet"
     images, issues, remembered = scan_pictures(

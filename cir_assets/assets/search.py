@@ -169,9 +169,7 @@ def example_queries(inputs: PipelineInputs) -> pl.DataFrame:
 
 def picture_root(storage: Storage, pipeline: Pipeline) -> "Path":
     """The folder a data set's picture paths begin at."""
-    from cir_assets.datasets.sources import read_annotations
-
-    return read_annotations(pipeline.graph.source, storage.raw(pipeline.graph.dataset)).picture_root
+    return pipeline.graph.source.picture_root(storage.raw(pipeline.graph.dataset))
 
 
 def _relative(storage: Storage, folder: "Path") -> str:

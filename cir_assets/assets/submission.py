@@ -13,29 +13,23 @@ from cir_assets.assets.pipeline import Pipeline, names
 from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
+from cir_assets.datasets.dataset_source import TestServer
 from cir_assets.resources import Storage
 from cir_assets.store.files import written_whole
 from cir_assets.store.ledger import digest, digest_file
 
 GENERATION = 1
 
-TEST_SERVERS: Mapping[str, tuple[str, str]] = {
-    "cirr": ("cirr", "https://cirr.cecs.anu.edu.au/test_process/"),
-    "circo": ("circo", "https://circo.micc.unifi.it/"),
-}
-"""Kind of data set -> the protocol its test server evaluates by, and where that is."""
 
-
-def submission_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
+def submission_asset(pipeline: Pipeline, server: TestServer) -> dg.AssetsDefinition:
     """The submission files of one pipeline's best method."""
     graph = pipeline.graph
-    protocol, server = TEST_SERVERS[graph.source.kind]
     method = pipeline.methods[-1]
     step = Step(
         pipeline.key("submission"),
         GENERATION,
         {
-            "protocol": protocol,
+            "protocol": server.protocol,
             "method": method,
             "models": [pipeline.model_name(model) for model in pipeline.models],
         },
@@ -59,13 +53,17 @@ def submission_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         ],
         description=(
             f"Rankings of `{method}` for the test split, whose targets are secret, as its server takes them "
-            f"({server}): JSON files in `storage/reports/{'/'.join(pipeline.place)}/submission/`."
+            f"({server.address}): JSON files in `storage/reports/{'/'.join(pipeline.place)}/submission/`."
         ),
     )
     def submission(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
         versions = content_versions(storage, graph.name("images"), *names(pipeline.ranked_from()))
         return make_or_reuse(
-            context, storage, step, versions, lambda _: write_submission(storage, pipeline, protocol, method)
+            context,
+            storage,
+            step,
+            versions,
+            lambda _: write_submission(storage, pipeline, server.protocol, method),
         )
 
     return submission
@@ -79,7 +77,6 @@ def write_submission(storage: Storage, pipeline: Pipeline, protocol: str, method
     """
     from torch.nn import functional
 
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.retrieval.submissions import circo_submission, cirr_submission, document_bytes
 
     backbone = installed_backbone(storage, pipeline.encoded)
@@ -105,7 +102,7 @@ def write_submission(storage: Storage, pipeline: Pipeline, protocol: str, method
         for name, document in documents.items()
     ]
     # The server counts the queries of the annotations, also those whose pictures are missing here.
-    annotations = read_annotations(pipeline.graph.source, storage.raw(pipeline.graph.dataset))
+    annotations = pipeline.graph.source.read(storage.raw(pipeline.graph.dataset))
     expected = annotations.triplets.filter(split="test").height
     entries = {
         file.name: sum(isinstance(value, list) for value in json.loads(file.read_bytes()).values())

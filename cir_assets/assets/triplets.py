@@ -45,10 +45,8 @@ def triplets_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
     )
     def triplets(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
         def make(_version: str) -> Made:
-            from cir_assets.datasets.sources import read_annotations
-
             folder = storage.tables(graph.dataset)
-            annotations = read_annotations(graph.source, storage.raw(graph.dataset))
+            annotations = graph.source.read(storage.raw(graph.dataset))
             kept, dropped = split_by_pictures(annotations.triplets, read_table(folder, "images"))
             issues = pl.concat([annotations.issues, dropped])
             return Made(

@@ -16,13 +16,12 @@ from cir_assets.assets.pipeline import DatasetGraph, EncodedDataset, Pipeline
 from cir_assets.assets.raw import raw_asset
 from cir_assets.assets.report import report_asset
 from cir_assets.assets.search import search_asset
-from cir_assets.assets.submission import TEST_SERVERS, submission_asset
+from cir_assets.assets.submission import submission_asset
 from cir_assets.assets.text_encoder import text_encoder_asset
 from cir_assets.assets.triplets import triplets_asset
 from cir_assets.automation import refresh_schedule
 from cir_assets.components.dataset import Dataset, DatasetSpec
 from cir_assets.components.loading import InvalidDefinition
-from cir_assets.datasets.sources import CatalogueSource
 from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
 from cir_assets.training.settings import Recipe
 from cir_assets.watching import catalogue_sensor
@@ -68,8 +67,8 @@ def dataset_definitions(
             challenger_asset(pipeline),
             champion_asset(pipeline),
         ]
-        if spec.source.kind in TEST_SERVERS:
-            assets.append(submission_asset(pipeline))
+        if spec.source.test_server is not None:
+            assets.append(submission_asset(pipeline, spec.source.test_server))
     schedules = (
         [refresh_schedule(name, spec.schedule.cron, spec.schedule.timezone, [graph.key("raw")])]
         if spec.schedule
@@ -81,8 +80,8 @@ def dataset_definitions(
         description=f"Makes everything of {name} in one run; what is there already costs seconds.",
     )
     sensors = (
-        [catalogue_sensor(graph, spec.source, spec.watch_every_seconds)]
-        if isinstance(spec.source, CatalogueSource)
+        [catalogue_sensor(graph, spec.source.watched, spec.watch_every_seconds)]
+        if spec.source.watched is not None
         else []
     )
     return dg.Definitions(assets=assets, schedules=schedules, sensors=sensors, jobs=[job])

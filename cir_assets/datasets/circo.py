@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from cir_assets.datasets.annotation_files import number_at, read_list, read_object, text_at
 from cir_assets.datasets.captions import caption_issues
+from cir_assets.datasets.dataset_source import DatasetSource, TestServer, local, require_folder
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
     GALLERIES,
@@ -21,6 +24,40 @@ from cir_assets.datasets.tables import (
 
 INDEX = "image_info_unlabeled2017.json"
 """COCO's own list of its unlabelled pictures; with it missing pictures are known."""
+
+
+class CIRCOSource(DatasetSource):
+    """CIRCO in a local folder: annotations/{val,test}.json and COCO's pictures in unlabeled2017/."""
+
+    test_server = TestServer("circo", "https://circo.micc.unifi.it/")
+
+    kind: Literal["circo"]
+    folder: str = Field(description="Folder that holds annotations/.", min_length=1)
+    pictures: str | None = Field(
+        default=None,
+        description=(
+            "Folder of COCO 2017's unlabelled pictures; none: unlabeled2017/ or "
+            "COCO2017_unlabeled/unlabeled2017/ in the folder."
+        ),
+    )
+
+    def require_files(self) -> None:
+        """See that the folder is there."""
+        require_folder(self.folder, "source.folder", "annotations/ and unlabeled2017/")
+
+    def picture_root(self, folder: Path) -> Path:
+        """The folder of pictures, named or found."""
+        return picture_folder(local(self.folder)) if self.pictures is None else local(self.pictures)
+
+    def read(self, folder: Path) -> Annotations:
+        """Read the annotations where they are."""
+        return read_circo(local(self.folder), pictures=self.picture_root(folder))
+
+
+def picture_folder(folder: Path) -> Path:
+    """Where COCO's pictures lie if nobody says: in COCO2017_unlabeled/ where that is there, else in the folder."""
+    nested = folder / "COCO2017_unlabeled" / "unlabeled2017"
+    return nested if nested.is_dir() else folder / "unlabeled2017"
 
 
 def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
@@ -45,8 +82,7 @@ def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
         BrokenAnnotations: naming file, entry, what was expected and how to mend it.
     """
     if pictures is None:
-        nested = folder / "COCO2017_unlabeled" / "unlabeled2017"
-        pictures = nested if nested.is_dir() else folder / "unlabeled2017"
+        pictures = picture_folder(folder)
     files = {split: folder / "annotations" / f"{split}.json" for split in ("val", "test")}
     found = {split: file for split, file in files.items() if file.is_file()}
     if not found:

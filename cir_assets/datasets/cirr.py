@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from cir_assets.datasets.annotation_files import (
     id_at,
@@ -16,6 +18,7 @@ from cir_assets.datasets.annotation_files import (
     text_at,
 )
 from cir_assets.datasets.captions import caption_issues
+from cir_assets.datasets.dataset_source import DatasetSource, TestServer, local, require_folder
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
     GALLERIES,
@@ -30,6 +33,49 @@ from cir_assets.datasets.tables import (
 
 FILES = {"train": "train", "val": "val", "test": "test1"}
 """Our splits and what CIRR's files call them; pictures of val are named dev-."""
+
+
+class CIRRSource(DatasetSource):
+    """CIRR in a local folder: captions/, image_splits/ and NLVR2's pictures in img_raw/{train,dev,test1}/."""
+
+    test_server = TestServer("cirr", "https://cirr.cecs.anu.edu.au/test_process/")
+
+    kind: Literal["cirr"]
+    folder: str = Field(
+        description="Folder that holds captions/ and image_splits/, itself or in cirr/.", min_length=1
+    )
+    pictures: str | None = Field(
+        default=None,
+        description="Folder that holds train/, dev/ and test1/; none: img_raw/ in the folder, or the folder.",
+    )
+    train_captions: str | None = Field(
+        default=None,
+        description=(
+            "File of train triplets, CIRR's own or DQU-CIR's; none: captions/cap.rc2.train.json, "
+            "where it is there."
+        ),
+    )
+
+    def require_files(self) -> None:
+        """See that the folder is there."""
+        require_folder(self.folder, "source.folder", "captions/, image_splits/ and img_raw/")
+
+    def picture_root(self, folder: Path) -> Path:
+        """The folder of pictures, named or found."""
+        return picture_folder(local(self.folder)) if self.pictures is None else local(self.pictures)
+
+    def read(self, folder: Path) -> Annotations:
+        """Read the annotations where they are."""
+        return read_cirr(
+            local(self.folder),
+            pictures=self.picture_root(folder),
+            train_captions=None if self.train_captions is None else local(self.train_captions),
+        )
+
+
+def picture_folder(folder: Path) -> Path:
+    """Where CIRR's pictures lie if nobody says: img_raw/ in the folder where it is there, else the folder."""
+    return folder / "img_raw" if (folder / "img_raw").is_dir() else folder
 
 
 def read_cirr(
@@ -61,7 +107,7 @@ def read_cirr(
     """
     home = folder / "cirr" if (folder / "cirr" / "image_splits").is_dir() else folder
     if pictures is None:
-        pictures = folder / "img_raw" if (folder / "img_raw").is_dir() else folder
+        pictures = picture_folder(folder)
     paths: dict[str, str] = {}
     galleries: list[dict[str, Any]] = []
     triplets: list[dict[str, Any]] = []

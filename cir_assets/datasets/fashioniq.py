@@ -1,4 +1,4 @@
-"""FashionIQ's layout on disk, which the wardrobe shares: captions/, image_splits/ and images/."""
+"""FashionIQ, local or fetched, and its layout on disk, which the wardrobe shares."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import polars as pl
+from pydantic import Field, model_validator
 
 from cir_assets.datasets.annotation_files import id_at, picture_id, read_json, read_list, read_object
 from cir_assets.datasets.captions import caption_issues, without_placeholders
+from cir_assets.datasets.dataset_source import DatasetSource, local, require_folder
+from cir_assets.datasets.fashioniq_fetching import (
+    FashionIQFetch,
+    fetch_annotations,
+    fetch_named_pictures,
+)
+from cir_assets.datasets.fetching import FetchReport
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
     GALLERIES,
@@ -26,12 +34,71 @@ from cir_assets.datasets.tables import (
     named_pictures,
     overlap_issues,
 )
+from cir_assets.progress import ProgressFactory, terminal_progress
 
-CATEGORIES = ("dress", "shirt", "toptee")
 ENDINGS = (".jpg", ".jpeg", ".png")
 """Of several files of one id the first of these endings is taken."""
 
 _SPLIT_FILE = re.compile(r"split\.([^.]+)\.([^.]+)\.json")
+
+
+class FashionIQSource(DatasetSource):
+    """FashionIQ in a local folder (captions/, image_splits/, images/<ASIN>.jpg, .jpeg or .png), or fetched."""
+
+    kind: Literal["fashioniq"]
+    folder: str | None = Field(
+        default=None, description="Folder that holds captions/, image_splits/ and images/.", min_length=1
+    )
+    fetch: FashionIQFetch | None = Field(
+        default=None, description="Where it is fetched from, into storage/raw/, where there is no folder."
+    )
+    leave_out_leaked_train_pictures: bool = Field(
+        default=False, description="Leave out of train what is in val or test of another category."
+    )
+    leave_out_placeholder_captions: bool = Field(
+        default=False,
+        description="Train without captions that are empty or say nothing ('n/a'); evaluation keeps them.",
+    )
+
+    @model_validator(mode="after")
+    def _comes_from_one_place(self) -> Self:
+        if (self.folder is None) == (self.fetch is None):
+            raise ValueError(
+                "name folder, where the data set lies, or fetch, where it is to be had; one of the two"
+            )
+        return self
+
+    def require_files(self) -> None:
+        """See that the folder is there."""
+        require_folder(str(self.folder), "source.folder", "captions/, image_splits/ and images/")
+
+    def prepare(self, folder: Path, progress: ProgressFactory = terminal_progress) -> FetchReport | None:
+        """Fetch it into ``folder``, or see that it is where the YAML says."""
+        if self.fetch is None:
+            return super().prepare(folder, progress)
+        fetch_annotations(self.fetch, folder, progress)
+        named = read_fashioniq(folder).pictures["image"].to_list()
+        return fetch_named_pictures(self.fetch, folder, named, progress)
+
+    def picture_root(self, folder: Path) -> Path:
+        """``images/`` beside the annotations."""
+        return picture_folder(self._home(folder))
+
+    def read(self, folder: Path) -> Annotations:
+        """Read the annotations where they are."""
+        return read_fashioniq(
+            self._home(folder),
+            leave_out_leaked_train_pictures=self.leave_out_leaked_train_pictures,
+            leave_out_placeholder_captions=self.leave_out_placeholder_captions,
+        )
+
+    def _home(self, folder: Path) -> Path:
+        return folder if self.folder is None else local(self.folder)
+
+
+def picture_folder(folder: Path) -> Path:
+    """Where FashionIQ's layout has its pictures."""
+    return folder / "images"
 
 
 @dataclass(frozen=True)
@@ -99,7 +166,7 @@ def read_fashioniq(
                 for row in triplets.iter_rows(named=True)
             ),
         )
-    root = folder / "images"
+    root = picture_folder(folder)
     return Annotations(
         pictures=frame(PICTURES, _located(root, named_pictures(galleries, triplets))),
         galleries=galleries,

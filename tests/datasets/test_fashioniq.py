@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from cir_assets.datasets.captions import evaluation_caption
-from cir_assets.datasets.fashioniq import CATEGORIES, read_fashioniq
+from cir_assets.datasets.fashioniq import read_fashioniq
+from cir_assets.datasets.fashioniq_fetching import CATEGORIES
 from cir_assets.datasets.pictures import missing_pictures, scan_pictures
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
 from tests.datasets.conftest import counts, subjects, triplet, write_fashioniq, write_json, write_picture
