@@ -30,6 +30,8 @@ class DatasetGraph:
     decoding_workers: int
     pixel_limit: int
     promotion: PromotionRule
+    trains: bool
+    """Whether a model is trained on it, so that it takes pictures of train and val."""
 
     def key(self, step: str) -> dg.AssetKey:
         """``<dataset>/<step>``."""

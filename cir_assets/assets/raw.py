@@ -1,6 +1,6 @@
 """``<dataset>/raw``: a data set's files, fetched or rendered, checked."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -11,6 +11,7 @@ from cir_assets.assets.scanning import content_version, scanned
 from cir_assets.assets.step import Made, Step, logged_progress, materialize_result
 from cir_assets.assets.tables import write_table
 from cir_assets.checks import Check
+from cir_assets.datasets.tables import Annotations, pictures_by_split
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
 
@@ -35,7 +36,9 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                 "pictures_present",
                 asset=step.key,
                 blocking=True,
-                description="There are annotations, and at least one picture they name.",
+                description=(
+                    "There are annotations, and pictures they name; some of each split that is trained on or judged by."
+                ),
             )
         ],
         description=(
@@ -60,9 +63,8 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                 **(fetch_metadata(fetched) if fetched else {}),
             },
             checks={
-                "pictures_present": Check(
-                    images.height > 0,
-                    f"{images.height:,} of {annotations.pictures.height:,} named pictures found",
+                "pictures_present": pictures_present(
+                    annotations, images, needed=("train", "val") if graph.trains else ()
                 )
             },
             files=[write_table(not_fetched, storage.tables(graph.dataset), "data_issues/raw")],
@@ -75,6 +77,26 @@ def raw_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
         return materialize_result(step, made, reused=unchanged, severity={})
 
     return raw
+
+
+def pictures_present(annotations: Annotations, images: pl.DataFrame, needed: Collection[str]) -> Check:
+    """Whether there are pictures, and of every needed split that has triplets."""
+    found = pictures_by_split(annotations.galleries, images)
+    with_triplets = set(annotations.triplets["split"])
+    empty = [split for split, (there, _) in found.items() if not there and split in with_triplets & {*needed}]
+    counts = ", ".join(
+        f"{'none' if not there else 'all' if there == named else f'{there:,}'} of {split}'s {named:,}"
+        for split, (there, named) in found.items()
+    )
+    told = (
+        f"{images.height:,} of {annotations.pictures.height:,} named pictures found: {counts or 'no gallery'}"
+    )
+    if empty:
+        lost = annotations.galleries.filter(split=empty[0]).join(annotations.pictures, on="image")["path"]
+        told += (
+            f"; put those of {' and '.join(empty)} into {annotations.picture_root} (the first is {lost[0]})"
+        )
+    return Check(images.height > 0 and not empty, told)
 
 
 def unfetched_issues(fetched: "FetchReport | None") -> pl.DataFrame:

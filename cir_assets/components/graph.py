@@ -39,6 +39,7 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
         decoding_workers=spec.decoding_workers,
         pixel_limit=spec.pixel_limit,
         promotion=spec.promotion,
+        trains=any(isinstance(recipe, Recipe) for recipe in spec.all_recipes.values()),
     )
     return [
         Pipeline(EncodedDataset(graph, backbone, backbones[backbone]), recipe_name, recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,8 @@ def _require_pictures(annotations: Annotations) -> None:
     root, paths = annotations.picture_root, annotations.pictures["path"]
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not there: put the pictures of this data set into it")
-    if not any((root / path).is_file() for path in paths):
+    # Unlike Path.is_file, it takes a name that no file can have for one that is not there.
+    if not any(os.path.isfile(root / path) for path in paths):  # noqa: PTH113
         raise FileNotFoundError(
             f"{root} holds none of the {len(paths):,} pictures of this data set"
             + (f" (the first is {paths[0]})" if len(paths) else "")

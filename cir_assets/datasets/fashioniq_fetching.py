@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cir_assets.datasets.archives import unpack
 from cir_assets.datasets.asking import FetchFailed, Politeness, Verdict, host_of, in_own_network, local_path
 from cir_assets.datasets.fetching import (
-    ENDINGS,
     FetchReport,
     PictureAddress,
     fetch_file,
     fetch_pictures,
     read_picture_list,
 )
+from cir_assets.datasets.locating import ENDINGS
 from cir_assets.datasets.tables import SPLITS
 from cir_assets.progress import ProgressFactory, terminal_progress
 

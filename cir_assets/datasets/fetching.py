@@ -16,7 +16,7 @@ from pathlib import Path
 
 import requests
 
-from cir_assets.datasets.annotation_files import picture_id
+from cir_assets.datasets.annotation_files import picture_id, read_text
 from cir_assets.datasets.asking import (
     POLITE,
     FetchFailed,
@@ -32,6 +32,7 @@ from cir_assets.datasets.asking import (
     without_objects,
 )
 from cir_assets.datasets.dead_links import DeadLinks
+from cir_assets.datasets.locating import ENDINGS
 from cir_assets.datasets.tables import BrokenAnnotations
 from cir_assets.progress import ProgressFactory, terminal_progress
 
@@ -45,8 +46,6 @@ HOSTS_IN_A_ROW = 200
 
 FEW = 10
 """So many 404 are believed of a host that gave no picture; more may be anybody's answer to everything."""
-
-ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -242,16 +241,8 @@ def read_picture_list(file: Path) -> dict[str, str]:
     Raises:
         BrokenAnnotations: naming the line.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BrokenAnnotations(
-            f"{file}, byte {error.start}: no UTF-8 text ({error.reason}); fetch the file again"
-        ) from error
-    except OSError as error:
-        raise BrokenAnnotations(f"{file} cannot be read ({error.strerror}); put the list there") from error
     found: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         cells = line.split()
         if not cells:
             continue

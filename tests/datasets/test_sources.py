@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from cir_assets import datasets
+from cir_assets.components.dataset import Dataset, DatasetSpec
 from cir_assets.datasets.pictures import scan_pictures
-from cir_assets.datasets.sources import Source
+from cir_assets.datasets.sources import KINDS, Source, one_of
 from cir_assets.datasets.wardrobe.source import WardrobeSource
 from tests.datasets.conftest import triplet, write_fashioniq, write_json, write_picture
+from tests.trial_project import TrialProject
 
 SOURCES: TypeAdapter[Source] = TypeAdapter(Source)
 
@@ -126,3 +132,60 @@ def test_settings_load_neither_torch_nor_tables() -> None:
     loaded = "import sys, cir_assets.datasets.sources; print('torch' in sys.modules, 'PIL' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["False", "False"]
+
+
+def test_a_new_kind_of_data_set_is_one_file_and_one_line(
+    project: TrialProject, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = (*KINDS, "tests.datasets.flags:FlagsSource")
+    for flag, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+        write_picture(tmp_path / "flags" / f"{flag}.png", colour)
+    write_json(tmp_path / "flags" / "triplets.json", [{"from": "red", "to": "blue", "change": "is blue"}])
+
+    class FlagsSpec(DatasetSpec):
+        source: one_of(kinds)  # type: ignore[valid-type]
+
+    monkeypatch.setattr(Dataset, "get_model_cls", classmethod(lambda cls: FlagsSpec))
+    project.write_dataset("flags", source={"kind": "flags", "folder": str(tmp_path / "flags")})
+    assert project.materialize(
+        instance, 'key:"flags/raw" or key:"flags/images" or key:"flags/triplets"'
+    ).success
+    definitions = project.definitions()
+    keys = {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+    assert "flags/tiny_clip/quick/submission" in keys
+    assert "flags_files" in {sensor.name for sensor in definitions.sensors or ()}
+    with pytest.raises(ValidationError) as refused:
+        FlagsSpec.model_validate({"source": {"kind": "flags", "fodler": "x"}, "backbones": ["tiny_clip"]})
+    assert {error["loc"] for error in refused.value.errors()} == {("source", "folder"), ("source", "fodler")}
+
+
+def test_every_kind_says_where_its_pictures_lie_without_reading_annotations(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for settings, root in (
+        ({"kind": "wardrobe"}, raw / "images"),
+        ({"kind": "fashioniq", "folder": "/data/f"}, Path("/data/f/images")),
+        ({"kind": "fashioniq", "fetch": {"annotations": "x", "picture_lists": "y"}}, raw / "images"),
+        ({"kind": "cirr", "folder": "/data/c"}, Path("/data/c")),
+        ({"kind": "cirr", "folder": "/data/c", "pictures": "/data/n"}, Path("/data/n")),
+        ({"kind": "circo", "folder": "/data/o"}, Path("/data/o/unlabeled2017")),
+        ({"kind": "catalogue", "pictures": "/data/p"}, Path("/data/p")),
+    ):
+        assert source(**settings).picture_root(raw) == root
+
+
+def test_no_modules_of_data_sets_import_each_other_in_a_circle() -> None:
+    home = Path(datasets.__file__).parent
+    modules = {
+        ".".join(("cir_assets", "datasets", *file.relative_to(home).with_suffix("").parts)): file
+        for file in home.rglob("*.py")
+        if file.name != "__init__.py"
+    }
+    imports = {
+        module: {
+            node.module
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module in modules
+        }
+        for module, file in modules.items()
+    }
+    list(TopologicalSorter(imports).static_order())
