@@ -36,6 +36,8 @@ from cir_assets.datasets.locating import ENDINGS
 from cir_assets.datasets.tables import BrokenAnnotations
 from cir_assets.progress import ProgressFactory, terminal_progress
 
+GONE, NO_FILE = Verdict.GONE, Verdict.NO_FILE
+
 GIB = 1 << 30
 
 FAILURES_IN_A_ROW = 50
@@ -109,7 +111,7 @@ def fetch_file(
     part = destination.with_name(f".{destination.name}.part")
     local = local_path(address)
     if local is not None and not local.is_file():
-        raise FetchFailed(f"{local} is not there; correct the address in the YAML", verdict=Verdict.GONE)
+        raise FetchFailed(f"{local} is not there; correct the address in the YAML", verdict=GONE)
     until = time.monotonic() + deadline_seconds
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,7 @@ def fetch_file(
             raise FetchFailed(
                 f"{address} has SHA-256 {found}, expected {expected}: it changed there, or the transfer was damaged. "
                 "Fetch again; if it did change, correct the checksum in the YAML",
-                verdict=Verdict.NO_FILE,
+                verdict=NO_FILE,
             )
         part.replace(destination)
     except FetchFailed:
@@ -219,7 +221,10 @@ def fetch_pictures(
     ):
         for _ in pool.map(crowd.take, missing):
             shown.advance(1, f"{len(crowd.dead)} dead, {len(crowd.failed)} failed")
-    crowd.settle()
+    try:
+        crowd.settle()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     if crowd.stopped is not None:
         raise FetchFailed(
             f"{crowd.stopped}. {crowd.fetched:,} pictures were fetched and kept; materialize again to go on from there"
@@ -355,12 +360,13 @@ class _Crowd:
                     for file in row.files:
                         file.unlink(missing_ok=True)
             return
+        gone = Counter(
+            host for host, waiting in self._unproven.items() for each in waiting if each[2] is GONE
+        )
         for host, waiting in list(self._unproven.items()):
-            gone = [each for each in waiting if each[2] is Verdict.GONE]
-            if len(gone) < len(waiting) or len(gone) > FEW:
-                self._ask_after(host)
-            elif self.fetched or sum(map(len, self._unproven.values())) <= FEW:
-                self._remember(host, time.monotonic())
+            few = gone[host] <= FEW and (self.fetched or gone.total() <= FEW)
+            if (few and gone[host] == len(waiting)) or (not self._ask_after(host) and few):
+                self._remember(host, time.monotonic(), {GONE})
         for waiting in self._unproven.values():
             for _, wanted, _, reason in waiting:
                 self.dead[wanted.image] = f"{reason}; asked again next time"
@@ -383,7 +389,7 @@ class _Crowd:
         if wanted.sha256 is not None and found != wanted.sha256.lower():
             raise FetchFailed(
                 f"{wanted.address} has SHA-256 {found}, expected {wanted.sha256}",
-                verdict=Verdict.NO_FILE,
+                verdict=NO_FILE,
                 answer="another checksum",
             )
         return _Picture(began, body, self._format(body, wanted.address, content_type), content_type)
@@ -404,7 +410,7 @@ class _Crowd:
             if width * height > self.pixel_limit:
                 raise FetchFailed(
                     f"{address} is a picture of {width} x {height} pixels, more than {self.pixel_limit:,}",
-                    verdict=Verdict.NO_FILE,
+                    verdict=NO_FILE,
                     answer="too many pixels",
                 )
             open_picture(io.BytesIO(body), self.pixel_limit)
@@ -420,7 +426,7 @@ class _Crowd:
             name = "" if unknown or isinstance(error, UnreadablePicture) else f"{type(error).__name__}: "
             raise FetchFailed(
                 f"{address} gave {content_type} of {len(body):,} bytes where a picture was expected ({name}{reason})",
-                verdict=Verdict.NO_FILE,
+                verdict=NO_FILE,
                 answer=f"{content_type} that is no picture",
             ) from error
 
@@ -448,10 +454,10 @@ class _Crowd:
             self._refusals.pop(host, None)
             self._failures.pop("", None)
             self._given[host] = wanted
-            self._remember(host, picture.began)
             digest = hashlib.sha256(picture.body).digest()
             if host not in self._same or self._same[host].digest != digest:
                 self._same[host] = _SamePicture(digest)
+                self._remember(host, picture.began)
             row = self._same[host]
             row.addresses.add(wanted.address)
             row.files.append(file)
@@ -520,15 +526,19 @@ class _Crowd:
             self._remember(host, picture.began)
         return True
 
-    def _remember(self, host: str, before: float) -> None:
+    def _remember(self, host: str, before: float, verdicts: Collection[Verdict] = (GONE, NO_FILE)) -> None:
         """Remember what a host said before it was asked for a picture that it gave."""
-        waiting = self._unproven.pop(host, [])
-        for at, wanted, verdict, reason in waiting:
-            if at <= before:
-                gone = verdict is Verdict.GONE
-                self.memory.remember(wanted.image, wanted.address, reason, whatever_the_settings=gone)
-        if later := [each for each in waiting if each[0] > before]:
-            self._unproven[host] = later
+        unproven = []
+        for each in self._unproven.pop(host, []):
+            at, wanted, verdict, reason = each
+            if at > before or verdict not in verdicts:
+                unproven.append(each)
+            else:
+                self.memory.remember(
+                    wanted.image, wanted.address, reason, whatever_the_settings=verdict is GONE
+                )
+        if unproven:
+            self._unproven[host] = unproven
 
     def _wait_for_turn(self) -> None:
         with self._lock:
@@ -626,7 +636,7 @@ def _transfer(
                     stream.write(block)
                     shown.advance(len(block))
             except FetchFailed as error:
-                if error.verdict is Verdict.NO_FILE:
+                if error.verdict is NO_FILE:
                     _discard(part)
                 raise
 

@@ -402,6 +402,13 @@ def test_pages_from_a_host_that_gives_no_picture_are_asked_for_again(
     assert fetch(server, tmp_path, *images).fetched == 5
 
 
+def test_a_404_beside_a_page_is_remembered_and_the_page_is_not(server: FileServer, tmp_path: Path) -> None:
+    server.answers = {"/page": SIGN_IN}
+    for _ in range(2):
+        assert set(fetch(server, tmp_path, "gone", "page").dead) == {"gone", "page"}
+    assert (len(server.asked("/gone")), len(server.asked("/page"))) == (1, 2)
+
+
 def test_a_page_between_pictures_of_the_same_host_is_its_own_word_and_remembered(
     server: FileServer, tmp_path: Path
 ) -> None:
