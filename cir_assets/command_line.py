@@ -426,7 +426,6 @@ def picture_folder(dataset: str, module: str) -> Path:
     """
     from cir_assets.components.dataset import Dataset
     from cir_assets.components.loading import defs_folders, explained, tree_of
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.store.layout import Storage
 
     project = Path(str(loaded(module).__file__)).parent.parent
@@ -439,7 +438,7 @@ def picture_folder(dataset: str, module: str) -> Path:
         [defined] = tree_of(project, dataset).get_all_components(of_type=Dataset)
     except Exception as error:
         raise ValueError(f"the definition of {dataset} does not load: {explained(error)}") from error
-    return read_annotations(defined.spec.source, Storage().raw(dataset)).picture_root
+    return defined.spec.source.picture_root(Storage().raw(dataset))
 
 
 def show_comparison(first: str, second: str, found: Comparison, shown: int) -> None:

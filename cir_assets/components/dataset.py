@@ -135,7 +135,7 @@ class DatasetSpec(BaseModel):
         named |= self.recipes
         named |= self.models_of
         named |= self.checkpoints
-        if not named and self.source.kind == "catalogue" and self.source.triplets is None:
+        if not named and not self.source.has_triplets:
             return {"zero_shot": ZeroShot()}
         return named or {"paper": Recipe()}
 
@@ -157,13 +157,10 @@ class DatasetSpec(BaseModel):
         try:
             return handler(value)
         except ValidationError as error:
-            kinds = {"wardrobe", "fashioniq", "cirr", "circo", "catalogue"}
             details = [
-                {
-                    **detail,
-                    "loc": tuple(p for i, p in enumerate(detail["loc"]) if (i, p in kinds) != (1, True)),
-                }
+                {**detail, "loc": tuple(part for i, part in enumerate(loc) if (i, loc[0]) != (1, "source"))}
                 for detail in error.errors()
+                for loc in [detail["loc"]]
             ]
             raise ValidationError.from_exception_data(
                 error.title, cast("list[InitErrorDetails]", details)

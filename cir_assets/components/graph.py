@@ -8,7 +8,6 @@ import dagster as dg
 
 from cir_assets.components.dataset import Dataset, DatasetSpec
 from cir_assets.components.loading import InvalidDefinition
-from cir_assets.datasets.sources import CatalogueSource
 from cir_assets.graph.assets.champion import challenger_asset, champion_asset
 from cir_assets.graph.assets.checkpoints import checkpoint_asset
 from cir_assets.graph.assets.combiner import combiner_asset
@@ -25,7 +24,6 @@ from cir_assets.graph.schedules import refresh_schedule
 from cir_assets.graph.sensors.catalogue_files import catalogue_sensor
 from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
 from cir_assets.pipeline.identity import DatasetPlan, EncodedDataset, Pipeline
-from cir_assets.pipeline.submission import TEST_SERVERS
 from cir_assets.training.settings import Recipe
 
 
@@ -41,6 +39,7 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
         decoding_workers=spec.decoding_workers,
         pixel_limit=spec.pixel_limit,
         promotion=spec.promotion,
+        trains=any(isinstance(recipe, Recipe) for recipe in spec.all_recipes.values()),
     )
     return [
         Pipeline(EncodedDataset(data, backbone, backbones[backbone]), recipe_name, recipe)
@@ -69,8 +68,8 @@ def dataset_definitions(
             challenger_asset(pipeline),
             champion_asset(pipeline),
         ]
-        if spec.source.kind in TEST_SERVERS:
-            assets.append(submission_asset(pipeline))
+        if spec.source.test_server is not None:
+            assets.append(submission_asset(pipeline, spec.source.test_server))
     schedules = (
         [refresh_schedule(name, spec.schedule.cron, spec.schedule.timezone, [data.name("raw")])]
         if spec.schedule
@@ -82,8 +81,8 @@ def dataset_definitions(
         description=f"Makes everything of {name} in one run; what is there already costs seconds.",
     )
     sensors = (
-        [catalogue_sensor(data, spec.source, spec.watch_every_seconds)]
-        if isinstance(spec.source, CatalogueSource)
+        [catalogue_sensor(data, spec.source.watched, spec.watch_every_seconds)]
+        if spec.source.watched is not None
         else []
     )
     return dg.Definitions(assets=assets, schedules=schedules, sensors=sensors, jobs=[job])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import re
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -79,6 +81,7 @@ def unpack(
     Raises:
         RefusedArchive: a member leads out of the folder or is a link or a device, two members go to one place,
             there is more in it than the limits allow or than it says, it is encrypted, broken, or no archive.
+        OSError: there is no room for it, or a file cannot be written; none is half there.
     """
     with _opened(archive) as members:
         placed: dict[str, _Member] = {}
@@ -105,9 +108,20 @@ def unpack(
                         f"{archive}: {placed[folder].name} would become the file {folder}, and {member.name} would "
                         "lie in a folder of that name; remove one of them from the archive"
                     )
+        _require_room(archive, destination, sum(member.size for member in placed.values()))
         for where, member in placed.items():
             _write(archive, member, destination / where)
     return sorted(placed)
+
+
+def _require_room(archive: Path, destination: Path, needed: int) -> None:
+    destination.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(destination).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{archive} unpacks to {needed:,} bytes and {destination} has {free:,} free; make room there",
+        )
 
 
 @contextmanager
@@ -232,7 +246,10 @@ def _write(archive: Path, member: _Member, file: Path) -> None:
         raise RefusedArchive(f"{archive}: {member.name} is broken ({error}); fetch it again") from error
     except OSError as error:
         if error.errno is not None:
-            raise
+            raise OSError(
+                error.errno,
+                f"{file} cannot be written ({error.strerror}); make room there, or see to its permissions",
+            ) from error
         raise RefusedArchive(f"{archive}: {member.name} is broken ({error}); fetch it again") from error
     finally:
         beside.unlink(missing_ok=True)

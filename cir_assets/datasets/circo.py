@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from cir_assets.datasets.annotation_files import number_at, read_list, read_object, text_at
+from pydantic import Field
+
+from cir_assets.datasets.annotation_files import (
+    is_number,
+    number_at,
+    read_list,
+    read_object,
+    shown,
+    text_at,
+)
 from cir_assets.datasets.captions import caption_issues
+from cir_assets.datasets.dataset_source import DatasetSource, TestServer, local, require_folder
+from cir_assets.datasets.locating import ENDINGS, located
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
     GALLERIES,
@@ -19,8 +30,45 @@ from cir_assets.datasets.tables import (
     frame,
 )
 
+DIGITS = 12
+"""Of a picture's file name: its number with leading zeros."""
+
 INDEX = "image_info_unlabeled2017.json"
 """COCO's own list of its unlabelled pictures; with it missing pictures are known."""
+
+
+class CIRCOSource(DatasetSource):
+    """CIRCO in a local folder: annotations/{val,test}.json and COCO's pictures in unlabeled2017/."""
+
+    test_server = TestServer("circo", "https://circo.micc.unifi.it/")
+
+    kind: Literal["circo"]
+    folder: str = Field(description="Folder that holds annotations/.", min_length=1)
+    pictures: str | None = Field(
+        default=None,
+        description=(
+            "Folder of COCO 2017's unlabelled pictures; none: unlabeled2017/ or "
+            "COCO2017_unlabeled/unlabeled2017/ in the folder."
+        ),
+    )
+
+    def require_files(self) -> None:
+        """See that the folder is there."""
+        require_folder(self.folder, "source.folder", "annotations/ and unlabeled2017/")
+
+    def picture_root(self, folder: Path) -> Path:
+        """The folder of pictures, named or found."""
+        return picture_folder(local(self.folder)) if self.pictures is None else local(self.pictures)
+
+    def read(self, folder: Path) -> Annotations:
+        """Read the annotations where they are."""
+        return read_circo(local(self.folder), pictures=self.picture_root(folder))
+
+
+def picture_folder(folder: Path) -> Path:
+    """Where COCO's pictures lie if nobody says: in COCO2017_unlabeled/ where that is there, else in the folder."""
+    nested = folder / "COCO2017_unlabeled" / "unlabeled2017"
+    return nested if nested.is_dir() else folder / "unlabeled2017"
 
 
 def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
@@ -30,7 +78,7 @@ def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
     relative caption is read as it stands; ``shared_concept`` is not part of the query. ``target`` is
     ``target_img_id`` and ``further_targets`` the rest of ``gt_img_ids``; test keeps both secret (null and
     empty). Pictures go by their COCO number as text, without leading zeros, and lie in the folder of
-    pictures as twelve digits and .jpg.
+    pictures as twelve digits and .jpg (or .jpeg, .png, or in a folder below; see ``located``).
 
     The gallery of both splits is the whole collection by ascending number: what
     ``image_info_unlabeled2017.json`` lists (in annotations/ or beside the folder of pictures, in the place
@@ -45,8 +93,7 @@ def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
         BrokenAnnotations: naming file, entry, what was expected and how to mend it.
     """
     if pictures is None:
-        nested = folder / "COCO2017_unlabeled" / "unlabeled2017"
-        pictures = nested if nested.is_dir() else folder / "unlabeled2017"
+        pictures = picture_folder(folder)
     files = {split: folder / "annotations" / f"{split}.json" for split in ("val", "test")}
     found = {split: file for split, file in files.items() if file.is_file()}
     if not found:
@@ -70,9 +117,10 @@ def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
     else:
         listed = named | _in_folder(pictures)
     gallery = sorted(listed, key=int)
+    paths, issues = located(pictures, {image: f"{int(image):0{DIGITS}d}.jpg" for image in gallery})
     table = frame(TRIPLETS, triplets)
     return Annotations(
-        pictures=frame(PICTURES, ({"image": image, "path": f"{int(image):012d}.jpg"} for image in gallery)),
+        pictures=frame(PICTURES, ({"image": image, "path": path} for image, path in paths.items())),
         galleries=frame(
             GALLERIES,
             (
@@ -82,7 +130,7 @@ def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
             ),
         ),
         triplets=table,
-        issues=frame(DATA_ISSUES, caption_issues(table)),
+        issues=frame(DATA_ISSUES, [*issues, *caption_issues(table)]),
         picture_root=pictures,
     )
 
@@ -100,9 +148,9 @@ def _triplets(file: Path, split: str) -> Iterator[dict[str, Any]]:
         if split == "val" or "target_img_id" in row:
             target = str(number_at(row, "target_img_id", where))
             truths = row.get("gt_img_ids")
-            if not isinstance(truths, list) or not all(type(truth) is int and truth >= 0 for truth in truths):
+            if not isinstance(truths, list) or not all(map(is_number, truths)):
                 raise BrokenAnnotations(
-                    f"{where}: expected a list of numbers under 'gt_img_ids', found {truths!r}"
+                    f"{where}: expected a list of numbers under 'gt_img_ids', found {shown(truths)}"
                 )
             further = [str(truth) for truth in truths if str(truth) != target]
         yield {
@@ -126,7 +174,11 @@ def _listed(index: Path) -> set[str]:
 
 
 def _in_folder(pictures: Path) -> set[str]:
-    if not pictures.is_dir():
+    try:
+        files = [entry for entry in pictures.iterdir() if entry.suffix.lower() in ENDINGS]
+    except (FileNotFoundError, NotADirectoryError):
         return set()
-    stems = (entry.name.removesuffix(".jpg") for entry in pictures.iterdir() if entry.suffix == ".jpg")
-    return {str(int(stem)) for stem in stems if len(stem) == 12 and stem.isascii() and stem.isdecimal()}
+    except OSError as error:
+        raise BrokenAnnotations(f"{pictures} cannot be listed ({error.strerror})") from error
+    stems = (file.stem for file in files)
+    return {str(int(stem)) for stem in stems if len(stem) == DIGITS and stem.isascii() and stem.isdecimal()}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from cir_assets.datasets.annotation_files import (
     id_at,
@@ -13,9 +15,12 @@ from cir_assets.datasets.annotation_files import (
     read_json,
     read_list,
     read_object,
+    shown,
     text_at,
 )
 from cir_assets.datasets.captions import caption_issues
+from cir_assets.datasets.dataset_source import DatasetSource, TestServer, local, require_folder
+from cir_assets.datasets.locating import located
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
     GALLERIES,
@@ -30,6 +35,49 @@ from cir_assets.datasets.tables import (
 
 FILES = {"train": "train", "val": "val", "test": "test1"}
 """Our splits and what CIRR's files call them; pictures of val are named dev-."""
+
+
+class CIRRSource(DatasetSource):
+    """CIRR in a local folder: captions/, image_splits/ and NLVR2's pictures in img_raw/{train,dev,test1}/."""
+
+    test_server = TestServer("cirr", "https://cirr.cecs.anu.edu.au/test_process/")
+
+    kind: Literal["cirr"]
+    folder: str = Field(
+        description="Folder that holds captions/ and image_splits/, itself or in cirr/.", min_length=1
+    )
+    pictures: str | None = Field(
+        default=None,
+        description="Folder that holds train/, dev/ and test1/; none: img_raw/ in the folder, or the folder.",
+    )
+    train_captions: str | None = Field(
+        default=None,
+        description=(
+            "File of train triplets, CIRR's own or DQU-CIR's; none: captions/cap.rc2.train.json, "
+            "where it is there."
+        ),
+    )
+
+    def require_files(self) -> None:
+        """See that the folder is there."""
+        require_folder(self.folder, "source.folder", "captions/, image_splits/ and img_raw/")
+
+    def picture_root(self, folder: Path) -> Path:
+        """The folder of pictures, named or found."""
+        return picture_folder(local(self.folder)) if self.pictures is None else local(self.pictures)
+
+    def read(self, folder: Path) -> Annotations:
+        """Read the annotations where they are."""
+        return read_cirr(
+            local(self.folder),
+            pictures=self.picture_root(folder),
+            train_captions=None if self.train_captions is None else local(self.train_captions),
+        )
+
+
+def picture_folder(folder: Path) -> Path:
+    """Where CIRR's pictures lie if nobody says: img_raw/ in the folder where it is there, else the folder."""
+    return folder / "img_raw" if (folder / "img_raw").is_dir() else folder
 
 
 def read_cirr(
@@ -47,6 +95,9 @@ def read_cirr(
     <target>": [caption, keywords]}``, is read too: its captions are CIRR's own, its keywords (a language
     model's) are ignored, it has no image sets, and the key serves as the triplet's id.
 
+    A picture that is not where its split file says is found by its name: under another ending, or in NLVR2's own
+    folders (see ``located``).
+
     Rules: a triplet with a picture outside its split is dropped (``unknown_picture``); if all of a file are,
     it is refused. Empty captions are kept and reported.
 
@@ -61,7 +112,7 @@ def read_cirr(
     """
     home = folder / "cirr" if (folder / "cirr" / "image_splits").is_dir() else folder
     if pictures is None:
-        pictures = folder / "img_raw" if (folder / "img_raw").is_dir() else folder
+        pictures = picture_folder(folder)
     paths: dict[str, str] = {}
     galleries: list[dict[str, Any]] = []
     triplets: list[dict[str, Any]] = []
@@ -97,8 +148,10 @@ def read_cirr(
             "captions/ and image_splits/ of CIRR there"
         )
     table = frame(TRIPLETS, triplets)
+    found, told = located(pictures, paths)
+    issues += told
     return Annotations(
-        pictures=frame(PICTURES, ({"image": image, "path": path} for image, path in paths.items())),
+        pictures=frame(PICTURES, ({"image": image, "path": path} for image, path in found.items())),
         galleries=frame(GALLERIES, galleries),
         triplets=table,
         issues=frame(DATA_ISSUES, [*issues, *caption_issues(table)]),
@@ -110,12 +163,12 @@ def _gallery(file: Path) -> dict[str, str]:
     """Name -> posix path below the folder of pictures, in file order."""
     gallery: dict[str, str] = {}
     for image, value in read_object(file).items():
-        where = f"{file}, {image!r}"
+        where = f"{file}, {shown(image)}"
         picture_id(image, where)
         path = PurePosixPath(value) if isinstance(value, str) else PurePosixPath("..")
-        if path.is_absolute() or ".." in path.parts or path.stem != image:
+        if path.is_absolute() or ".." in path.parts or path.stem != image or "\0" in str(path):
             raise BrokenAnnotations(
-                f"{where}: expected a path below the folder of pictures to {image}.png, found {value!r}"
+                f"{where}: expected a path below the folder of pictures to <name>.png, found {shown(value)}"
             )
         gallery[image] = path.as_posix()
     return gallery
@@ -129,7 +182,7 @@ def _triplets(file: Path, split: str) -> Iterator[dict[str, Any]]:
         where = f"{file}, entry {entry}"
         image_set = row.get("img_set")
         if not isinstance(image_set, dict):
-            raise BrokenAnnotations(f"{where}: expected an object under 'img_set', found {image_set!r}")
+            raise BrokenAnnotations(f"{where}: expected an object under 'img_set', found {shown(image_set)}")
         members = image_set.get("members")
         if not isinstance(members, list) or not members:
             raise BrokenAnnotations(f"{where}, 'img_set': expected a list of names under 'members'")
@@ -155,11 +208,11 @@ def _triplets(file: Path, split: str) -> Iterator[dict[str, Any]]:
 
 def _keyed_triplets(file: Path) -> Iterator[dict[str, Any]]:
     for key, value in read_object(file).items():
-        where = f"{file}, {key!r}"
+        where = f"{file}, {shown(key)}"
         reference, plus, target = key.partition("+")
         if not plus or not isinstance(value, list) or not value or not isinstance(value[0], str):
             raise BrokenAnnotations(
-                f'{where}: expected "<reference>+<target>": [caption, …], found {value!r}'
+                f'{where}: expected "<reference>+<target>": [caption, …], found {shown(value)}'
             )
         yield _triplet(
             key, "train", picture_id(reference, where), picture_id(target, where), value[0], None, None

@@ -1,18 +1,28 @@
-"""FashionIQ's layout on disk, which the wardrobe shares: captions/, image_splits/ and images/."""
+"""FashionIQ, local or fetched, and its layout on disk, which the wardrobe shares."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import polars as pl
+from pydantic import Field, model_validator
 
-from cir_assets.datasets.annotation_files import id_at, picture_id, read_json, read_list, read_object
+from cir_assets.datasets.annotation_files import id_at, picture_id, read_json, read_list, read_object, shown
 from cir_assets.datasets.captions import caption_issues, without_placeholders
+from cir_assets.datasets.dataset_source import DatasetSource, local, require_folder
+from cir_assets.datasets.fashioniq_fetching import (
+    CATEGORIES,
+    FashionIQFetch,
+    fetch_annotations,
+    fetch_named_pictures,
+)
+from cir_assets.datasets.fetching import FetchReport
+from cir_assets.datasets.locating import ENDINGS, located, readable
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
     GALLERIES,
@@ -26,12 +36,66 @@ from cir_assets.datasets.tables import (
     named_pictures,
     overlap_issues,
 )
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 
-CATEGORIES = ("dress", "shirt", "toptee")
-ENDINGS = (".jpg", ".jpeg", ".png")
-"""Of several files of one id the first of these endings is taken."""
 
-_SPLIT_FILE = re.compile(r"split\.([^.]+)\.([^.]+)\.json")
+class FashionIQSource(DatasetSource):
+    """FashionIQ in a local folder (captions/, image_splits/, images/<ASIN>.jpg, .jpeg or .png), or fetched."""
+
+    kind: Literal["fashioniq"]
+    folder: str | None = Field(
+        default=None, description="Folder that holds captions/, image_splits/ and images/.", min_length=1
+    )
+    fetch: FashionIQFetch | None = Field(
+        default=None, description="Where it is fetched from, into storage/raw/, where there is no folder."
+    )
+    leave_out_leaked_train_pictures: bool = Field(
+        default=False, description="Leave out of train what is in val or test of another category."
+    )
+    leave_out_placeholder_captions: bool = Field(
+        default=False,
+        description="Train without captions that are empty or say nothing ('n/a'); evaluation keeps them.",
+    )
+
+    @model_validator(mode="after")
+    def _comes_from_one_place(self) -> Self:
+        if (self.folder is None) == (self.fetch is None):
+            raise ValueError(
+                "name folder, where the data set lies, or fetch, where it is to be had; one of the two"
+            )
+        return self
+
+    def require_files(self) -> None:
+        """See that the folder is there."""
+        require_folder(str(self.folder), "source.folder", "captions/, image_splits/ and images/")
+
+    def prepare(self, folder: Path, progress: ProgressFactory = terminal_progress) -> FetchReport | None:
+        """Fetch it into ``folder``, or see that it is where the YAML says."""
+        if self.fetch is None:
+            return super().prepare(folder, progress)
+        fetch_annotations(self.fetch, folder, progress)
+        named = read_fashioniq(folder).pictures["image"].to_list()
+        return fetch_named_pictures(self.fetch, folder, named, progress)
+
+    def picture_root(self, folder: Path) -> Path:
+        """``images/`` beside the annotations."""
+        return picture_folder(self._home(folder))
+
+    def read(self, folder: Path) -> Annotations:
+        """Read the annotations where they are."""
+        return read_fashioniq(
+            self._home(folder),
+            leave_out_leaked_train_pictures=self.leave_out_leaked_train_pictures,
+            leave_out_placeholder_captions=self.leave_out_placeholder_captions,
+        )
+
+    def _home(self, folder: Path) -> Path:
+        return folder if self.folder is None else local(self.folder)
+
+
+def picture_folder(folder: Path) -> Path:
+    """Where FashionIQ's layout has its pictures."""
+    return folder / "images"
 
 
 @dataclass(frozen=True)
@@ -66,15 +130,17 @@ def read_fashioniq(
       use them fall (``leaked_train_triplet``).
     - A triplet whose picture is not in its split list is dropped (``unknown_picture``); when all of a file
       are, the files do not belong together and are refused.
-    - Pictures are looked for as ``images/<id>.jpg``, ``.jpeg`` or ``.png``; one that is not there stays in
-      ``pictures`` and is reported by the scan. Several ids may share one picture: each is ranked, and a tie
-      goes to the one earlier in the gallery.
+    - Files of other names beside these (people's extended captions, cleaned splits, backups) are passed over and
+      told (``unknown_file``).
+    - Pictures are looked for as ``images/<id>.jpg``, ``.jpeg`` or ``.png``, then in any folder below ``images/``
+      (see ``located``); one that is not there stays in ``pictures`` and is reported by the scan. Several ids may
+      share one picture: each is ranked, and a tie goes to the one earlier in the gallery.
 
     Raises:
         BrokenAnnotations: naming file, place, what was expected and how to mend it.
     """
-    files = list(_read_files(folder))
     issues: list[dict[str, str]] = []
+    files = list(_read_files(folder, issues))
     for file in files:
         issues += _drop_unknown(file, folder)
     galleries = frame(
@@ -99,9 +165,12 @@ def read_fashioniq(
                 for row in triplets.iter_rows(named=True)
             ),
         )
-    root = folder / "images"
+    root = picture_folder(folder)
+    named = named_pictures(galleries, triplets)
+    paths, told = located(root, {image: f"{image}{ENDINGS[0]}" for image in named})
+    issues += told
     return Annotations(
-        pictures=frame(PICTURES, _located(root, named_pictures(galleries, triplets))),
+        pictures=frame(PICTURES, ({"image": image, "path": path} for image, path in paths.items())),
         galleries=galleries,
         triplets=triplets,
         issues=frame(DATA_ISSUES, issues),
@@ -109,35 +178,58 @@ def read_fashioniq(
     )
 
 
-def _read_files(folder: Path) -> Iterator[_SplitFile]:
-    found: list[tuple[int, str]] = []
-    for file in (folder / "image_splits").glob("split.*.json"):
-        name = _SPLIT_FILE.fullmatch(file.name)
-        if name is None or name[2] not in SPLITS:
-            raise BrokenAnnotations(
-                f"{file}: expected the name split.<category>.<{'|'.join(SPLITS)}>.json; rename or remove it"
-            )
-        found.append((SPLITS.index(name[2]), name[1]))
-    for file in (folder / "captions").glob("cap.*.json"):
-        if not (folder / "image_splits" / f"split{file.name.removeprefix('cap')}").is_file():
-            raise BrokenAnnotations(
-                f"{file} has no image_splits/split{file.name.removeprefix('cap')} beside it, the gallery its "
-                "queries are ranked in; put that file there too"
-            )
-    if not found:
+def _read_files(folder: Path, issues: list[dict[str, str]]) -> Iterator[_SplitFile]:
+    galleries = _named_files(folder, "image_splits", "split", issues)
+    captioned = _named_files(folder, "captions", "cap", issues)
+    categories = {category for category, _ in galleries}
+    for category, split in sorted(captioned - galleries):
+        name = f"{category}.{split}.json"
+        gallery = f"no image_splits/split.{name} beside it, the gallery its queries are ranked in"
+        if galleries and category not in {*CATEGORIES, *categories}:
+            issues.append(issue("unknown_file", f"captions/cap.{name}", f"not read: it has {gallery}"))
+            continue
         raise BrokenAnnotations(
-            f"{folder / 'image_splits'} holds no split.<category>.<split>.json: {folder} is not in "
-            "FashionIQ's layout (captions/, image_splits/, images/)"
+            f"{folder / 'captions' / f'cap.{name}'} has {gallery}; put that file there too"
+        )
+    if not galleries:
+        strangers = [told["subject"] for told in issues]
+        raise BrokenAnnotations(
+            f"{folder / 'image_splits'} holds no gallery: expected the name split.<category>.<{'|'.join(SPLITS)}>.json"
+            + (f", found {strangers[0]}" if strangers else "")
+            + f"; {folder} is not in FashionIQ's layout (captions/, image_splits/, images/)"
         )
     sets = _image_sets(folder / "image_sets.json")
-    for number, category in sorted(found):
-        split = SPLITS[number]
+    for category, split in sorted(galleries, key=lambda each: (SPLITS.index(each[1]), each[0])):
         images = _gallery(folder / "image_splits" / f"split.{category}.{split}.json")
-        captions = folder / "captions" / f"cap.{category}.{split}.json"
         triplets: list[dict[str, Any]] = []
-        if captions.is_file():
+        if (category, split) in captioned:
+            captions = folder / "captions" / f"cap.{category}.{split}.json"
             triplets = list(_triplets(captions, category, split, sets.get(split, {}).get(category)))
         yield _SplitFile(split, category, images, triplets)
+
+
+def _named_files(folder: Path, within: str, kind: str, issues: list[dict[str, str]]) -> set[tuple[str, str]]:
+    """Category and split of each ``<kind>.<category>.<split>.json``; any other file is passed over and told.
+
+    People keep extended captions and cleaned splits beside the originals, and systems files of their own.
+    """
+    try:
+        names = sorted(entry.name for entry in (folder / within).iterdir())
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise BrokenAnnotations(f"{folder / within} cannot be listed ({error.strerror})") from error
+    found: set[tuple[str, str]] = set()
+    for name in names:
+        parts = re.fullmatch(rf"{kind}\.([^.]+)\.({'|'.join(SPLITS)})\.json", name)
+        if parts is None or readable(name) != name:
+            expected = f"{kind}.<category>.<{'|'.join(SPLITS)}>.json"
+            issues.append(
+                issue("unknown_file", f"{within}/{readable(name)}", f"not read: its name is not {expected}")
+            )
+        else:
+            found.add((parts[1], parts[2]))
+    return found
 
 
 def _gallery(file: Path) -> list[str]:
@@ -164,10 +256,12 @@ def _triplets(
         captions = row.get("captions")
         if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
             raise BrokenAnnotations(
-                f"{where}: expected a list of two texts under 'captions', found {captions!r}"
+                f"{where}: expected a list of two texts under 'captions', found {shown(captions)}"
             )
         if len(captions) != 2:
-            raise BrokenAnnotations(f"{where}: expected two captions, found {len(captions)}: {captions!r}")
+            raise BrokenAnnotations(
+                f"{where}: expected two captions, found {len(captions)}: {shown(captions)}"
+            )
         if split != "test" and "target" not in row:
             raise BrokenAnnotations(f"{where}: expected a picture's id under 'target'; only test has none")
         yield {
@@ -190,7 +284,7 @@ def _image_sets(file: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
     content = read_object(file)
     for split, categories in content.items():
         for category, sets in categories.items() if isinstance(categories, dict) else [("", None)]:
-            where = f"{file}, {split}, {category}"
+            where = f"{file}, {shown(split)}, {shown(category)}"
             if not isinstance(sets, list):
                 raise BrokenAnnotations(f"{where}: expected a list of sets, one a triplet")
             for entry, image_set in enumerate(sets):
@@ -198,7 +292,7 @@ def _image_sets(file: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
                 if not well or not isinstance(image_set.get("members"), list):
                     raise BrokenAnnotations(
                         f"{where}, entry {entry}: expected {{'set_id': text, 'members': [ids]}}, "
-                        f"found {image_set!r:.80}"
+                        f"found {shown(image_set)}"
                     )
                 for member in image_set["members"]:
                     picture_id(member, f"{where}, entry {entry}, 'members'")
@@ -258,22 +352,3 @@ def _without_leaked(
         ),
         fallen,
     )
-
-
-def _located(root: Path, images: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yield each picture's file name: one look at the folder, not one a picture.
-
-    A picture that is not there gets the name it should have, so that the scan tells it by that.
-    """
-    files: dict[str, str] = {}
-    if root.is_dir():
-        for name in sorted(entry.name for entry in root.iterdir()):
-            stem, dot, ending = name.rpartition(".")
-            ending = f"{dot}{ending}".lower()
-            if ending not in ENDINGS:
-                continue
-            taken = files.get(stem)
-            if taken is None or ENDINGS.index(ending) < ENDINGS.index(f".{taken.rpartition('.')[2]}".lower()):
-                files[stem] = name
-    for image in images:
-        yield {"image": image, "path": files.get(image, f"{image}{ENDINGS[0]}")}

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal, Self, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cir_assets.datasets.archives import unpack
-from cir_assets.datasets.fashioniq import CATEGORIES, read_fashioniq
+from cir_assets.datasets.asking import FetchFailed, Politeness, Verdict, host_of, in_own_network, local_path
 from cir_assets.datasets.fetching import (
-    ENDINGS,
-    POLITE,
     FetchReport,
     PictureAddress,
-    Politeness,
     fetch_file,
     fetch_pictures,
     read_picture_list,
 )
+from cir_assets.datasets.locating import ENDINGS
+from cir_assets.datasets.tables import SPLITS
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 
-SPLITS = ("train", "val", "test")
+Category = Literal["dress", "shirt", "toptee"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
 
 PUBLISHED: Mapping[str, str] = {
     "captions/cap.dress.test.json": "190240b3b4d115cd4f80de65ab78ca18a3f8581c041cbeea6f5a1f57ee4f5a48",
@@ -50,99 +53,166 @@ _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$")
 _ANNOTATION = re.compile(r"(?:cap|split)\.[^.]+\.(?:train|val|test)\.json")
 
 
-@dataclass(frozen=True)
-class Addresses:
-    """Where FashionIQ is fetched from; one of the three for pictures is given.
+class FashionIQFetch(BaseModel):
+    """Where FashionIQ is fetched from: annotations, and pictures in one of three ways."""
 
-    Attributes:
-        annotations: a folder that holds captions/ and image_splits/, or an archive of them; http, https or local.
-        check_annotations: whether each file must be the published one, by its SHA-256.
-        categories: those fetched.
-        picture_lists: a folder that holds asin2url.<category>.txt.
-        picture_address: an address with {image} in place of the id.
-        picture_archive: a ZIP or TAR of pictures named by id, in whatever folders.
-        picture_archive_sha256: of that archive; None accepts what comes.
-        ask_dead_links_again: ask addresses too that gave no picture before.
-        politeness: how servers are asked.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    annotations: str
-    check_annotations: bool = True
-    categories: Sequence[str] = CATEGORIES
-    picture_lists: str | None = None
-    picture_address: str | None = None
-    picture_archive: str | None = None
-    picture_archive_sha256: str | None = None
-    ask_dead_links_again: bool = False
-    politeness: Politeness = POLITE
+    annotations: str = Field(
+        description="Address of a folder that holds captions/ and image_splits/, or of a ZIP or TAR of them.",
+        min_length=1,
+    )
+    check_annotations: bool = Field(
+        default=True, description="Take only the published files, by their SHA-256; figures compare then."
+    )
+    categories: tuple[Category, ...] = Field(
+        default=CATEGORIES, min_length=1, description="Categories fetched."
+    )
+    picture_lists: str | None = Field(
+        default=None, description="Address of a folder that holds asin2url.<category>.txt."
+    )
+    picture_address: str | None = Field(
+        default=None,
+        description="Address of a picture, with {image} in place of its id.",
+        pattern=r"\{image\}",
+    )
+    picture_archive: str | None = Field(
+        default=None, description="Address of a ZIP or TAR of pictures named by id, in whatever folders."
+    )
+    picture_archive_sha256: str | None = Field(
+        default=None, description="The archive's SHA-256 in hexadecimal.", pattern="^[0-9a-f]{64}$"
+    )
+    ask_dead_links_again: bool = Field(
+        default=False, description="Ask addresses again that never gave a picture (404, a page, no picture)."
+    )
+    connections: int = Field(default=8, ge=1, le=64, description="Pictures fetched at the same time.")
+    requests_per_second: float = Field(
+        default=20.0, gt=0, le=1_000, description="Of all connections together."
+    )
+    attempts: int = Field(default=4, ge=1, le=20, description="Tries before a failure is taken as one.")
+    backoff_seconds: float = Field(
+        default=0.5, ge=0, le=60, description="Wait before the second try; doubles."
+    )
+    timeout_seconds: float = Field(default=20.0, gt=0, le=600, description="For connecting, and for silence.")
+    trusted_hosts: tuple[str, ...] = Field(
+        default=(),
+        # What is fetched is the same with it: it is left out where settings are compared.
+        exclude=True,
+        description="Hosts of one's own network that public addresses may lead to.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_pictures(self) -> Self:
+        ways = (self.picture_lists, self.picture_address, self.picture_archive)
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("name one of picture_lists, picture_address and picture_archive")
+        return self
+
+    @property
+    def politeness(self) -> Politeness:
+        """How servers are asked."""
+        return Politeness(
+            connections=self.connections,
+            requests_per_second=self.requests_per_second,
+            attempts=self.attempts,
+            backoff_seconds=self.backoff_seconds,
+            timeout_seconds=self.timeout_seconds,
+            trusted_hosts=self.trusted_hosts,
+        )
 
 
-def fetch_fashioniq(
-    addresses: Addresses, folder: Path, progress: ProgressFactory = terminal_progress
+def fetch_named_pictures(
+    fetch: FashionIQFetch,
+    folder: Path,
+    named: Sequence[str],
+    progress: ProgressFactory = terminal_progress,
 ) -> FetchReport:
-    """Bring FashionIQ into ``folder``: captions/, image_splits/ and images/; what is there is not fetched again.
+    """Bring the pictures that annotations name into ``folder``/images; what is there is not fetched again.
 
     Args:
-        addresses: where from.
+        fetch: where from.
         folder: made if need be.
+        named: ids of pictures.
         progress: where it is told how far it is.
 
     Raises:
-        FetchFailed: annotations or the archive cannot be had, an annotation file differs from the published one,
-            or the pictures' host is down; what was fetched is kept.
-        RefusedArchive: an archive is broken or not to be trusted.
-        BrokenAnnotations: annotations or lists cannot be read.
+        FetchFailed: lists or the archive cannot be had, or the pictures' host gives none; what was fetched is kept.
+        RefusedArchive: the archive is broken or not to be trusted.
+        BrokenAnnotations: lists cannot be read.
     """
-    fetch_annotations(addresses, folder, progress)
-    named = read_fashioniq(folder).pictures["image"].to_list()
-    if addresses.picture_archive is not None:
-        return _from_archive(addresses, folder, named, progress)
-    if addresses.picture_address is not None:
-        wanted = [PictureAddress(image, addresses.picture_address.format(image=image)) for image in named]
+    if fetch.picture_archive is not None:
+        return _from_archive(fetch, fetch.picture_archive, folder, named, progress)
+    if fetch.picture_address is not None:
+        wanted = [PictureAddress(image, fetch.picture_address.format(image=image)) for image in named]
     else:
         known: dict[str, str] = {}
-        for category in addresses.categories:
+        for category in fetch.categories:
             name = f"asin2url.{category}.txt"
-            place = folder / "addresses" / name
-            known |= read_picture_list(
-                fetch_file(
-                    f"{str(addresses.picture_lists).rstrip('/')}/{name}",
-                    place,
-                    politeness=addresses.politeness,
-                )
-            )
+            address = f"{str(fetch.picture_lists).rstrip('/')}/{name}"
+            listed = read_picture_list(_small_file(fetch, address, folder / "addresses" / name))
+            _require_public(address, listed, fetch.trusted_hosts)
+            known |= listed
         wanted = [PictureAddress(image, known[image]) for image in named if image in known]
     return fetch_pictures(
         wanted,
         folder / "images",
-        politeness=addresses.politeness,
-        ask_dead_links_again=addresses.ask_dead_links_again,
+        politeness=fetch.politeness,
+        ask_dead_links_again=fetch.ask_dead_links_again,
         progress=progress,
     )
 
 
 def fetch_annotations(
-    addresses: Addresses, folder: Path, progress: ProgressFactory = terminal_progress
+    fetch: FashionIQFetch, folder: Path, progress: ProgressFactory = terminal_progress
 ) -> None:
     """Bring captions/ and image_splits/ of the categories into ``folder``, each file checked if asked to."""
     names = [
         name
-        for category in addresses.categories
+        for category in fetch.categories
         for split in SPLITS
         for name in (f"image_splits/split.{category}.{split}.json", f"captions/cap.{category}.{split}.json")
     ]
-    base = addresses.annotations.rstrip("/")
+    base = fetch.annotations.rstrip("/")
     if _ARCHIVE.search(base):
         archive = fetch_file(
-            base, folder / "fetched" / "annotations", politeness=addresses.politeness, progress=progress
+            base, folder / "fetched" / "annotations", politeness=fetch.politeness, progress=progress
         )
         unpack(archive, folder / "fetched" / "annotations_unpacked", _annotation_place)
         base = str(folder / "fetched" / "annotations_unpacked")
     with progress("fetch annotations", len(names), "files") as shown:
         for name in names:
-            expected = PUBLISHED.get(name) if addresses.check_annotations else None
-            fetch_file(f"{base}/{name}", folder / name, sha256=expected, politeness=addresses.politeness)
+            expected = PUBLISHED.get(name) if fetch.check_annotations else None
+            _small_file(fetch, f"{base}/{name}", folder / name, expected)
             shown.advance()
+
+
+def _small_file(fetch: FashionIQFetch, address: str, destination: Path, sha256: str | None = None) -> Path:
+    """Fetch annotations or a list: megabytes, in minutes."""
+    return fetch_file(
+        address,
+        destination,
+        sha256=sha256,
+        largest_bytes=200_000_000,
+        deadline_seconds=1_800,
+        politeness=fetch.politeness,
+    )
+
+
+def _require_public(address: str, listed: Mapping[str, str], trusted: Collection[str]) -> None:
+    """See that a list from elsewhere names no place in one's own network, which only its owner may name.
+
+    Raises:
+        FetchFailed: naming list and host.
+    """
+    if local_path(address) is not None or in_own_network(address):
+        return
+    for host, named in {host_of(named): named for named in listed.values()}.items():
+        if urlsplit(named).hostname not in trusted and in_own_network(named):
+            raise FetchFailed(
+                f"{address} names {host}, which lies in this machine's own network; nothing of it was asked. If that "
+                "is meant, add it to trusted_hosts, or fetch the list by hand",
+                verdict=Verdict.REFUSED,
+            )
 
 
 def _annotation_place(member: PurePosixPath) -> str | None:
@@ -152,20 +222,19 @@ def _annotation_place(member: PurePosixPath) -> str | None:
 
 
 def _from_archive(
-    addresses: Addresses, folder: Path, named: list[str], progress: ProgressFactory
+    fetch: FashionIQFetch, address: str, folder: Path, named: Sequence[str], progress: ProgressFactory
 ) -> FetchReport:
     """Unpack the named pictures, whatever folders the archive has them in; once for an address and checksum."""
-    assert addresses.picture_archive is not None
     images, note = folder / "images", folder / "fetched" / "pictures.json"
-    identity = {"address": addresses.picture_archive, "sha256": addresses.picture_archive_sha256}
+    identity = {"address": address, "sha256": fetch.picture_archive_sha256}
     wanted = set(named)
     before = _stems(images) & wanted
-    if not note.is_file() or json.loads(note.read_text(encoding="utf-8")) != identity:
+    if not note.is_file() or note.read_text(encoding="utf-8") != json.dumps(identity):
         archive = fetch_file(
-            addresses.picture_archive,
+            address,
             folder / "fetched" / "pictures",
-            sha256=addresses.picture_archive_sha256,
-            politeness=addresses.politeness,
+            sha256=fetch.picture_archive_sha256,
+            politeness=fetch.politeness,
             progress=progress,
         )
 

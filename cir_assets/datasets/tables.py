@@ -162,6 +162,17 @@ def named_pictures(galleries: pl.DataFrame, triplets: pl.DataFrame) -> list[str]
     return pl.concat(columns).unique(maintain_order=True).to_list()
 
 
+def pictures_by_split(galleries: pl.DataFrame, images: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    """Split -> how many pictures of its galleries are among ``images`` (a column ``image``), and of how many."""
+    counted = (
+        galleries.unique(["split", "image"])
+        .group_by("split")
+        .agg(there=pl.col("image").is_in(images["image"].implode()).sum(), named=pl.len())
+    )
+    found = {split: (there, named) for split, there, named in counted.iter_rows()}
+    return {split: found[split] for split in SPLITS if split in found}
+
+
 def overlap_issues(galleries: pl.DataFrame) -> Iterator[dict[str, str]]:
     """Yield an issue for each picture that stands in the galleries of more than one split.
 

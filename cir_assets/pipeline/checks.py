@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from cir_assets.datasets.tables import Annotations, pictures_by_split
 from cir_assets.store.made import Check
 
 EVALUATED_SPLITS = ("val", "test")
@@ -157,9 +158,24 @@ def files_complete(files: Sequence[str]) -> Check:
     return Check(bool(files), "weights, tokenizer and configuration are complete")
 
 
-def raw_pictures_present(found: int, named: int) -> Check:
-    """At least one of the named pictures was found."""
-    return Check(found > 0, f"{found:,} of {named:,} named pictures found")
+def raw_pictures_present(annotations: Annotations, images: pl.DataFrame, needed: Collection[str]) -> Check:
+    """There are pictures, and some of every needed split that has triplets."""
+    found = pictures_by_split(annotations.galleries, images)
+    with_triplets = set(annotations.triplets["split"])
+    empty = [split for split, (there, _) in found.items() if not there and split in with_triplets & {*needed}]
+    counts = ", ".join(
+        f"{'none' if not there else 'all' if there == named else f'{there:,}'} of {split}'s {named:,}"
+        for split, (there, named) in found.items()
+    )
+    told = (
+        f"{images.height:,} of {annotations.pictures.height:,} named pictures found: {counts or 'no gallery'}"
+    )
+    if empty:
+        lost = annotations.galleries.filter(split=empty[0]).join(annotations.pictures, on="image")["path"]
+        told += (
+            f"; put those of {' and '.join(empty)} into {annotations.picture_root} (the first is {lost[0]})"
+        )
+    return Check(images.height > 0 and not empty, told)
 
 
 def pictures_decode(undecodable: int, not_read: int, pictures: int) -> Check:
@@ -198,7 +214,7 @@ WEIGHTS_COMPLETE = StepCheck(
 )
 RAW_PICTURES_PRESENT = StepCheck(
     "pictures_present",
-    "There are annotations, and at least one picture they name.",
+    "There are annotations, and pictures they name; some of each split that is trained on or judged by.",
     raw_pictures_present,
     blocking=True,
 )

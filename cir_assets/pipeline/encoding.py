@@ -181,13 +181,12 @@ def encode(
 
     A feature is kept under the key of the bytes it was made from, and only where that is the picture's own.
     """
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.pictures.decoding import decoded_batches
     from cir_assets.pictures.opening import judged_by
 
     data, settings = encoded.data, encoded.settings
     backbone = encoder.load()
-    root = read_annotations(data.source, work.storage.raw(data.dataset)).picture_root
+    root = data.source.picture_root(work.storage.raw(data.dataset))
     keys = images["image_key"].to_list()
     with (
         work.progress("encode pictures", len(keys), "pictures") as progress,

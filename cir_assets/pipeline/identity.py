@@ -28,6 +28,8 @@ class DatasetPlan:
     decoding_workers: int
     pixel_limit: int
     promotion: PromotionRule
+    trains: bool
+    """Whether a model is trained on it, so that it takes pictures of train and val."""
 
     def name(self, step: str) -> str:
         """``<dataset>/<step>``: the step's name everywhere."""

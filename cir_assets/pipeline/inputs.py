@@ -185,11 +185,10 @@ def load_tuned(
 
 def picture_files(work: Work, encoded: EncodedDataset, inputs: PipelineInputs) -> PictureFiles:
     """The files of the features' rows, for training an image encoder."""
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.training.pictures import PictureFiles
 
     data, settings = encoded.data, encoded.settings
-    root = read_annotations(data.source, work.storage.raw(data.dataset)).picture_root
+    root = data.source.picture_root(work.storage.raw(data.dataset))
     paths = dict(read_table(work.storage.tables(data.dataset), "images").select("image", "path").iter_rows())
     return PictureFiles(
         [root / paths[image] for image in inputs.feature_images["image"]],

@@ -79,14 +79,13 @@ def results_of(work: Work, pipeline: Pipeline) -> dict[str, pl.DataFrame]:
 
 def report_inputs(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataFrame]) -> ReportInputs:
     """What a pipeline's report and contact sheet are made of: its ``results`` and a way to its pictures."""
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.reporting.inputs import ReportInputs
 
     data = pipeline.data
     dataset, backbone, recipe = pipeline.place
     tables = work.storage.tables(dataset)
     paths = dict(read_table(tables, "images").select("image", "path").iter_rows())
-    root = read_annotations(data.source, work.storage.raw(dataset)).picture_root
+    root = data.source.picture_root(work.storage.raw(dataset))
 
     def picture_path(image: str) -> Path | None:
         return root / paths[image] if image in paths else None

@@ -20,10 +20,9 @@ STAT_MEMORY = "stat_memory"
 
 def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.DataFrame]:
     """Annotations, the frame of pictures that open, and every issue with the others."""
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.pictures.scanning import scan_pictures
 
-    annotations = read_annotations(data.source, work.storage.raw(data.dataset))
+    annotations = data.source.read(work.storage.raw(data.dataset))
     folder = work.storage.tables(data.dataset) / "memory"
     memory = folder / f"{STAT_MEMORY}.parquet"
     images, issues, remembered = scan_pictures(

@@ -76,7 +76,7 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
             headline=reign["challenger_headline"] if reign else None,
             models={model: _relative(work, folder) for model, folder in folders.items()},
             backbone_folder=_relative(work, work.storage.backbone(pipeline.encoded.backbone)),
-            picture_root=_relative(work, picture_root(work, pipeline)),
+            picture_root=_relative(work, data.source.picture_root(work.storage.raw(data.dataset))),
             padding=settings.padding,
             target_ratio=settings.target_ratio,
             pixel_limit=data.pixel_limit,
@@ -132,13 +132,6 @@ def example_queries(inputs: PipelineInputs) -> pl.DataFrame:
         target="target",
         category="category",
     )
-
-
-def picture_root(work: Work, pipeline: Pipeline) -> Path:
-    """The folder a data set's picture paths begin at."""
-    from cir_assets.datasets.sources import read_annotations
-
-    return read_annotations(pipeline.data.source, work.storage.raw(pipeline.data.dataset)).picture_root
 
 
 def _relative(work: Work, folder: Path) -> str:

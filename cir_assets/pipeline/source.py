@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -30,9 +31,7 @@ def raw_step(data: DatasetPlan) -> Step:
 
 def make_raw(work: Work, data: DatasetPlan) -> Made:
     """Fetch or render what is asked for, and look at every file."""
-    from cir_assets.datasets.sources import prepare
-
-    fetched = prepare(data.source, work.storage.raw(data.dataset), work.progress)
+    fetched = data.source.prepare(work.storage.raw(data.dataset), work.progress)
     not_fetched = unfetched_issues(fetched)
     annotations, images, issues = scan(work, data)
     return Made(
@@ -44,7 +43,7 @@ def make_raw(work: Work, data: DatasetPlan) -> Made:
             "megabytes": round(float(images["bytes"].sum()) / 1e6, 1),
             **(fetch_metadata(fetched) if fetched else {}),
         },
-        checks=RAW_PICTURES_PRESENT(images.height, annotations.pictures.height),
+        checks=RAW_PICTURES_PRESENT(annotations, images, ("train", "val") if data.trains else ()),
         files=[write_table(not_fetched, work.storage.tables(data.dataset), "data_issues/raw")],
     )
 
@@ -63,7 +62,7 @@ def unfetched_issues(fetched: FetchReport | None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"kind": pl.String, "subject": pl.String, "detail": pl.String})
 
 
-def fetch_metadata(fetched: FetchReport) -> dict[str, float | int]:
+def fetch_metadata(fetched: FetchReport) -> dict[str, float | int | str]:
     """A fetch in figures, for the UI."""
     return {
         "fetched": fetched.fetched,
@@ -71,4 +70,11 @@ def fetch_metadata(fetched: FetchReport) -> dict[str, float | int]:
         "dead_links": len(fetched.dead),
         "failed_this_time": len(fetched.failed),
         "fetch_seconds": round(fetched.seconds, 1),
+        **({"misnamed": said_of_misnamed(fetched.misnamed)} if fetched.misnamed else {}),
     }
+
+
+def said_of_misnamed(misnamed: Mapping[str, str]) -> str:
+    """Pictures that are something else than their name or their server says: how many, and some of them."""
+    some = ", ".join(f"{image} is {what}" for image, what in sorted(misnamed.items())[:5])
+    return f"{len(misnamed):,}: {some}" + (", …" if len(misnamed) > 5 else "")

@@ -16,16 +16,12 @@ from cir_assets.store.digests import digest, digest_file
 from cir_assets.store.files import written_whole
 from cir_assets.store.made import Made, versions_of
 
-TEST_SERVERS: Mapping[str, tuple[str, str]] = {
-    "cirr": ("cirr", "https://cirr.cecs.anu.edu.au/test_process/"),
-    "circo": ("circo", "https://circo.micc.unifi.it/"),
-}
-"""Kind of data set -> the protocol its test server evaluates by, and where that is."""
-
 
 def submission_step(pipeline: Pipeline) -> Step:
     """The submission files of one pipeline's best method."""
-    protocol, _ = TEST_SERVERS[pipeline.data.source.kind]
+    server = pipeline.data.source.test_server
+    assert server is not None, f"{pipeline.data.source.kind} has no test server"
+    protocol = server.protocol
     method = pipeline.methods[-1]
 
     def plan(work: Work) -> Plan:
@@ -48,7 +44,6 @@ def make_submission(work: Work, pipeline: Pipeline, protocol: str, method: str) 
     """
     from torch.nn import functional
 
-    from cir_assets.datasets.sources import read_annotations
     from cir_assets.retrieval.submissions import circo_submission, cirr_submission, document_bytes
 
     backbone = installed_backbone(work, pipeline.encoded)
@@ -74,7 +69,7 @@ def make_submission(work: Work, pipeline: Pipeline, protocol: str, method: str) 
         for name, document in documents.items()
     ]
     # The server counts the queries of the annotations, also those whose pictures are missing here.
-    annotations = read_annotations(pipeline.data.source, work.storage.raw(pipeline.data.dataset))
+    annotations = pipeline.data.source.read(work.storage.raw(pipeline.data.dataset))
     expected = annotations.triplets.filter(split="test").height
     entries = {
         file.name: sum(isinstance(value, list) for value in json.loads(file.read_bytes()).values())

@@ -75,10 +75,8 @@ def triplets_step(data: DatasetPlan) -> Step:
 
 def make_triplets(work: Work, data: DatasetPlan) -> Made:
     """Write the table of triplets whose pictures are there, and what became of the others."""
-    from cir_assets.datasets.sources import read_annotations
-
     folder = work.storage.tables(data.dataset)
-    annotations = read_annotations(data.source, work.storage.raw(data.dataset))
+    annotations = data.source.read(work.storage.raw(data.dataset))
     kept, dropped = split_by_pictures(annotations.triplets, read_table(folder, "images"))
     # What lies in the folder is told with the pictures.
     issues = pl.concat([annotations.issues.filter(~pl.col("kind").is_in(ABOUT_FILES)), dropped])

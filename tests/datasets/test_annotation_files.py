@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,60 @@ def test_an_id_that_is_no_text_is_refused(value: object) -> None:
         picture_id(value, "here")
 
 
-@given(st.text(st.characters(exclude_characters="/\\\0"), min_size=1).filter(lambda t: t.strip(" .") == t))
+@given(
+    st.text(st.characters(exclude_characters="/\\\0"), min_size=1, max_size=50).filter(
+        lambda t: t.strip(" .") == t
+    )
+)
 def test_any_other_text_is_an_id_and_stays_as_it_is(value: str) -> None:
     if value.strip():
         assert picture_id(value, "here") == value
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("marks", [0, 1])
+def test_every_encoding_of_json_is_read_and_byte_order_marks_are_left_out(
+    tmp_path: Path, encoding: str, marks: int
+) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(("\ufeff" * marks + '["ombré"]').encode(encoding))
+    assert read_json(file) == ["ombré"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (r'[{"a": 1}, {"captions": ["so cute \ud83d"]}]', r", entry 1, 'captions', entry 0: half a character"),
+        (r'[{"so\udc00": 1}]', ", entry 0: half a character"),
+        ('[{"a": 1,\n "b": {"c": 1, "d": 2, "c": 3}}]', ", entry 0, 'b': 'c' stands there twice"),
+        ('{"a": "x", "a": "x"}', ": 'a' stands there twice"),
+        ("[" * 100_000, ": lists or objects stand in each other too deeply"),
+        ('{"a":' * 100_000, ": lists or objects stand in each other too deeply"),
+        ('[1,\n' + "9" * 5_000 + "]", ", line 2: a number of thousands of digits"),
+        ("", ", line 1, column 1"),
+    ],
+)  # fmt: skip
+def test_whatever_json_may_hold_is_refused_by_its_place(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(BrokenAnnotations, match=rf"a\.json{message}"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_whole_character_in_two_escapes_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(r'["so cute \ud83d\ude0d", "C:\\ud83d"]')
+    assert read_json(tmp_path / "a.json") == ["so cute 😍", r"C:\ud83d"]
+
+
+def test_a_pipe_or_a_folder_of_that_name_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder.json").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(BrokenAnnotations, match=rf"{name}\.json is no file"):
+            read_json(tmp_path / f"{name}.json")
+
+
+def test_a_name_that_no_file_can_have_and_a_number_that_is_no_id_are_refused() -> None:
+    with pytest.raises(BrokenAnnotations, match=r"here: 'aaa.*\.\.\..*' is longer than 240 bytes"):
+        picture_id("a" * 241, "here")
+    with pytest.raises(BrokenAnnotations, match="here: expected a whole number under 'a', found 1000"):
+        number_at({"a": 10**30}, "a", "here")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import random
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -193,3 +195,30 @@ def test_nothing_is_ever_written_outside(names: list[str]) -> None:
             unpack(archive, root / "out", str)
         outside = [file for file in root.rglob("*") if file.is_file() and root / "out" not in file.parents]
         assert outside == [archive]
+
+
+def test_an_archive_that_has_no_room_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.jpg", b"x" * 1_000)
+    usage = shutil.disk_usage(tmp_path)._replace(free=999)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match=r"a\.zip unpacks to 1,000 bytes and .* has 999 free; make room"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", lambda member: member.name)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_disk_that_fills_up_is_told_in_a_sentence_and_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.jpg", b"x" * 1_000)
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match=r"a\.jpg cannot be written \(No space left on device\); make room"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", lambda member: member.name)
+    assert not list((tmp_path / "out").iterdir())

@@ -98,3 +98,17 @@ def test_a_broken_entry_is_told_by_file_and_entry(
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BrokenAnnotations, match=r"holds neither val\.json nor test\.json"):
         read_circo(tmp_path)
+
+
+def test_pictures_of_another_ending_or_in_a_folder_below_are_found(tmp_path: Path) -> None:
+    write_json(tmp_path / "annotations" / "val.json", [QUERY])
+    pictures = tmp_path / "unlabeled2017"
+    for name in ("000000000002.png", "000000000003.JPG", "more/000000000010.jpg", "000000000077.jpeg"):
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        (pictures / name).touch()
+    assert dict(read_circo(tmp_path).pictures.rows()) == {
+        "2": "000000000002.png",
+        "3": "000000000003.JPG",
+        "10": "more/000000000010.jpg",
+        "77": "000000000077.jpeg",
+    }

@@ -11,6 +11,7 @@ import pytest
 
 from cir_assets.datasets.cirr import read_cirr
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
+from cir_assets.pictures.scanning import scan_pictures
 from tests.datasets.conftest import counts, subjects, write_json, write_picture
 
 
@@ -194,3 +195,19 @@ def test_a_train_key_without_its_plus_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BrokenAnnotations, match="expected captions/ and image_splits/ of CIRR there"):
         read_cirr(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "ending"), [("train", ".png"), ("images/train", ".png"), ("train/34", ".jpg"), ("x", ".jpeg")]
+)
+def test_pictures_in_nlvr2_s_own_folders_are_found_by_name(
+    real_data: Path, tmp_path: Path, folder: str, ending: str
+) -> None:
+    names = ["train-11041-2-img0", "train-11041-0-img1"]
+    for name in names:
+        write_picture(tmp_path / "nlvr2" / folder / f"{name}{ending}")
+    read = read_cirr(real_data / "cirr", pictures=tmp_path / "nlvr2")
+    paths = dict(read.pictures.rows())
+    assert [paths[name] for name in names] == [f"{folder}/{name}{ending}" for name in names]
+    images, _, _ = scan_pictures(read.pictures, read.picture_root)
+    assert set(images["image"]) == set(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import polars as pl
 import pytest
 
 from cir_assets.datasets.captions import evaluation_caption
-from cir_assets.datasets.fashioniq import CATEGORIES, read_fashioniq
+from cir_assets.datasets.fashioniq import read_fashioniq
+from cir_assets.datasets.fashioniq_fetching import CATEGORIES
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
 from cir_assets.pictures.scanning import missing_pictures, scan_pictures
 from tests.datasets.conftest import counts, subjects, triplet, write_fashioniq, write_json, write_picture
@@ -259,3 +261,57 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "image_splits" / "split.hat.dev.json", [])
     with pytest.raises(BrokenAnnotations, match=r"expected the name split\.<category>\.<train\|val\|test>"):
         read_fashioniq(tmp_path)
+
+
+STRANGERS = (
+    "captions/cap.dress.train.extend_clip.json",
+    "captions/cap.dress.val.json.bak",
+    "captions/._cap.dress.val.json",
+    "captions/cap.dress_extended.val.json",
+    "captions/README.md",
+    "image_splits/split.dress.val_clean.json",
+    "image_splits/split.dress.val.clean.json",
+    "image_splits/.DS_Store",
+)
+
+
+def test_other_people_s_files_beside_the_originals_are_passed_over_and_told(tmp_path: Path) -> None:
+    write_fashioniq(tmp_path, "dress", "val", ["A", "B"], [triplet("A", "B")])
+    alone = read_fashioniq(tmp_path)
+    for name in STRANGERS:
+        (tmp_path / name).write_text("{")
+    beside = read_fashioniq(tmp_path)
+    assert beside.triplets.equals(alone.triplets)
+    assert beside.galleries.equals(alone.galleries)
+    assert sorted(subjects(beside, "unknown_file")) == sorted(STRANGERS)
+
+
+def test_a_file_whose_name_is_no_utf8_is_told(tmp_path: Path) -> None:
+    write_fashioniq(tmp_path, "dress", "val", ["A", "B"], [triplet("A", "B")])
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/image_splits/split.caf\xe9.val.json")).write_text("[]")
+    assert subjects(read_fashioniq(tmp_path), "unknown_file") == ["image_splits/split.caf\\xe9.val.json"]
+
+
+def test_the_published_files_alone_are_no_strangers(fashioniq: Annotations) -> None:
+    assert subjects(fashioniq, "unknown_file") == []
+
+
+def test_captions_of_a_category_that_has_other_galleries_are_refused_without_theirs(tmp_path: Path) -> None:
+    write_fashioniq(tmp_path, "hat", "val", ["A", "B"], [triplet("A", "B")])
+    write_json(tmp_path / "captions" / "cap.hat.train.json", [])
+    with pytest.raises(BrokenAnnotations, match=r"has no image_splits/split\.hat\.train\.json beside it"):
+        read_fashioniq(tmp_path)
+
+
+def test_captions_that_are_a_link_to_nowhere_are_refused(tmp_path: Path) -> None:
+    write_fashioniq(tmp_path, "hat", "val", ["A", "B"], [])
+    (tmp_path / "captions" / "cap.hat.val.json").unlink()
+    (tmp_path / "captions" / "cap.hat.val.json").symlink_to(tmp_path / "absent")
+    with pytest.raises(BrokenAnnotations, match=r"cap\.hat\.val\.json cannot be read"):
+        read_fashioniq(tmp_path)
+
+
+def test_pictures_in_folders_below_are_found(tmp_path: Path) -> None:
+    write_fashioniq(tmp_path, "hat", "val", ["A", "B"], [triplet("A", "B")])
+    write_picture(tmp_path / "images" / "hats" / "A.jpg")
+    assert dict(read_fashioniq(tmp_path).pictures.rows()) == {"A": "hats/A.jpg", "B": "B.jpg"}

@@ -13,13 +13,15 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from cir_assets.datasets.fashioniq_fetching import PUBLISHED, Addresses, fetch_annotations, fetch_fashioniq
-from cir_assets.datasets.fetching import FetchFailed, Politeness
+from cir_assets.datasets.asking import FetchFailed
+from cir_assets.datasets.fashioniq import FashionIQSource
+from cir_assets.datasets.fashioniq_fetching import PUBLISHED, FashionIQFetch, fetch_annotations
+from cir_assets.datasets.fetching import FetchReport
 from tests.file_server import FileServer, gives, serving
 from tests.random_pictures import picture_bytes
 from tests.trial_project import TrialProject, metadata_of
 
-QUICK = Politeness(requests_per_second=1_000, attempts=2, backoff_seconds=0.01, timeout_seconds=0.5)
+QUICK = {"requests_per_second": 1_000, "attempts": 2, "backoff_seconds": 0.01, "timeout_seconds": 0.5}
 SPLITS = ("train", "val", "test")
 
 
@@ -58,10 +60,17 @@ def annotated(server: FileServer) -> FileServer:
     return server
 
 
-def addresses(server: FileServer, **ways: Any) -> Addresses:
-    return Addresses(
-        server.at("/fiq"), check_annotations=False, categories=("dress",), politeness=QUICK, **ways
+def addresses(annotations: str, **ways: Any) -> FashionIQFetch:
+    return FashionIQFetch.model_validate(
+        {"annotations": annotations, "categories": ["dress"], **QUICK, **ways}
     )
+
+
+def fetched(server: FileServer, folder: Path, **ways: Any) -> FetchReport:
+    fetch = addresses(server.at("/fiq"), check_annotations=False, **ways)
+    report = FashionIQSource(kind="fashioniq", fetch=fetch).prepare(folder)
+    assert report is not None
+    return report
 
 
 def test_pictures_come_from_lists_of_addresses(annotated: FileServer, tmp_path: Path) -> None:
@@ -69,17 +78,42 @@ def test_pictures_come_from_lists_of_addresses(annotated: FileServer, tmp_path: 
     annotated.answers["/lists/asin2url.dress.txt"] = gives(lines.encode())
     for image in EVERY[1:]:
         annotated.answers[f"/shop/{image}.jpg"] = gives(picture_bytes(image))
-    report = fetch_fashioniq(addresses(annotated, picture_lists=annotated.at("/lists/")), tmp_path)
+    report = fetched(annotated, tmp_path, picture_lists=annotated.at("/lists/"))
     assert report.fetched == len(EVERY) - 2
     assert set(report.dead) == {EVERY[0]}
-    again = fetch_fashioniq(addresses(annotated, picture_lists=annotated.at("/lists/")), tmp_path)
+    again = fetched(annotated, tmp_path, picture_lists=annotated.at("/lists/"))
     assert (again.fetched, again.already_there) == (0, len(EVERY) - 2)
+
+
+def test_a_list_from_elsewhere_may_not_name_places_in_ones_own_network(
+    annotated: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = "http://93.184.215.14/lists"
+    listed = "".join(f"{image} \thttp://10.1.2.3/{image}.jpg\n" for image in EVERY)
+    annotated.answers[f"{lists}/asin2url.dress.txt"] = gives(listed.encode())
+    for image in EVERY:
+        annotated.answers[f"http://10.1.2.3/{image}.jpg"] = gives(picture_bytes(image))
+    # As a company's proxy does, the server answers for every host but itself.
+    monkeypatch.setenv("http_proxy", annotated.address)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(FetchFailed, match=r"names 10\.1\.2\.3, which lies in this machine's own network"):
+        fetched(annotated, tmp_path, picture_lists=lists)
+    assert not any("10.1.2.3" in request.path for request in annotated.requests)
+    assert fetched(annotated, tmp_path, picture_lists=lists, trusted_hosts=["10.1.2.3"]).fetched == len(EVERY)
+
+
+def test_hosts_that_are_trusted_change_no_version_as_they_change_nothing_that_is_fetched() -> None:
+    plain, trusting = (
+        addresses("x", picture_lists="y"),
+        addresses("x", picture_lists="y", trusted_hosts=["z"]),
+    )
+    assert plain.model_dump() == trusting.model_dump()
 
 
 def test_pictures_come_from_one_pattern(annotated: FileServer, tmp_path: Path) -> None:
     for image in EVERY:
         annotated.answers[f"/p/{image}"] = gives(picture_bytes(image))
-    report = fetch_fashioniq(addresses(annotated, picture_address=annotated.at("/p/{image}")), tmp_path)
+    report = fetched(annotated, tmp_path, picture_address=annotated.at("/p/{image}"))
     assert report.fetched == len(EVERY)
 
 
@@ -92,10 +126,10 @@ def test_pictures_come_from_an_archive_whatever_its_folders_and_once(
             archive.writestr(f"some/where/{image}.jpg", picture_bytes(image))
         archive.writestr("some/where/B00NOBODY0.jpg", picture_bytes("x"))
     annotated.answers["/all.zip"] = gives(stream.getvalue())
-    ways = addresses(annotated, picture_archive=annotated.at("/all.zip"))
-    assert fetch_fashioniq(ways, tmp_path).fetched == len(EVERY) - 1
+    archive_address = annotated.at("/all.zip")
+    assert fetched(annotated, tmp_path, picture_archive=archive_address).fetched == len(EVERY) - 1
     assert sorted(file.stem for file in (tmp_path / "images").iterdir()) == sorted(EVERY[:-1])
-    fetch_fashioniq(ways, tmp_path)
+    fetched(annotated, tmp_path, picture_archive=archive_address)
     assert len(annotated.asked("/all.zip")) == 1
 
 
@@ -109,7 +143,7 @@ def test_annotations_come_from_an_archive_or_a_local_folder(server: FileServer, 
     server.answers = {"/master.zip": gives(stream.getvalue())}
     for number, base in enumerate((server.at("/master.zip"), str(tmp_path / "local"))):
         folder = tmp_path / str(number)
-        fetch_annotations(Addresses(base, check_annotations=False, categories=("dress",)), folder)
+        fetch_annotations(addresses(base, check_annotations=False, picture_lists="unused"), folder)
         for name, body in annotation_files().items():
             assert (folder / name).read_bytes() == body
 
@@ -119,22 +153,25 @@ def test_the_published_annotations_are_known_by_their_checksums(
 ) -> None:
     source = real_data / "fashion-iq"
     server.answers = {f"/fiq/{name}": gives((source / name).read_bytes()) for name in PUBLISHED}
-    fetch_annotations(Addresses(server.at("/fiq"), politeness=QUICK), tmp_path)
+    every = FashionIQFetch.model_validate(
+        {"annotations": server.at("/fiq"), "picture_lists": "unused", **QUICK}
+    )
+    fetch_annotations(every, tmp_path)
     assert len(list(tmp_path.rglob("*.json"))) == 18
     asked = len(server.requests)
-    fetch_annotations(Addresses(server.at("/fiq"), politeness=QUICK), tmp_path)
+    fetch_annotations(every, tmp_path)
     assert len(server.requests) == asked
     name = "captions/cap.shirt.val.json"
     server.answers[f"/fiq/{name}"] = gives((source / name).read_bytes() + b"\n")
     (tmp_path / name).unlink()
     with pytest.raises(FetchFailed, match=r"cap\.shirt\.val\.json has SHA-256 .* expected"):
-        fetch_annotations(Addresses(server.at("/fiq"), politeness=QUICK), tmp_path)
+        fetch_annotations(every, tmp_path)
 
 
 def test_a_missing_annotation_file_is_told_by_its_address(annotated: FileServer, tmp_path: Path) -> None:
     del annotated.answers["/fiq/captions/cap.dress.val.json"]
     with pytest.raises(FetchFailed, match=r"/fiq/captions/cap\.dress\.val\.json answered 404"):
-        fetch_fashioniq(addresses(annotated, picture_address=annotated.at("/p/{image}")), tmp_path)
+        fetched(annotated, tmp_path, picture_address=annotated.at("/p/{image}"))
 
 
 def test_the_root_asset_fetches_and_says_what_it_could_not_have(

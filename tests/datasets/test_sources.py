@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cir_assets.datasets.sources import Source, WardrobeSource, prepare, read_annotations
+from cir_assets import datasets
+from cir_assets.components.dataset import Dataset, DatasetSpec
+from cir_assets.datasets.sources import KINDS, Source, one_of
+from cir_assets.datasets.wardrobe.source import WardrobeSource
 from cir_assets.pictures.scanning import scan_pictures
 from tests.datasets.conftest import triplet, write_fashioniq, write_json, write_picture
+from tests.trial_project import TrialProject
 
 SOURCES: TypeAdapter[Source] = TypeAdapter(Source)
 
@@ -58,59 +65,59 @@ def test_a_local_data_set_is_read_where_it_is(tmp_path: Path) -> None:
     write_fashioniq(tmp_path / "data", "hat", "val", ["A", "B"], [triplet("A", "B")])
     write_picture(tmp_path / "data" / "images" / "A.jpg")
     local = source(kind="fashioniq", folder=str(tmp_path / "data"))
-    prepare(local, tmp_path / "raw")
-    assert read_annotations(local, tmp_path / "raw").triplets.height == 1
+    local.prepare(tmp_path / "raw")
+    assert local.read(tmp_path / "raw").triplets.height == 1
     assert not (tmp_path / "raw").exists()
 
 
 @pytest.mark.parametrize("kind", ["fashioniq", "cirr", "circo"])
 def test_a_folder_that_is_not_there_is_named_with_what_it_must_hold(tmp_path: Path, kind: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"source\.folder .*absent is no folder: it must hold"):
-        prepare(source(kind=kind, folder=str(tmp_path / "absent")), tmp_path)
+        source(kind=kind, folder=str(tmp_path / "absent")).prepare(tmp_path)
 
 
 def test_a_catalogue_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"source\.pictures .*absent is no folder"):
-        prepare(source(kind="catalogue", pictures=str(tmp_path / "absent")), tmp_path)
+        source(kind="catalogue", pictures=str(tmp_path / "absent")).prepare(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"source\.triplets .*table\.csv is no file"):
-        prepare(
-            source(kind="catalogue", pictures=str(tmp_path), triplets=str(tmp_path / "table.csv")), tmp_path
+        source(kind="catalogue", pictures=str(tmp_path), triplets=str(tmp_path / "table.csv")).prepare(
+            tmp_path
         )
 
 
 def test_annotations_without_a_single_picture_are_refused(tmp_path: Path) -> None:
     write_fashioniq(tmp_path, "hat", "val", ["A", "B"], [triplet("A", "B")])
     with pytest.raises(FileNotFoundError, match="images is not there"):
-        prepare(source(kind="fashioniq", folder=str(tmp_path)), tmp_path)
+        source(kind="fashioniq", folder=str(tmp_path)).prepare(tmp_path)
     (tmp_path / "images").mkdir()
     with pytest.raises(FileNotFoundError, match=r"holds none of the 2 pictures .* \(the first is A\.jpg\)"):
-        prepare(source(kind="fashioniq", folder=str(tmp_path)), tmp_path)
+        source(kind="fashioniq", folder=str(tmp_path)).prepare(tmp_path)
 
 
 def test_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds none of the 0 pictures"):
-        prepare(source(kind="catalogue", pictures=str(tmp_path)), tmp_path)
+        source(kind="catalogue", pictures=str(tmp_path)).prepare(tmp_path)
 
 
 def test_cirr_and_circo_are_read_through_the_same_door(tmp_path: Path) -> None:
     write_json(tmp_path / "image_splits" / "split.rc2.val.json", {"dev-1": "./dev/dev-1.png"})
     write_picture(tmp_path / "elsewhere" / "dev" / "dev-1.png")
     cirr = source(kind="cirr", folder=str(tmp_path), pictures=str(tmp_path / "elsewhere"))
-    prepare(cirr, tmp_path)
-    assert read_annotations(cirr, tmp_path).pictures["image"].to_list() == ["dev-1"]
+    cirr.prepare(tmp_path)
+    assert cirr.read(tmp_path).pictures["image"].to_list() == ["dev-1"]
     query = {"id": 0, "reference_img_id": 5, "relative_caption": "a dog", "shared_concept": "a dog"}
     write_json(tmp_path / "annotations" / "test.json", [query])
     write_picture(tmp_path / "unlabeled2017" / "000000000005.jpg")
     circo = source(kind="circo", folder=str(tmp_path))
-    prepare(circo, tmp_path)
-    assert read_annotations(circo, tmp_path).triplets["target"].to_list() == [None]
+    circo.prepare(tmp_path)
+    assert circo.read(tmp_path).triplets["target"].to_list() == [None]
 
 
 def test_a_rendered_wardrobe_reads_whole_with_its_image_sets(tmp_path: Path) -> None:
     # Fewer pictures than a YAML may ask for, so that the test is quick.
     wardrobe = WardrobeSource.model_construct(kind="wardrobe", size=120, seed=3)
-    prepare(wardrobe, tmp_path)
-    read = read_annotations(wardrobe, tmp_path)
+    wardrobe.prepare(tmp_path)
+    read = wardrobe.read(tmp_path)
     assert read.pictures.height == 120
     assert read.issues.is_empty()
     evaluated = read.triplets.filter(read.triplets["split"] != "train")
@@ -125,3 +132,60 @@ def test_settings_load_neither_torch_nor_tables() -> None:
     loaded = "import sys, cir_assets.datasets.sources; print('torch' in sys.modules, 'PIL' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["False", "False"]
+
+
+def test_a_new_kind_of_data_set_is_one_file_and_one_line(
+    project: TrialProject, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = (*KINDS, "tests.datasets.flags:FlagsSource")
+    for flag, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+        write_picture(tmp_path / "flags" / f"{flag}.png", colour)
+    write_json(tmp_path / "flags" / "triplets.json", [{"from": "red", "to": "blue", "change": "is blue"}])
+
+    class FlagsSpec(DatasetSpec):
+        source: one_of(kinds)  # type: ignore[valid-type]
+
+    monkeypatch.setattr(Dataset, "get_model_cls", classmethod(lambda cls: FlagsSpec))
+    project.write_dataset("flags", source={"kind": "flags", "folder": str(tmp_path / "flags")})
+    assert project.materialize(
+        instance, 'key:"flags/raw" or key:"flags/images" or key:"flags/triplets"'
+    ).success
+    definitions = project.definitions()
+    keys = {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+    assert "flags/tiny_clip/quick/submission" in keys
+    assert "flags_files" in {sensor.name for sensor in definitions.sensors or ()}
+    with pytest.raises(ValidationError) as refused:
+        FlagsSpec.model_validate({"source": {"kind": "flags", "fodler": "x"}, "backbones": ["tiny_clip"]})
+    assert {error["loc"] for error in refused.value.errors()} == {("source", "folder"), ("source", "fodler")}
+
+
+def test_every_kind_says_where_its_pictures_lie_without_reading_annotations(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for settings, root in (
+        ({"kind": "wardrobe"}, raw / "images"),
+        ({"kind": "fashioniq", "folder": "/data/f"}, Path("/data/f/images")),
+        ({"kind": "fashioniq", "fetch": {"annotations": "x", "picture_lists": "y"}}, raw / "images"),
+        ({"kind": "cirr", "folder": "/data/c"}, Path("/data/c")),
+        ({"kind": "cirr", "folder": "/data/c", "pictures": "/data/n"}, Path("/data/n")),
+        ({"kind": "circo", "folder": "/data/o"}, Path("/data/o/unlabeled2017")),
+        ({"kind": "catalogue", "pictures": "/data/p"}, Path("/data/p")),
+    ):
+        assert source(**settings).picture_root(raw) == root
+
+
+def test_no_modules_of_data_sets_import_each_other_in_a_circle() -> None:
+    home = Path(datasets.__file__).parent
+    modules = {
+        ".".join(("cir_assets", "datasets", *file.relative_to(home).with_suffix("").parts)): file
+        for file in home.rglob("*.py")
+        if file.name != "__init__.py"
+    }
+    imports = {
+        module: {
+            node.module
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module in modules
+        }
+        for module, file in modules.items()
+    }
+    list(TopologicalSorter(imports).static_order())

@@ -10,13 +10,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from cir_assets.datasets.sources import (
-    CatalogueSource,
-    CIRCOSource,
-    CIRRSource,
-    FashionIQSource,
-    WardrobeSource,
-)
+from cir_assets.datasets.catalogue_source import CatalogueSource
+from cir_assets.datasets.circo import CIRCOSource
+from cir_assets.datasets.cirr import CIRRSource
+from cir_assets.datasets.fashioniq import FashionIQSource
+from cir_assets.datasets.wardrobe.source import WardrobeSource
 from cir_assets.store.database import opened
 from tests.random_pictures import picture_bytes
 from tests.trial_project import TrialProject, metadata_of

@@ -2,15 +2,15 @@
 
 import dagster as dg
 
+from cir_assets.datasets.dataset_source import TestServer
 from cir_assets.graph.step import step_asset
 from cir_assets.pipeline.checks import SUBMISSION_COMPLETE
 from cir_assets.pipeline.identity import Pipeline
-from cir_assets.pipeline.submission import TEST_SERVERS, submission_step
+from cir_assets.pipeline.submission import submission_step
 
 
-def submission_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
+def submission_asset(pipeline: Pipeline, server: TestServer) -> dg.AssetsDefinition:
     """The submission files of one pipeline's best method."""
-    _, server = TEST_SERVERS[pipeline.data.source.kind]
     return step_asset(
         submission_step(pipeline),
         deps=pipeline.ranked_from(),
@@ -20,6 +20,6 @@ def submission_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         checks=[SUBMISSION_COMPLETE],
         description=(
             f"Rankings of `{pipeline.methods[-1]}` for the test split, whose targets are secret, as its server takes "
-            f"them ({server}): JSON files in `storage/reports/{'/'.join(pipeline.place)}/submission/`."
+            f"them ({server.address}): JSON files in `storage/reports/{'/'.join(pipeline.place)}/submission/`."
         ),
     )

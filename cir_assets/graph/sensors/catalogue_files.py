@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from cir_assets.datasets.sources import CatalogueSource
+from cir_assets.datasets.dataset_source import WatchedFiles
 from cir_assets.graph.resources import StorageFolder
 from cir_assets.graph.sensors.stale_sweep import run_under_way
 from cir_assets.graph.step import asset_key
@@ -21,7 +21,7 @@ ATTEMPTS = 2
 """Runs asked for because of one change; what both did not read is left for a person."""
 
 
-def catalogue_sensor(data: DatasetPlan, source: CatalogueSource, every_seconds: int) -> dg.SensorDefinition:
+def catalogue_sensor(data: DatasetPlan, source: WatchedFiles, every_seconds: int) -> dg.SensorDefinition:
     """Watches a catalogue's folder and table, and refreshes its root when their content changed.
 
     Time stamps only tell that something may have moved: while sizes or times differ from the last look, files are
@@ -83,7 +83,7 @@ def catalogue_sensor(data: DatasetPlan, source: CatalogueSource, every_seconds: 
     return files
 
 
-def state_of_files(source: CatalogueSource) -> str | None:
+def state_of_files(source: WatchedFiles) -> str | None:
     """Digest of paths, sizes and times of everything a catalogue is read from; None where the folder is not there."""
     from cir_assets.datasets.catalogue.folder import files_below, status_of
     from cir_assets.datasets.tables import BrokenAnnotations

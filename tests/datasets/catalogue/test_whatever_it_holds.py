@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from cir_assets.datasets.catalogue import read_catalogue
 from cir_assets.datasets.catalogue.folder import ENDINGS, NOT_PEOPLE_S, printable
 from cir_assets.datasets.catalogue.table import read_table
-from cir_assets.datasets.sources import CatalogueSource
+from cir_assets.datasets.dataset_source import WatchedFiles
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
 from cir_assets.graph.sensors.catalogue_files import state_of_files
 from tests.datasets.catalogue.conftest import pictures
@@ -302,7 +302,7 @@ def test_a_folder(things: list[tuple[int, bytes, str]]) -> None:
             make(places[where % len(places)] / os.fsdecode(raw_name), kind, places)
         read = read_catalogue(root, None)
         written(read)
-        source = CatalogueSource(kind="catalogue", pictures=str(root))
+        source = WatchedFiles(root, None)
         assert state_of_files(source) == state_of_files(source)
         images, told = set(read.pictures["image"]), set(read.issues["subject"])
         for place, folders, files in os.walk(str(root)):

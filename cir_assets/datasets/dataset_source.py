@@ -1,0 +1,150 @@
+"""What every kind of data set is: the settings a YAML gives, and what is done with them."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cir_assets.datasets.tables import Annotations
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
+from cir_assets.pictures.settings import Reading
+
+if TYPE_CHECKING:
+    from cir_assets.datasets.fetching import FetchReport
+
+
+@dataclass(frozen=True)
+class TestServer:
+    """Where a split whose targets are secret is evaluated: the protocol whose files it takes, and its address."""
+
+    __test__ = False  # pytest takes classes of such a name for tests.
+
+    protocol: str
+    address: str
+
+
+@dataclass(frozen=True)
+class WatchedFiles:
+    """What a local data set is read from and people change: its folder of pictures, and its table if it has one."""
+
+    pictures: Path
+    triplets: Path | None
+
+
+class DatasetSource(BaseModel):
+    """A kind of data set: one class, its fields what ``source`` of a YAML may say.
+
+    A new kind is a subclass in a file of its own, with a ``Literal`` for ``kind`` and ``read`` and
+    ``picture_root``, and its line in ``sources.KINDS``. Paths of a source may begin with ``~`` and are otherwise
+    relative to the working folder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    test_server: ClassVar[TestServer | None] = None
+    """Where its test split is evaluated, if its targets are secret."""
+
+    kind: str
+    # Left out of what versions are made of: it changes nothing of what the files say, only how they are encoded.
+    reading: Reading = Field(
+        default="reference",
+        exclude=True,
+        description=(
+            "How pictures are read for encoding: as_seen as a viewer shows them (upright, on white, in sRGB), "
+            "reference with the pixels as they are stored, as the reference implementation has them."
+        ),
+    )
+
+    @property
+    def has_triplets(self) -> bool:
+        """Whether there is something to train on and to evaluate, or pictures alone."""
+        return True
+
+    @property
+    def watched(self) -> WatchedFiles | None:
+        """What is looked at for changes between two refreshes; None: it changes only when it is refreshed."""
+        return None
+
+    @abstractmethod
+    def read(self, folder: Path) -> Annotations:
+        """Read what a prepared data set's annotation files say, in the common form.
+
+        Args:
+            folder: where ``prepare`` rendered or fetched files to (``storage/raw/<dataset>``); local data sets are
+                read where they are, and may keep there what they know of their files.
+
+        Raises:
+            BrokenAnnotations: when a file cannot be read, naming it, the place and the mend.
+        """
+
+    @abstractmethod
+    def picture_root(self, folder: Path) -> Path:
+        """Return the folder that ``path`` of the pictures is relative to; no annotation is read for it.
+
+        Args:
+            folder: as for ``read``.
+        """
+
+    def require_files(self) -> None:
+        """See that what ``prepare`` does not make is there.
+
+        Raises:
+            FileNotFoundError: naming the key, the path and what it must hold.
+        """
+
+    def prepare(self, folder: Path, progress: ProgressFactory = terminal_progress) -> FetchReport | None:
+        """Make a data set's files ready: render or fetch them into ``folder``, or see that the local ones are there.
+
+        Local files are read where they are; nothing is copied.
+
+        Args:
+            folder: where rendered and fetched files go (``storage/raw/<dataset>``).
+            progress: where it is told how far it is.
+
+        Returns:
+            What a fetch gave; None where nothing was fetched.
+
+        Raises:
+            FetchFailed: what is needed cannot be fetched; what was is kept.
+            FileNotFoundError: a local folder or table is absent, or none of the pictures named is there: naming
+                it and what it must hold.
+            BrokenAnnotations: the annotations cannot be read.
+        """
+        self.require_files()
+        _require_pictures(self.read(folder))
+        return None
+
+
+def local(text: str) -> Path:
+    """Return the absolute path a YAML's text stands for."""
+    return Path(text).expanduser().absolute()
+
+
+def require_folder(text: str, key: str, holds: str) -> None:
+    """See that a folder is there.
+
+    Raises:
+        FileNotFoundError: naming the key, the path and what it must hold.
+    """
+    if not local(text).is_dir():
+        raise FileNotFoundError(
+            f"{key} {local(text)} is no folder: it must hold {holds}; put them there, or correct {key} in the YAML"
+        )
+
+
+def _require_pictures(annotations: Annotations) -> None:
+    root, paths = annotations.picture_root, annotations.pictures["path"]
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not there: put the pictures of this data set into it")
+    # Unlike Path.is_file, it takes a name that no file can have for one that is not there.
+    if not any(os.path.isfile(root / path) for path in paths):  # noqa: PTH113
+        raise FileNotFoundError(
+            f"{root} holds none of the {len(paths):,} pictures of this data set"
+            + (f" (the first is {paths[0]})" if len(paths) else "")
+            + "; put them there, or name the right folder in the YAML"
+        )
