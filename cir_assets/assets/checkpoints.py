@@ -7,10 +7,11 @@ from pathlib import Path
 import dagster as dg
 
 from cir_assets.assets.backbone import ensure_installed
-from cir_assets.assets.inputs import installed_backbone, weights_version
+from cir_assets.assets.inputs import installed_backbone
 from cir_assets.assets.pipeline import Pipeline, backbone_key
 from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
 from cir_assets.assets.trained import forget_old_versions
+from cir_assets.models.files import weights_version
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest_file
 

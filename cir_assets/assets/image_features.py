@@ -9,12 +9,13 @@ import dagster as dg
 import polars as pl
 
 from cir_assets.assets.backbone import ensure_installed
-from cir_assets.assets.inputs import installed_backbone, model_folder, weights_version
+from cir_assets.assets.inputs import installed_backbone, model_folder
 from cir_assets.assets.pipeline import EncodedDataset, Pipeline, backbone_key
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.assets.tables import read_table, write_table
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check, features_finite
+from cir_assets.models.files import weights_version
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest, digest_array
 
@@ -148,8 +149,8 @@ def encode_missing(
     context: dg.AssetExecutionContext, storage: Storage, encoded: EncodedDataset, encoder: Encoder
 ) -> Made:
     """Encode what the cache lacks, in batches decoded ahead, and check the whole matrix."""
-    from cir_assets.models.installation import backbone_shape
     from cir_assets.models.preprocessing import preprocessing_name
+    from cir_assets.models.shape import backbone_shape
     from cir_assets.store.feature_cache import FeatureCache
 
     graph, settings = encoded.graph, encoded.settings

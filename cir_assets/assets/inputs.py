@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cir_assets.assets.backbone import require_installed
 from cir_assets.assets.pipeline import EncodedDataset, Pipeline
 from cir_assets.assets.tables import read_table
+from cir_assets.models.files import require_version, weights_version
 from cir_assets.resources import Storage
-from cir_assets.store.ledger import Ledger, digest, digest_file, digest_frame
+from cir_assets.store.ledger import Ledger, digest, digest_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,10 +126,16 @@ def resolved_device(device: str) -> str:
 
 
 def installed_backbone(storage: Storage, encoded: EncodedDataset) -> Backbone:
-    """The backbone as ``backbones/<backbone>`` installed it, on the data set's device."""
+    """The backbone as ``backbones/<backbone>`` installed it, on the data set's device.
+
+    Raises:
+        BrokenModel: when what lies there is not what the settings name, or not what was installed.
+    """
     from cir_assets.models.backbone import Backbone
 
-    return Backbone.load(storage.backbone(encoded.backbone), resolved_device(encoded.graph.device))
+    backbone = Backbone.load(storage.backbone(encoded.backbone), resolved_device(encoded.graph.device))
+    require_installed(storage, encoded.backbone, encoded.settings, backbone.weights_digest)
+    return backbone
 
 
 def load_inputs(
@@ -202,13 +210,15 @@ def model_folder(storage: Storage, pipeline: Pipeline, step: str) -> Path:
 
     Raises:
         FileNotFoundError: when it was never trained, or its folder is gone.
+        BrokenModel: when the weights in it are not those that were trained.
     """
     entry = Ledger(storage.ledger).latest(pipeline.model_name(step))
     folder = storage.models(*pipeline.models_place, step) / (entry.fingerprint if entry else "none")
-    if not folder.is_dir():
+    if entry is None or not folder.is_dir():
         raise FileNotFoundError(
             f"{pipeline.model_name(step)} has no model in {folder.parent}; materialize it first"
         )
+    require_version(folder, entry.data_version)
     return folder
 
 
@@ -219,8 +229,3 @@ def newest_models(storage: Storage, pipeline: Pipeline, models: Iterable[str]) -
         FileNotFoundError: when one was never made, or its folder is gone.
     """
     return {model: model_folder(storage, pipeline, model) for model in models}
-
-
-def weights_version(folder: Path) -> str:
-    """Digest of a model's weights, the image encoder's too where that was tuned."""
-    return digest([digest_file(file) for file in sorted(folder.glob("*.safetensors"))])

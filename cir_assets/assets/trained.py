@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from cir_assets.assets.inputs import weights_version
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made
 from cir_assets.checks import loss_falling
+from cir_assets.models.files import weights_version
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.promotions import every_champion

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.installation import weights_digest
+from cir_assets.models.files import weights_digest
 from tests.file_server import Answer, FileServer, Request, gives, serving
 from tests.models.families import write_family
 

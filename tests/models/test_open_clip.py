@@ -16,9 +16,10 @@ import torch
 
 from cir_assets.definitions import PROJECT
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.installation import backbone_shape, install_backbone
+from cir_assets.models.installation import install_backbone
 from cir_assets.models.saving import load_text_encoder, save_text_encoder
 from cir_assets.models.settings import BackboneSettings
+from cir_assets.models.shape import backbone_shape
 from tests.trial_project import TrialProject, metadata_of
 
 CAPTIONS = ["is red with longer sleeves", "has no belt", "is red with longer sleeves", "", "darker " * 300]

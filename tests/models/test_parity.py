@@ -21,7 +21,7 @@ from cir_assets.models.saving import (
     save_combiner,
 )
 from cir_assets.models.settings import Padding
-from cir_assets.models.transformers_backbone import STRAIGHT_QUOTES
+from cir_assets.models.transformers_network import STRAIGHT_QUOTES
 
 
 @pytest.mark.parametrize("padding", ["targetpad", "squarepad", "clip"])
