@@ -130,7 +130,10 @@ def load_transformers(folder: Path, shape: BackboneShape) -> TransformersNetwork
         tokenizer = _tokenizer(folder, shape.family)
         _require_every_weight(folder, read)
         _require_own_vocabulary(folder, model, tokenizer)
-        return TransformersNetwork(model, tokenizer, shape)
+        network = TransformersNetwork(model, tokenizer, shape)
+        # Some settings of a tokenizer are looked at only when it is used.
+        network.tokenise(["is red"])
+        return network
     except (BrokenModel, MemoryError):
         raise
     except Exception as error:
@@ -174,7 +177,7 @@ def _tokenizer(folder: Path, family: str) -> Any:
     SigLIP and SigLIP 2 were trained on lower case, padded after the end. Files of SigLIP 2 name Gemma's tokenizer,
     which keeps capitals and, where nothing is said, pads before.
     """
-    named = AutoTokenizer
+    named: Any = AutoTokenizer
     if (
         family == "siglip"
         and not (folder / "spiece.model").is_file()

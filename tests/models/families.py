@@ -9,6 +9,7 @@ from typing import Any
 
 import sentencepiece
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPConfig,
@@ -251,3 +252,17 @@ def write_family(family: str, folder: Path) -> Path:
     colours = clip_colours if "clip" in family and not family.startswith("sig") else half
     (folder / "preprocessor_config.json").write_text(json.dumps(colours))
     return folder
+
+
+def in_shards(folder: Path) -> Path:
+    """The same weights in three files, as large models have them; the second is returned."""
+    weights = load_file(folder / "model.safetensors")
+    names = [f"model-{number:05d}-of-00003.safetensors" for number in (1, 2, 3)]
+    place = {name: names[row % 3] for row, name in enumerate(sorted(weights))}
+    for shard in names:
+        held = {name: value for name, value in weights.items() if place[name] == shard}
+        save_file(held, folder / shard, {"format": "pt"})
+    index = {"metadata": {"total_size": 1}, "weight_map": place}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
+    return folder / names[1]

@@ -17,7 +17,7 @@ from cir_assets.models.backbone import Backbone
 from cir_assets.models.files import BrokenModel, require_version, weights_digest, weights_version
 from cir_assets.models.installation import install_backbone
 from cir_assets.models.settings import BackboneSettings
-from tests.models.families import write_family
+from tests.models.families import in_shards, write_family
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize 605247071\n"
 
@@ -31,20 +31,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(whole: Path, tmp_path: Path) -> Path:
     shutil.copytree(whole, tmp_path / "model")
     return tmp_path / "model"
-
-
-def in_shards(folder: Path) -> Path:
-    """The same weights in three files, as large models have them; the second is returned."""
-    weights = load_file(folder / "model.safetensors")
-    names = [f"model-{number:05d}-of-00003.safetensors" for number in (1, 2, 3)]
-    place = {name: names[row % 3] for row, name in enumerate(sorted(weights))}
-    for shard in names:
-        held = {name: value for name, value in weights.items() if place[name] == shard}
-        save_file(held, folder / shard, {"format": "pt"})
-    index = {"metadata": {"total_size": 1}, "weight_map": place}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (folder / "model.safetensors").unlink()
-    return folder / names[1]
 
 
 def test_weights_in_several_files_are_one_model(whole: Path, folder: Path, tmp_path: Path) -> None:
@@ -76,7 +62,11 @@ def cut(name: str, to: int | None = None) -> Damage:
 
 
 def without(*names: str) -> Damage:
-    return lambda folder: [(folder / name).unlink() for name in names]
+    def damage(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return damage
 
 
 def holding(name: str, text: str) -> Damage:
