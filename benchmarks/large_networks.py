@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
+from cir_assets.models.backbone import Backbone
 from cir_assets.models.installation import EMBEDDED
-from cir_assets.models.transformers_backbone import TransformersBackbone
+from cir_assets.models.transformers_network import TransformersNetwork
 
 FASHIONIQ_TOKENS = {
     **{
@@ -70,7 +71,7 @@ TOWERS: dict[str, dict[str, Any]] = {
 }
 
 
-def backbone(name: str, device: str) -> TransformersBackbone:
+def backbone(name: str, device: str) -> Backbone:
     """A CLIP of a true size; its tokenizer is the embedded one, whose ids are within the larger vocabulary."""
     torch.manual_seed(2)
     sizes = TOWERS[name]
@@ -78,10 +79,10 @@ def backbone(name: str, device: str) -> TransformersBackbone:
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     text = {"vocab_size": VOCABULARY, "num_hidden_layers": 12, **special, **sizes["text"]}
     config = CLIPConfig(text_config=text, vision_config=sizes["vision"], projection_dim=sizes["dimension"])
-    return TransformersBackbone(CLIPModel(config), tokenizer, "random", device)
+    return Backbone(TransformersNetwork(CLIPModel(config), tokenizer), "random", device)
 
 
-def captions_as_tokens(network: TransformersBackbone, count: int, seed: int = 0) -> list[list[int]]:
+def captions_as_tokens(network: Backbone, count: int, seed: int = 0) -> list[list[int]]:
     """Token ids of as many captions, in number of tokens as FashionIQ's."""
     first, last = network.tokenizer.bos_token_id, network.tokenizer.eos_token_id
     random = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from benchmarks.large_networks import FASHIONIQ_TOKENS, backbone, parameters
 from benchmarks.measuring import Measured, Scale, Timing, once, operations_per_second
 from benchmarks.stage_2 import operations
 from cir_assets.datasets.tables import GALLERIES, TRIPLETS
-from cir_assets.models.transformers_backbone import TransformersBackbone
+from cir_assets.models.backbone import Backbone
 from cir_assets.pipeline.inputs import PipelineInputs
 from cir_assets.training.combiner import train_combiner
 from cir_assets.training.settings import CombinerSettings, TextEncoderSettings
@@ -103,14 +103,12 @@ def run(scale: Scale) -> Iterator[Measured]:
 
 
 def _stage_1(
-    network: TransformersBackbone, given: PipelineInputs, settings: TextEncoderSettings, checkpoints: Path
+    network: Backbone, given: PipelineInputs, settings: TextEncoderSettings, checkpoints: Path
 ) -> None:
     validation = given.validation("fashioniq")
     train_text_encoder(network, given.features, given.training_triplets(), validation, settings, checkpoints)
 
 
-def _stage_2(
-    network: TransformersBackbone, given: PipelineInputs, settings: CombinerSettings, checkpoints: Path
-) -> None:
+def _stage_2(network: Backbone, given: PipelineInputs, settings: CombinerSettings, checkpoints: Path) -> None:
     validation = given.validation("fashioniq")
     train_combiner(network, given.features, given.training_triplets(), validation, settings, checkpoints)

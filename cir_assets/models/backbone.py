@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cir_assets.models.installation import BackboneShape, backbone_shape, weights_digest
+from cir_assets.models.files import require_whole, weights_digest
+from cir_assets.models.network import Network
+from cir_assets.models.shape import backbone_shape
 
 IMAGE_ENCODER = ("vision_model.", "visual_projection.", "visual.")
 """What the names of an image encoder's parameters begin with, in transformers and in open_clip."""
@@ -27,53 +28,46 @@ SCALES = ("logit_scale", "logit_bias")
 """Parameters of neither encoder; no stage trains them."""
 
 
-class Backbone(ABC):
+class Backbone:
     """A dual encoder with its tokenizer: both encoders give raw, un-normalised features of one dimension.
 
     The network is always in eval mode (no dropout, frozen statistics), also while an encoder is trained.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Any,
-        shape: BackboneShape,
-        context_length: int,
-        digest: str,
-        device: str,
-    ) -> None:
-        # The libraries type their networks too loosely to be checked.
-        self.model: Any = model
-        self.model.requires_grad_(False).train(False).to(device)
-        self.tokenizer = tokenizer
-        self.shape = shape
-        self.context_length = context_length
-        """Longest token sequence the text encoder takes, special tokens counted."""
+    def __init__(self, network: Network, digest: str, device: str) -> None:
+        network.to(device)
+        self._network = network
+        self.model: Any = network.model
+        self.tokenizer = network.tokenizer
+        self.shape = network.shape
+        self.context_length = network.context_length
         self.weights_digest = digest
-        self.device = torch.device(device)
-        mean = torch.tensor(shape.mean, device=device).view(1, 3, 1, 1)
-        deviation = torch.tensor(shape.deviation, device=device).view(1, 3, 1, 1)
+        self.device = network.device
+        mean = torch.tensor(self.shape.mean, device=device).view(1, 3, 1, 1)
+        deviation = torch.tensor(self.shape.deviation, device=device).view(1, 3, 1, 1)
         # (x/255 - mean)/std in one multiplication and one addition.
         self._scale, self._shift = 1 / (255 * deviation), mean / deviation
 
     @staticmethod
     def load(folder: Path, device: str = "cpu") -> Backbone:
-        """Load weights, configuration and tokenizer from an installed folder, never from the net.
+        """Load weights, configuration and tokenizer from a model folder, never from the net; no code in it is run.
 
         Raises:
-            ValueError: when the folder holds no dual encoder this project can load, saying which it can.
+            BrokenModel: when the folder holds no whole dual encoder this project can load, naming what is wrong.
+            OSError: when a file that is there cannot be read.
         """
-        try:
-            shape = backbone_shape(folder)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{folder} holds no model this project can load: {error}") from error
+        require_whole(folder)
+        shape = backbone_shape(folder)
+        network: Network
         if shape.library == "open_clip":
-            from cir_assets.models.open_clip_backbone import load_open_clip
+            from cir_assets.models.open_clip_network import load_open_clip
 
-            return load_open_clip(folder, shape, weights_digest(folder), device)
-        from cir_assets.models.transformers_backbone import load_transformers
+            network = load_open_clip(folder, shape)
+        else:
+            from cir_assets.models.transformers_network import load_transformers
 
-        return load_transformers(folder, shape, weights_digest(folder), device)
+            network = load_transformers(folder, shape)
+        return Backbone(network, weights_digest(folder), device)
 
     @property
     def feature_dimension(self) -> int:
@@ -85,21 +79,21 @@ class Backbone(ABC):
         """Side of the square the image encoder takes, in pixels."""
         return self.shape.resolution
 
-    @abstractmethod
     def tokenise(self, captions: Sequence[str]) -> list[list[int]]:
         """Token ids of each caption with its special tokens, cut at the context length, end token kept."""
+        return self._network.tokenise(captions)
 
-    @abstractmethod
     def encode_texts_together(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Raw text features (b, D), differentiable, of captions padded no further than the network needs."""
+        return self._network.text_features(tokens)
 
-    @abstractmethod
     def image_features_with_gradient(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         """Raw image features (b, D) of uint8 pixels (b, r, r, 3), for training the image encoder."""
+        return self._network.image_features(self.normalised(pixels))
 
-    @abstractmethod
     def save_text_companions(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Write tokenizer and configuration of the text encoder beside its saved weights."""
+        self._network.save_text_companions(folder, about)
 
     def encode_texts(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Raw text features (b, D), differentiable, in the captions' order.

@@ -13,10 +13,18 @@ from safetensors.torch import load_file, save_file
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
+from cir_assets.models.files import (
+    CONFIG,
+    WEIGHTS,
+    BrokenModel,
+    read_object,
+    require_version,
+    weights_version,
+)
 
-WEIGHTS = "model.safetensors"
 IMAGE_WEIGHTS = "image_encoder.safetensors"
-CONFIG = "config.json"
+FORMAT = {"format": "pt"}
+"""Without it transformers 4 does not open safetensors. One key alone, so that equal weights give equal bytes."""
 
 
 class ModelMismatch(ValueError):
@@ -31,24 +39,30 @@ def save_text_encoder(
     With the image encoder, where it was tuned too, as ``image_encoder.safetensors``.
 
     ``model.safetensors`` holds them under the network's own names: of CLIP, ``text_model.*`` and
-    ``text_projection.*``, which load into transformers' ``CLIPTextModelWithProjection``.
+    ``text_projection.*``, which load into transformers' ``CLIPTextModelWithProjection``. ``config.json`` holds the
+    weights' version, by which a file that changed later is known.
     """
-    save_file(backbone.text_state_dict(), folder / WEIGHTS)
+    save_file(backbone.text_state_dict(), folder / WEIGHTS, FORMAT)
     if with_image_encoder:
-        save_file(backbone.image_state_dict(), folder / IMAGE_WEIGHTS)
-    backbone.save_text_companions(folder, {**about, "backbone": backbone.weights_digest})
+        save_file(backbone.image_state_dict(), folder / IMAGE_WEIGHTS, FORMAT)
+    versions = {"backbone": backbone.weights_digest, "weights": weights_version(folder)}
+    backbone.save_text_companions(folder, {**about, **versions})
 
 
 def load_text_encoder(folder: Path, backbone: Backbone) -> None:
     """Put a saved text encoder into its backbone, and the image encoder that was tuned with it, if any.
 
     Raises:
+        BrokenModel: when its weights cannot be read, or are not those that were saved.
         ModelMismatch: when it was tuned from another backbone.
     """
+    _require_own_weights(folder)
+    text = _weights(folder / WEIGHTS)
+    image = _weights(folder / IMAGE_WEIGHTS) if (folder / IMAGE_WEIGHTS).is_file() else None
     try:
-        backbone.load_text_state_dict(_weights(folder))
-        if (folder / IMAGE_WEIGHTS).is_file():
-            backbone.load_image_state_dict(load_file(folder / IMAGE_WEIGHTS))
+        backbone.load_text_state_dict(text)
+        if image is not None:
+            backbone.load_image_state_dict(image)
     except ValueError as error:
         raise ModelMismatch(f"{folder}: {error}") from error
 
@@ -58,26 +72,28 @@ def save_combiner(folder: Path, combiner: Combiner, about: Mapping[str, Any]) ->
     save_file(
         {name: value.detach().cpu().contiguous() for name, value in combiner.state_dict().items()},
         folder / WEIGHTS,
+        FORMAT,
     )
-    _write_json(
-        folder / CONFIG,
-        {
-            "model_type": "combiner",
-            "feature_dimension": combiner.feature_dimension,
-            "projection_dimension": combiner.projection_dimension,
-            "hidden_dimension": combiner.hidden_dimension,
-            "cir_assets": dict(about),
-        },
-    )
+    config = {
+        "model_type": "combiner",
+        "feature_dimension": combiner.feature_dimension,
+        "projection_dimension": combiner.projection_dimension,
+        "hidden_dimension": combiner.hidden_dimension,
+        "cir_assets": {**about, "weights": weights_version(folder)},
+    }
+    text = json.dumps(config, indent=2, sort_keys=True, default=str)
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 def load_combiner(folder: Path, feature_dimension: int | None = None) -> Combiner:
     """A saved Combiner in eval mode; its widths are read off the weights.
 
     Raises:
+        BrokenModel: when its weights cannot be read, or are not those that were saved.
         ModelMismatch: when ``feature_dimension`` is given and it merges features of another.
     """
-    combiner = combiner_from_state(_weights(folder))
+    _require_own_weights(folder)
+    combiner = combiner_from_state(_weights(folder / WEIGHTS))
     if feature_dimension is not None and combiner.feature_dimension != feature_dimension:
         raise ModelMismatch(
             f"{folder} holds a Combiner for features of dimension {combiner.feature_dimension}, but the backbone "
@@ -105,14 +121,17 @@ def combiner_from_state(state: Mapping[str, torch.Tensor]) -> Combiner:
     return combiner.eval()
 
 
-def _weights(folder: Path) -> dict[str, torch.Tensor]:
+def _require_own_weights(folder: Path) -> None:
+    """Hold weights against the version written beside them; models saved before it was written have none."""
+    about = read_object(folder / CONFIG).get("cir_assets") if (folder / CONFIG).is_file() else None
+    if isinstance(about, dict) and "weights" in about:
+        require_version(folder, str(about["weights"]))
+
+
+def _weights(file: Path) -> dict[str, torch.Tensor]:
     try:
-        return load_file(folder / WEIGHTS)
+        return load_file(file)
     except (FileNotFoundError, SafetensorError) as error:
-        raise ModelMismatch(
-            f"{folder} holds no readable {WEIGHTS} ({error}); materialize the model again"
+        raise BrokenModel(
+            f"{file.parent} holds no readable {file.name} ({error}); materialize the model again"
         ) from error
-
-
-def _write_json(file: Path, content: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")

@@ -31,6 +31,15 @@ class BackboneSettings(BaseModel):
         default=None,
         description="open_clip only: the tag of its weights (openai), or the path of a weights file.",
     )
+    quick_gelu: bool | None = Field(
+        default=None,
+        # Left out of versions where it is left out of the YAML: what was made before it was known stays.
+        exclude_if=lambda said: said is None,
+        description=(
+            "open_clip only: whether the weights were trained with QuickGELU, as OpenAI's were. Left out: as open_clip "
+            "says of the tag; of a file, as the architecture's name says (ViT-B-32-quickgelu)."
+        ),
+    )
     padding: Padding = Field(
         default="targetpad",
         description="How pictures are padded before they are resized; targetpad is the paper's.",
@@ -47,6 +56,10 @@ class BackboneSettings(BaseModel):
             raise ValueError(
                 "pretrained names the weights of kind: open_clip, such as openai; it is needed there and nowhere "
                 "else"
+            )
+        if self.quick_gelu is not None and self.kind != "open_clip":
+            raise ValueError(
+                f"quick_gelu is for kind: open_clip; a model of kind: {self.kind} says it itself, remove it"
             )
         return self
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from cir_assets.models.files import weights_version
 from cir_assets.pipeline.backbones import install_on_first_use
 from cir_assets.pipeline.identity import Pipeline, backbone_name
-from cir_assets.pipeline.inputs import installed_backbone, weights_version
+from cir_assets.pipeline.inputs import installed_backbone
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.pipeline.training import forget_old_versions
 from cir_assets.store.digests import digest_file

@@ -153,9 +153,9 @@ def evaluation_complete(evaluations: pl.DataFrame, expected: int) -> Check:
     )
 
 
-def files_complete(files: Sequence[str]) -> Check:
-    """A backbone's files are all there; ``files`` are their names."""
-    return Check(bool(files), "weights, tokenizer and configuration are complete")
+def files_complete(files: Sequence[str], remarks: Sequence[str]) -> Check:
+    """A backbone's ``files`` are all there; ``remarks`` say what was ignored or taken for granted."""
+    return Check(bool(files), "; ".join(["weights, tokenizer and configuration are complete", *remarks]))
 
 
 def raw_pictures_present(annotations: Annotations, images: pl.DataFrame, needed: Collection[str]) -> Check:

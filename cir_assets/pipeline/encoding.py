@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from cir_assets.models.files import weights_version
 from cir_assets.pipeline.backbones import install_on_first_use
 from cir_assets.pipeline.checks import FEATURES_FINITE, PICTURES_DECODE
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline, backbone_name
-from cir_assets.pipeline.inputs import installed_backbone, model_folder, weights_version
+from cir_assets.pipeline.inputs import installed_backbone, model_folder
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.store.digests import digest, digest_array
 from cir_assets.store.made import Made, NotMade, versions_of
@@ -95,7 +96,7 @@ def _features_step(
 
 def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Made:
     """Encode what the cache lacks, in batches decoded ahead, and check the whole matrix."""
-    from cir_assets.models.installation import backbone_shape
+    from cir_assets.models.shape import backbone_shape
     from cir_assets.pictures.opening import judged_by
     from cir_assets.pictures.preparing import preprocessing_name
     from cir_assets.store.feature_cache import FeatureCache

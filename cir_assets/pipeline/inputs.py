@@ -10,9 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cir_assets.models.files import require_version, weights_version
+from cir_assets.pipeline.backbones import require_installed
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline
 from cir_assets.pipeline.step import Work
-from cir_assets.store.digests import digest, digest_file, digest_frame
+from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.tables import read_table
 
@@ -125,10 +127,17 @@ def resolved_device(device: str) -> str:
 
 
 def installed_backbone(work: Work, encoded: EncodedDataset) -> Backbone:
-    """The backbone as ``backbones/<backbone>`` installed it, on the data set's device."""
+    """The backbone as ``backbones/<backbone>`` installed it, on the data set's device.
+
+    Raises:
+        BrokenModel: when what lies there is not what the settings name, or not what was installed.
+    """
     from cir_assets.models.backbone import Backbone
 
-    return Backbone.load(work.storage.backbone(encoded.backbone), resolved_device(encoded.data.device))
+    folder = work.storage.backbone(encoded.backbone)
+    backbone = Backbone.load(folder, resolved_device(encoded.data.device))
+    require_installed(work, encoded.backbone, encoded.settings, backbone.weights_digest)
+    return backbone
 
 
 def load_inputs(
@@ -205,13 +214,15 @@ def model_folder(work: Work, pipeline: Pipeline, step: str) -> Path:
 
     Raises:
         FileNotFoundError: when it was never trained, or its folder is gone.
+        BrokenModel: when the weights in it are not those that were trained.
     """
     entry = Ledger(work.storage.ledger).latest(pipeline.model_name(step))
     folder = work.storage.models(*pipeline.models_place, step) / (entry.fingerprint if entry else "none")
-    if not folder.is_dir():
+    if entry is None or not folder.is_dir():
         raise FileNotFoundError(
             f"{pipeline.model_name(step)} has no model in {folder.parent}; materialize it first"
         )
+    require_version(folder, entry.data_version)
     return folder
 
 
@@ -222,8 +233,3 @@ def newest_models(work: Work, pipeline: Pipeline, models: Iterable[str]) -> dict
         FileNotFoundError: when one was never made, or its folder is gone.
     """
     return {model: model_folder(work, pipeline, model) for model in models}
-
-
-def weights_version(folder: Path) -> str:
-    """Digest of a model's weights, the image encoder's too where that was tuned."""
-    return digest([digest_file(file) for file in sorted(folder.glob("*.safetensors"))])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cir_assets.models.files import weights_version
 from cir_assets.pipeline.checks import LOSS_FALLING
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import (
@@ -18,7 +19,6 @@ from cir_assets.pipeline.inputs import (
     load_tuned,
     model_folder,
     picture_files,
-    weights_version,
 )
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.store.files import clear_unfinished, folder_written_whole

@@ -36,7 +36,7 @@ from cir_assets.datasets.wardrobe.generation import plan_wardrobe, pretraining_p
 from cir_assets.datasets.wardrobe.language import vocabulary_corpus
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.transformers_backbone import TransformersBackbone
+from cir_assets.models.transformers_network import TransformersNetwork
 from cir_assets.pictures.preparing import prepare_picture
 from cir_assets.store.files import folder_written_whole, written_whole
 from cir_assets.training.loop import TrainingDiverged
@@ -197,7 +197,7 @@ def pretrain(
     """
     torch.manual_seed(settings.seed)
     tokenizer = tiny_tokenizer(settings.vocabulary, settings.seed, settings.vocabulary_garments)
-    backbone = TransformersBackbone(tiny_model(tokenizer), tokenizer, "untrained", device)
+    backbone = Backbone(TransformersNetwork(tiny_model(tokenizer), tokenizer), "untrained", device)
     model = backbone.model.requires_grad_(True)
     pixels, descriptions = pretraining_pairs(settings.seed, 0, settings.pairs, progress)
     tokens = backbone.tokenise(descriptions)

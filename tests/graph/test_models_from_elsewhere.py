@@ -14,8 +14,9 @@ import torch
 from cir_assets.components.loading import InvalidDefinition
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
-from cir_assets.models.installation import EMBEDDED, backbone_shape
+from cir_assets.models.installation import EMBEDDED
 from cir_assets.models.saving import load_text_encoder
+from cir_assets.models.shape import backbone_shape
 from cir_assets.pictures.preparing import preprocessing_name
 from cir_assets.store.feature_cache import FeatureCache
 from tests.models.families import write_family

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.installation import EMBEDDED, install_backbone, weights_digest
+from cir_assets.models.files import BrokenModel, weights_digest
+from cir_assets.models.installation import EMBEDDED, install_backbone
 from cir_assets.models.settings import BackboneSettings
 
 CAPTIONS = ["is red", "has longer sleeves and is much darker", "no belt.", "is red", "", "x" * 10_000]
@@ -83,9 +84,9 @@ def test_a_text_encoder_of_another_backbone_is_refused_by_name(backbone: Backbon
 
 def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds no model this project can load"):
+    with pytest.raises(ValueError, match=r"lacks model\.safetensors"):
         Backbone.load(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"lacks model\.safetensors"):
+    with pytest.raises(BrokenModel, match=r"lacks model\.safetensors"):
         install_backbone(BackboneSettings(kind="folder", place=str(tmp_path)), tmp_path / "there")
     assert not (tmp_path / "there").exists()
 

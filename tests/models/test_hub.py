@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.installation import weights_digest
+from cir_assets.models.files import weights_digest, weights_of
 from tests.file_server import Answer, FileServer, Request, gives, serving
-from tests.models.families import write_family
+from tests.models.families import in_shards, write_family
 
 REPOSITORY = "somebody/small-clip"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -62,9 +62,20 @@ def serve_repository(server: FileServer, folder: Path, revision: str) -> None:
             server.answers[f"/{REPOSITORY}/resolve/{named}/{name}"] = answer
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip"])
+def in_two_forms(folder: Path) -> None:
+    """As laion's repositories: open_clip's form beside transformers', and PyTorch's own beside both."""
+    for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin"):
+        (folder / name).write_bytes(b"weights of the other form")
+    (folder / "open_clip_config.json").write_text('{"model_cfg": {}}')
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip", "siglip_in_shards", "clip_in_two_forms"])
 def test_a_revision_is_fetched_and_equals_the_folder_it_came_from(family: str, tmp_path: Path) -> None:
-    folder = write_family(family, tmp_path / "theirs")
+    folder = write_family(family.partition("_in_")[0], tmp_path / "theirs")
+    if family.endswith("shards"):
+        in_shards(folder)
+    if family.endswith("forms"):
+        in_two_forms(folder)
     (folder / "training_log.txt").write_text("not needed")
     with serving() as server:
         serve_repository(server, folder, "v1")
@@ -87,7 +98,8 @@ def test_a_revision_is_fetched_and_equals_the_folder_it_came_from(family: str, t
         fetched = {
             request.path.rpartition("/")[2] for request in server.requests if "/resolve/" in request.path
         }
-    assert "model.safetensors" in fetched
+    weights = {name for name in fetched if name.endswith((".safetensors", ".bin"))}
+    assert weights == {file.name for file in weights_of(folder, "transformers")}
     assert "training_log.txt" not in fetched
     assert weights_digest(tmp_path / "installed") == weights_digest(folder)
     assert Backbone.load(tmp_path / "installed").text_features(["is red"]).shape[0] == 1

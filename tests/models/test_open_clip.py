@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,15 @@ import dagster as dg
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cir_assets.definitions import PROJECT
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.installation import backbone_shape, install_backbone
+from cir_assets.models.installation import install_backbone
 from cir_assets.models.saving import load_text_encoder, save_text_encoder
 from cir_assets.models.settings import BackboneSettings
+from cir_assets.models.shape import backbone_shape
+from tests.models.families import write_family
 from tests.trial_project import TrialProject, metadata_of
 
 CAPTIONS = ["is red with longer sleeves", "has no belt", "is red with longer sleeves", "", "darker " * 300]
@@ -56,7 +60,6 @@ Written = Callable[[str], Path]
 @pytest.fixture
 def written(open_clip: Any, tmp_path: Path) -> Written:
     """Writes an architecture at reduced size with random weights, as open_clip writes its models."""
-    from safetensors.torch import save_file
 
     def write(name: str) -> Path:
         torch.manual_seed(4)
@@ -132,14 +135,130 @@ def test_weights_come_from_a_file_by_the_architectures_own_name(
     model = open_clip.create_model("small-resnet", force_quick_gelu=True)
     torch.save(model.state_dict(), tmp_path / "weights.pt")
     settings = BackboneSettings(
-        kind="open_clip", place="small-resnet", pretrained=str(tmp_path / "weights.pt")
+        kind="open_clip", place="small-resnet", pretrained=str(tmp_path / "weights.pt"), quick_gelu=True
     )
     install_backbone(settings, tmp_path / "installed")
     backbone = Backbone.load(tmp_path / "installed")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     with torch.no_grad():
         expected = model.eval().encode_image(backbone.normalised(pixels))
+        texts = model.encode_text(open_clip.SimpleTokenizer()(CAPTIONS))
     assert (backbone.encode_images(pixels) - expected).abs().max() <= 1e-5
+    assert (backbone.text_features(CAPTIONS) - texts).abs().max() <= 1e-5
+
+
+@pytest.fixture
+def architectures(open_clip: Any, tmp_path: Path) -> tuple[str, str]:
+    """A small ViT under two names, as open_clip has its own: one of GELU, one of QuickGELU."""
+    small = open_clip.get_model_config("ViT-B-32") | {"embed_dim": 16}
+    small["vision_cfg"] |= {"width": 64, "image_size": 32, "patch_size": 8, "layers": 2, "head_width": 32}
+    small["text_cfg"] |= {"width": 32, "heads": 2, "layers": 2}
+    for name, config in (("small-vit", small), ("small-vit-quickgelu", {**small, "quick_gelu": True})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(config))
+        open_clip.add_model_config(tmp_path / f"{name}.json")
+    return "small-vit", "small-vit-quickgelu"
+
+
+@pytest.mark.parametrize(
+    ("quick_name", "said", "by_openai", "quick"),
+    [
+        (False, None, False, False),
+        (True, None, False, True),
+        (False, True, False, True),
+        (True, False, False, False),
+        (False, None, True, True),
+        (False, False, True, False),
+    ],
+)
+def test_a_file_gets_the_activation_of_its_name_unless_the_settings_or_its_form_say_another(
+    open_clip: Any,
+    architectures: tuple[str, str],
+    tmp_path: Path,
+    quick_name: bool,
+    said: bool | None,
+    by_openai: bool,
+    quick: bool,
+) -> None:
+    torch.manual_seed(1)
+    theirs = open_clip.create_model(architectures[quick])
+    file = tmp_path / "weights.pt"
+    if by_openai:
+        save_as_openai(theirs, file)
+    else:
+        torch.save(theirs.state_dict(), file)
+    settings = BackboneSettings(
+        kind="open_clip", place=architectures[quick_name], pretrained=str(file), quick_gelu=said
+    )
+    [remark] = install_backbone(settings, tmp_path / "installed")
+    assert remark.startswith(f"its activation is {'QuickGELU' if quick else 'GELU'}, as ")
+    assert ("set quick_gelu" in remark) == (said is None and not by_openai)
+    backbone = Backbone.load(tmp_path / "installed")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    with torch.no_grad():
+        expected = theirs.eval().encode_image(backbone.normalised(pixels))
+        texts = theirs.encode_text(open_clip.SimpleTokenizer()(CAPTIONS))
+    assert (backbone.encode_images(pixels) - expected).abs().max() <= 1e-5
+    assert (backbone.text_features(CAPTIONS) - texts).abs().max() <= 1e-5
+
+
+def save_as_openai(model: torch.nn.Module, file: Path) -> None:
+    """An archive of TorchScript that holds a model's parameters and the three numbers OpenAI's hold."""
+
+    class Held(torch.nn.Module):
+        def forward(self) -> int:
+            return 0
+
+    def held(state: dict[str, Any]) -> torch.nn.Module:
+        module = Held()
+        for name in {name.partition(".")[0] for name in state}:
+            inside = {
+                rest.partition(".")[2]: value for rest, value in state.items() if rest.split(".")[0] == name
+            }
+            if "" in inside:
+                module.register_buffer(name, inside[""])
+            else:
+                module.add_module(name, held(inside))
+        return module
+
+    numbers = {"input_resolution": 32, "context_length": 77, "vocab_size": 49_408}
+    state = {**model.state_dict(), **{name: torch.tensor(number) for name, number in numbers.items()}}
+    torch.jit.save(torch.jit.script(held(state)), str(file))
+
+
+def test_of_both_forms_transformers_is_taken_where_the_family_is_known(
+    written: Written, tmp_path: Path
+) -> None:
+    folder = write_family("clip", written("RN50"))
+    for known, library in ((True, "transformers"), (False, "open_clip")):
+        if not known:
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps({**config, "model_type": "marqo"}))
+        install_backbone(BackboneSettings(kind="folder", place=str(folder)), tmp_path / library)
+        for place in (folder, tmp_path / library):
+            assert Backbone.load(place).shape.library == library
+        assert ("open_clip_config.json" in {file.name for file in (tmp_path / library).iterdir()}) != known
+
+
+def test_of_both_forms_open_clips_is_taken_where_the_other_only_wraps_it(
+    written: Written, tmp_path: Path
+) -> None:
+    folder = written("RN50")
+    apart = write_family("clip", tmp_path / "clip")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(apart / name, folder / name)
+    weights = load_file(folder / "open_clip_model.safetensors")
+    save_file({f"model.{name}": value for name, value in weights.items()}, folder / "model.safetensors")
+    install_backbone(BackboneSettings(kind="folder", place=str(folder)), tmp_path / "installed")
+    assert Backbone.load(tmp_path / "installed").shape.library == "open_clip"
+
+
+def test_older_weights_of_open_clip_are_rewritten(written: Written, tmp_path: Path) -> None:
+    folder = written("RN50")
+    expected = Backbone.load(folder).text_features(CAPTIONS)
+    torch.save(load_file(folder / "open_clip_model.safetensors"), folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_model.safetensors").unlink()
+    install_backbone(BackboneSettings(kind="folder", place=str(folder)), tmp_path / "installed")
+    assert (Backbone.load(tmp_path / "installed").text_features(CAPTIONS) - expected).abs().max() <= 1e-5
 
 
 def test_without_a_net_the_message_names_what_it_knows(open_clip: Any, tmp_path: Path) -> None:
@@ -150,6 +269,9 @@ def test_without_a_net_the_message_names_what_it_knows(open_clip: Any, tmp_path:
 
 
 def test_pretrained_belongs_to_open_clip_alone() -> None:
+    with pytest.raises(ValueError, match="quick_gelu is for kind: open_clip"):
+        BackboneSettings(kind="folder", place="here", quick_gelu=True)
+    assert "quick_gelu" not in BackboneSettings(kind="folder", place="here").model_dump(mode="json")
     with pytest.raises(ValueError, match="pretrained names the weights of kind: open_clip"):
         BackboneSettings(kind="open_clip", place="RN50x4")
     with pytest.raises(ValueError, match="pretrained names the weights of kind: open_clip"):

@@ -19,7 +19,7 @@ from cir_assets.models.saving import (
     load_combiner,
     save_combiner,
 )
-from cir_assets.models.transformers_backbone import STRAIGHT_QUOTES
+from cir_assets.models.transformers_network import STRAIGHT_QUOTES
 from cir_assets.pictures.preparing import normalise, prepare_picture
 from cir_assets.pictures.settings import Padding
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from cir_assets.models.transformers_backbone import STRAIGHT_QUOTES
+from cir_assets.models.transformers_network import STRAIGHT_QUOTES
 
 HERE = Path(__file__).parent
 CATEGORIES = ("dress", "shirt", "toptee")

@@ -9,7 +9,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.transformers_backbone import TransformersBackbone
+from cir_assets.models.transformers_network import TransformersNetwork
 from cir_assets.training.tiny_clip import save, tiny_tokenizer
 
 
@@ -43,7 +43,7 @@ def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     folder = tmp_path_factory.mktemp("backbones") / "small"
-    save(TransformersBackbone(model, tokenizer, "untrained", "cpu"), folder)
+    save(Backbone(TransformersNetwork(model, tokenizer), "untrained", "cpu"), folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, CLIPModel, PreTrainedTokenizerFast
 from cir_assets.datasets.wardrobe.language import vocabulary_corpus
 from cir_assets.engines.progress import Progress, ProgressFactory
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.transformers_backbone import TransformersBackbone
+from cir_assets.models.transformers_network import TransformersNetwork
 from cir_assets.training.tiny_clip import (
     END,
     START,
@@ -118,7 +118,7 @@ def test_what_is_saved_loads_in_transformers_and_keeps_its_card(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    backbone = TransformersBackbone(tiny_model(tokenizer), tokenizer, "untrained", "cpu")
+    backbone = Backbone(TransformersNetwork(tiny_model(tokenizer), tokenizer), "untrained", "cpu")
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "README.md").write_text("the card", encoding="utf-8")
