@@ -14,9 +14,9 @@ from cir_assets.components.graph import check_models_of
 from cir_assets.components.loading import (
     InvalidDefinition,
     broken_definition,
+    built_from,
     defs_folders,
     tree_of,
-    without_tree,
 )
 from cir_assets.models.settings import ZeroShot
 from cir_assets.notifications import Webhook, decision_sensor, failure_sensor
@@ -55,7 +55,7 @@ def build_definitions(
     for name in defs_folders(project):
         try:
             trees[name] = tree_of(project, name)
-            trees[name].build_defs()
+            built_from(trees[name])
         except Exception as error:
             if name == "backbones" or not set_broken_aside:
                 raise
@@ -78,7 +78,7 @@ def build_definitions(
         if not isinstance(pipeline.recipe, ZeroShot)
     ]
     return dg.Definitions.merge(
-        *(without_tree(tree.build_defs()) for tree in trees.values()),
+        *(built_from(tree) for tree in trees.values()),
         dg.Definitions(
             assets=[
                 leaderboard_asset(pipelines, list(broken)),
