@@ -12,7 +12,7 @@ import dagster as dg
 
 from cir_assets.assets.pipeline import DatasetGraph
 from cir_assets.automation import run_under_way
-from cir_assets.datasets.sources import CatalogueSource
+from cir_assets.datasets.sources import CatalogueSource, unpack_pictures
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger
 
@@ -147,12 +147,12 @@ def state_of_definitions(project: Path) -> str:
 
 
 def state_of_files(source: CatalogueSource) -> str | None:
-    """Digest of paths, sizes and times of everything a catalogue is read from; None where the folder is not there."""
+    """Digest of paths, sizes and times of all a catalogue is read from; None where its pictures are not there."""
     pictures = Path(source.pictures).expanduser().absolute()
-    if not pictures.is_dir():
+    if not pictures.exists():
         return None
     state = hashlib.sha256()
-    for line in sorted(_stats(pictures)):
+    for line in [_stat(pictures)] if pictures.is_file() else sorted(_stats(pictures)):
         state.update(line.encode())
     if source.triplets is not None:
         state.update(_stat(Path(source.triplets).expanduser().absolute()).encode())
@@ -162,18 +162,21 @@ def state_of_files(source: CatalogueSource) -> str | None:
 def content_now(storage: Storage, graph: DatasetGraph) -> str:
     """The version the root would find now; only files that changed since the last look are read.
 
-    A table that cannot be read counts as changed: the root then tells what is wrong with it.
+    A table or archive that cannot be read counts as changed: the root then tells what is wrong with it.
     """
     import polars as pl
 
     from cir_assets.assets.scanning import content_version, scanned
     from cir_assets.assets.tables import read_table
+    from cir_assets.datasets.archives import RefusedArchive
     from cir_assets.datasets.tables import BrokenAnnotations
     from cir_assets.progress import terminal_progress
 
     try:
+        if isinstance(graph.source, CatalogueSource):
+            unpack_pictures(graph.source, storage.raw(graph.dataset))
         annotations, images, issues = scanned(storage, graph, terminal_progress)
-    except (BrokenAnnotations, FileNotFoundError) as error:
+    except (BrokenAnnotations, FileNotFoundError, RefusedArchive) as error:
         return f"unreadable-{hashlib.sha256(str(error).encode()).hexdigest()[:8]}"
     not_fetched = read_table(storage.tables(graph.dataset), "data_issues/raw")
     return content_version(annotations, images, pl.concat([issues, not_fetched]))

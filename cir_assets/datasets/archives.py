@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import lzma
 import re
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -13,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
+
+from cir_assets.store.files import beside_of, clear_left_beside
 
 GIB = 1 << 30
 BLOCK = 1 << 20
@@ -108,6 +112,38 @@ def unpack(
         for where, member in placed.items():
             _write(archive, member, destination / where)
     return sorted(placed)
+
+
+NOTE = ".unpacked"
+"""Beside what was unpacked: the archive's SHA-256, and how many files came out of it."""
+
+
+def unpack_whole(archive: Path, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+    """Make ``folder`` hold the files of an archive that are wanted, where they lie in it, and nothing else.
+
+    Where they are there already nothing is written, so this may be called before every look. Else they are unpacked
+    beside and take the folder's place together; of an archive that is refused, what was there before stays.
+
+    Raises:
+        RefusedArchive: as for ``unpack``.
+    """
+    with archive.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    note = folder / NOTE
+    there = sum(file.is_file() for file in folder.rglob("*")) - 1
+    if note.is_file() and note.read_text(encoding="utf-8") == f"{digest} {there}":
+        return
+    clear_left_beside(folder.parent, folder.name)
+    beside = beside_of(folder)
+    try:
+        files = unpack(archive, beside, lambda member: str(member) if wanted(member) else None)
+        beside.mkdir(parents=True, exist_ok=True)
+        (beside / NOTE).write_text(f"{digest} {len(files)}", encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager

@@ -144,7 +144,8 @@ class CatalogueSource(_Source):
 
     kind: Literal["catalogue"]
     pictures: str = Field(
-        description="Folder of pictures; they are named by their path below it.", min_length=1
+        description="Folder of pictures, or a ZIP or TAR of one; they are named by their path below it.",
+        min_length=1,
     )
     triplets: str | None = Field(
         default=None,
@@ -194,6 +195,7 @@ def prepare(
         FileNotFoundError: a local folder or table is absent, or none of the pictures named is there: naming
             it and what it must hold.
         BrokenAnnotations: the annotations cannot be read.
+        RefusedArchive: an archive of pictures is broken or not to be trusted.
     """
     if isinstance(source, WardrobeSource):
         from cir_assets.datasets.wardrobe.generation import render_wardrobe
@@ -208,7 +210,8 @@ def prepare(
         manner = {name: said.pop(name) for name in MANNER}
         return fetch_fashioniq(Addresses(**said, politeness=Politeness(**manner)), folder, progress)
     if isinstance(source, CatalogueSource):
-        _require_folder(source.pictures, "source.pictures", "the pictures of the catalogue")
+        if not unpack_pictures(source, folder):
+            _require_folder(source.pictures, "source.pictures", "the pictures of the catalogue")
         if source.triplets is not None and not _place(source.triplets).is_file():
             raise FileNotFoundError(
                 f"source.triplets {_place(source.triplets)} is no file: name a CSV, TSV, JSONL or Parquet "
@@ -235,6 +238,22 @@ def prepare(
     return None
 
 
+def unpack_pictures(source: CatalogueSource, folder: Path) -> bool:
+    """Unpack a catalogue's pictures into ``folder`` where an archive of them is named and changed; whether it is one.
+
+    Raises:
+        RefusedArchive: when the archive is broken or not to be trusted.
+    """
+    if not _place(source.pictures).is_file():
+        return False
+    from cir_assets.datasets.archives import unpack_whole
+    from cir_assets.datasets.catalogue import ENDINGS
+
+    pictures = _catalogue_pictures(source, folder)
+    unpack_whole(_place(source.pictures), pictures, lambda member: member.suffix.lower() in ENDINGS)
+    return True
+
+
 def read_annotations(source: Source, folder: Path) -> Annotations:
     """Read what a prepared data set's annotation files say, in the common form.
 
@@ -250,7 +269,7 @@ def read_annotations(source: Source, folder: Path) -> Annotations:
         from cir_assets.datasets.catalogue import read_catalogue
 
         return read_catalogue(
-            _place(source.pictures),
+            _catalogue_pictures(source, folder),
             None if source.triplets is None else _place(source.triplets),
             val_share=source.val_share,
             test_share=source.test_share,
@@ -280,6 +299,11 @@ def read_annotations(source: Source, folder: Path) -> Annotations:
         leave_out_leaked_train_pictures=source.leave_out_leaked_train_pictures,
         leave_out_placeholder_captions=source.leave_out_placeholder_captions,
     )
+
+
+def _catalogue_pictures(source: CatalogueSource, folder: Path) -> Path:
+    named = _place(source.pictures)
+    return folder / "pictures" if named.is_file() else named
 
 
 def _place(text: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import tarfile
 import tempfile
 import zipfile
@@ -15,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets import archives
-from cir_assets.datasets.archives import Limits, RefusedArchive, unpack
+from cir_assets.datasets.archives import NOTE, Limits, RefusedArchive, unpack, unpack_whole
 
 
 def by_name(member: PurePosixPath) -> str | None:
@@ -193,3 +194,53 @@ def test_nothing_is_ever_written_outside(names: list[str]) -> None:
             unpack(archive, root / "out", str)
         outside = [file for file in root.rglob("*") if file.is_file() and root / "out" not in file.parents]
         assert outside == [archive]
+
+
+def pictures(member: PurePosixPath) -> bool:
+    return member.suffix == ".jpg"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = [file for file in folder.rglob("*") if file.is_file() and file.name != NOTE]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
+
+
+def test_a_folder_holds_what_the_archive_holds_and_follows_it(tmp_path: Path) -> None:
+    archive, folder = tmp_path / "pictures.zip", tmp_path / "raw" / "pictures"
+    make_zip(archive, {"red/a.jpg": b"a", "b.jpg": b"b", "readme.txt": b"words"})
+    unpack_whole(archive, folder, pictures)
+    assert contents(folder) == {"red/a.jpg": b"a", "b.jpg": b"b"}
+    make_zip(archive, {"red/a.jpg": b"another", "c.jpg": b"c"})
+    unpack_whole(archive, folder, pictures)
+    assert contents(folder) == {"red/a.jpg": b"another", "c.jpg": b"c"}
+    assert [file.name for file in folder.parent.iterdir()] == ["pictures"]
+
+
+def test_what_is_there_already_is_not_written_again_and_what_was_taken_away_comes_back(
+    tmp_path: Path,
+) -> None:
+    archive, folder = (
+        make_zip(tmp_path / "pictures.zip", {"a.jpg": b"a", "b.jpg": b"b"}),
+        tmp_path / "pictures",
+    )
+    unpack_whole(archive, folder, pictures)
+    before = (folder / "a.jpg").stat()
+    archive.touch()
+    unpack_whole(archive, folder, pictures)
+    after = (folder / "a.jpg").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    (folder / "b.jpg").unlink()
+    unpack_whole(archive, folder, pictures)
+    assert contents(folder) == {"a.jpg": b"a", "b.jpg": b"b"}
+
+
+@pytest.mark.parametrize("content", [b"no archive", b""])
+def test_of_a_refused_archive_what_was_there_before_stays(tmp_path: Path, content: bytes) -> None:
+    archive, folder = make_zip(tmp_path / "pictures.zip", {"a.jpg": b"a"}), tmp_path / "raw" / "pictures"
+    unpack_whole(archive, folder, pictures)
+    for refused in (content, make_zip(tmp_path / "evil.zip", {"b.jpg": b"b", "../x.jpg": b"x"}).read_bytes()):
+        archive.write_bytes(refused)
+        with pytest.raises(RefusedArchive, match=re.escape(str(archive))):
+            unpack_whole(archive, folder, pictures)
+        assert contents(folder) == {"a.jpg": b"a"}
+        assert [file.name for file in folder.parent.iterdir()] == ["pictures"]
