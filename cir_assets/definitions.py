@@ -10,9 +10,9 @@ from cir_assets.components.dataset import Dataset
 from cir_assets.components.graph import check_models_of
 from cir_assets.components.loading import (
     InvalidDefinition,
+    built_from,
     defs_folders,
     tree_of,
-    without_tree,
 )
 from cir_assets.graph.assets.broken import broken_definition
 from cir_assets.graph.assets.leaderboard import leaderboard_asset
@@ -55,7 +55,7 @@ def build_definitions(
     for name in defs_folders(project):
         try:
             trees[name] = tree_of(project, name)
-            trees[name].build_defs()
+            built_from(trees[name])
         except Exception as error:
             if name == "backbones" or not set_broken_aside:
                 raise
@@ -73,7 +73,7 @@ def build_definitions(
             trees.pop(dataset.name)
     pipelines = [pipeline for dataset in datasets for pipeline in dataset.pipelines()]
     return dg.Definitions.merge(
-        *(without_tree(tree.build_defs()) for tree in trees.values()),
+        *(built_from(tree) for tree in trees.values()),
         dg.Definitions(
             assets=[
                 leaderboard_asset(pipelines, list(broken)),

@@ -53,8 +53,10 @@ def tree_of(project: Path, folder: str) -> dg.ComponentTree:
     return dg.ComponentTree.from_module(importlib.import_module(f"{package}.{folder}"), project)
 
 
-def without_tree(built: dg.Definitions) -> dg.Definitions:
-    """What a tree built, as definitions that can be merged with those of other trees."""
+def built_from(tree: dg.ComponentTree) -> dg.Definitions:
+    """What a tree builds, as definitions that can be merged with those of other trees."""
+    # Its folder by name: without one, a schema of every component that is installed is made with each tree.
+    built = tree.build_defs(tree.defs_module_path)
     return dg.Definitions(
         assets=built.assets,
         asset_checks=built.asset_checks,

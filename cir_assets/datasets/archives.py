@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import lzma
 import re
 import shutil
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
+
+from cir_assets.store.files import folder_written_whole
 
 GIB = 1 << 30
 BLOCK = 1 << 20
@@ -122,6 +125,30 @@ def _require_room(archive: Path, destination: Path, needed: int) -> None:
             errno.ENOSPC,
             f"{archive} unpacks to {needed:,} bytes and {destination} has {free:,} free; make room there",
         )
+
+
+NOTE = ".unpacked"
+"""Beside what was unpacked: the archive's SHA-256, and how many files came out of it."""
+
+
+def unpack_whole(archive: Path, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+    """Make ``folder`` hold the files of an archive that are wanted, where they lie in it, and nothing else.
+
+    Where they are there already nothing is written, so this may be called before every look. Else they are unpacked
+    beside and take the folder's place together; of an archive that is refused, what was there before stays.
+
+    Raises:
+        RefusedArchive: as for ``unpack``.
+    """
+    with archive.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    note = folder / NOTE
+    there = sum(file.is_file() for file in folder.rglob("*")) - 1
+    if note.is_file() and note.read_text(encoding="utf-8") == f"{digest} {there}":
+        return
+    with folder_written_whole(folder) as beside:
+        files = unpack(archive, beside, lambda member: str(member) if wanted(member) else None)
+        (beside / NOTE).write_text(f"{digest} {len(files)}", encoding="utf-8")
 
 
 @contextmanager

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from cir_assets.datasets.dataset_source import DatasetSource, WatchedFiles, local, require_folder
 from cir_assets.datasets.tables import Annotations
+from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.pictures.settings import Reading
+
+if TYPE_CHECKING:
+    from cir_assets.datasets.fetching import FetchReport
 
 
 class CatalogueSource(DatasetSource):
@@ -25,7 +29,8 @@ class CatalogueSource(DatasetSource):
         ),
     )
     pictures: str = Field(
-        description="Folder of pictures; they are named by their path below it.", min_length=1
+        description="Folder of pictures, or a ZIP or TAR of one; they are named by their path below it.",
+        min_length=1,
     )
     triplets: str | None = Field(
         default=None,
@@ -56,22 +61,36 @@ class CatalogueSource(DatasetSource):
     @property
     def watched(self) -> WatchedFiles:
         """The folder and the table: people change both."""
-        return WatchedFiles(
-            self.picture_root(Path()), None if self.triplets is None else local(self.triplets)
-        )
+        return WatchedFiles(local(self.pictures), None if self.triplets is None else local(self.triplets))
 
     def require_files(self) -> None:
         """See that the folder and the table are there."""
-        require_folder(self.pictures, "source.pictures", "the pictures of the catalogue")
+        if not local(self.pictures).is_file():
+            require_folder(self.pictures, "source.pictures", "the pictures of the catalogue")
         if self.triplets is not None and not local(self.triplets).is_file():
             raise FileNotFoundError(
                 f"source.triplets {local(self.triplets)} is no file: name a CSV, TSV, JSONL or Parquet "
                 "table, or leave the key out for a catalogue without triplets"
             )
 
+    def prepare(self, folder: Path, progress: ProgressFactory = terminal_progress) -> FetchReport | None:
+        """See that the files are there; an archive of pictures is unpacked into ``folder`` where it changed.
+
+        Raises:
+            RefusedArchive: when the archive is broken or not to be trusted.
+        """
+        if local(self.pictures).is_file():
+            from cir_assets.datasets.archives import unpack_whole
+            from cir_assets.pictures.opening import ENDINGS
+
+            wanted = self.picture_root(folder)
+            unpack_whole(local(self.pictures), wanted, lambda member: member.suffix.lower() in ENDINGS)
+        return super().prepare(folder, progress)
+
     def picture_root(self, folder: Path) -> Path:
-        """The folder the YAML names."""
-        return local(self.pictures)
+        """The folder the YAML names, or the one its archive is unpacked into."""
+        named = local(self.pictures)
+        return folder / "pictures" if named.is_file() else named
 
     def read(self, folder: Path) -> Annotations:
         """Read the folder and the table; ``folder`` keeps what is known of the pictures' contents."""

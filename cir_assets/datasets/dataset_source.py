@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cir_assets.datasets.tables import Annotations
+from cir_assets.datasets.tables import Annotations, BrokenAnnotations
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.pictures.settings import Reading
 
@@ -34,6 +35,34 @@ class WatchedFiles:
 
     pictures: Path
     triplets: Path | None
+
+    def state(self) -> str | None:
+        """Digest of names, sizes and times of all of it; None where the pictures are not there.
+
+        Nothing is read: equal states say that no file was written, different ones that one may have been.
+        """
+        from cir_assets.datasets.catalogue.folder import files_below, status_of
+
+        if not self.pictures.exists():
+            return None
+        if self.pictures.is_file():
+            lines = [_line(str(self.pictures), status_of(self.pictures), None)]
+        else:
+            try:
+                found = files_below(self.pictures)
+                lines = sorted(_line(each.path, each.status, each.problem) for each in found)
+            except BrokenAnnotations as error:
+                # The root says so, when it is asked.
+                lines = [str(error)]
+        if self.triplets is not None:
+            lines.append(_line("", status_of(self.triplets), None))
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _line(path: str, status: os.stat_result | None, problem: str | None) -> str:
+    """What is compared of a file: path, size, modification time in nanoseconds, rights, what is wrong with it."""
+    seen = "absent" if status is None else f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_mode}"
+    return f"{path}\0{seen}\0{problem}"
 
 
 class DatasetSource(BaseModel):

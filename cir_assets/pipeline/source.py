@@ -17,6 +17,9 @@ from cir_assets.store.tables import write_table
 if TYPE_CHECKING:
     from cir_assets.datasets.fetching import FetchReport
 
+FILES = "state_of_files"
+"""What the state of watched files that a look found is called."""
+
 
 def raw_step(data: DatasetPlan) -> Step:
     """The files of a data set as they are; its version is the digest of every annotation and every picture's bytes."""
@@ -31,6 +34,8 @@ def raw_step(data: DatasetPlan) -> Step:
 
 def make_raw(work: Work, data: DatasetPlan) -> Made:
     """Fetch or render what is asked for, and look at every file."""
+    # Before anything is read: what is written meanwhile differs from it, and is seen.
+    files = data.source.watched.state() if data.source.watched is not None else None
     fetched = data.source.prepare(work.storage.raw(data.dataset), work.progress)
     not_fetched = unfetched_issues(fetched)
     annotations, images, issues = scan(work, data)
@@ -41,6 +46,7 @@ def make_raw(work: Work, data: DatasetPlan) -> Made:
             "pictures": images.height,
             "triplets": annotations.triplets.height,
             "megabytes": round(float(images["bytes"].sum()) / 1e6, 1),
+            **({FILES: files} if files else {}),
             **(fetch_metadata(fetched) if fetched else {}),
         },
         checks=RAW_PICTURES_PRESENT(annotations, images, ("train", "val") if data.trains else ()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import random
+import re
 import shutil
 import tarfile
 import tempfile
@@ -17,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets import archives
-from cir_assets.datasets.archives import Limits, RefusedArchive, unpack
+from cir_assets.datasets.archives import NOTE, Limits, RefusedArchive, unpack, unpack_whole
 
 
 def by_name(member: PurePosixPath) -> str | None:
@@ -222,3 +223,53 @@ def test_a_disk_that_fills_up_is_told_in_a_sentence_and_leaves_nothing_half_writ
     with pytest.raises(OSError, match=r"a\.jpg cannot be written \(No space left on device\); make room"):
         unpack(tmp_path / "a.zip", tmp_path / "out", lambda member: member.name)
     assert not list((tmp_path / "out").iterdir())
+
+
+def pictures(member: PurePosixPath) -> bool:
+    return member.suffix == ".jpg"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = [file for file in folder.rglob("*") if file.is_file() and file.name != NOTE]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
+
+
+def test_a_folder_holds_what_the_archive_holds_and_follows_it(tmp_path: Path) -> None:
+    archive, folder = tmp_path / "pictures.zip", tmp_path / "raw" / "pictures"
+    make_zip(archive, {"red/a.jpg": b"a", "b.jpg": b"b", "readme.txt": b"words"})
+    unpack_whole(archive, folder, pictures)
+    assert contents(folder) == {"red/a.jpg": b"a", "b.jpg": b"b"}
+    make_zip(archive, {"red/a.jpg": b"another", "c.jpg": b"c"})
+    unpack_whole(archive, folder, pictures)
+    assert contents(folder) == {"red/a.jpg": b"another", "c.jpg": b"c"}
+    assert [file.name for file in folder.parent.iterdir()] == ["pictures"]
+
+
+def test_what_is_there_already_is_not_written_again_and_what_was_taken_away_comes_back(
+    tmp_path: Path,
+) -> None:
+    archive, folder = (
+        make_zip(tmp_path / "pictures.zip", {"a.jpg": b"a", "b.jpg": b"b"}),
+        tmp_path / "pictures",
+    )
+    unpack_whole(archive, folder, pictures)
+    before = (folder / "a.jpg").stat()
+    archive.touch()
+    unpack_whole(archive, folder, pictures)
+    after = (folder / "a.jpg").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    (folder / "b.jpg").unlink()
+    unpack_whole(archive, folder, pictures)
+    assert contents(folder) == {"a.jpg": b"a", "b.jpg": b"b"}
+
+
+@pytest.mark.parametrize("content", [b"no archive", b""])
+def test_of_a_refused_archive_what_was_there_before_stays(tmp_path: Path, content: bytes) -> None:
+    archive, folder = make_zip(tmp_path / "pictures.zip", {"a.jpg": b"a"}), tmp_path / "raw" / "pictures"
+    unpack_whole(archive, folder, pictures)
+    for refused in (content, make_zip(tmp_path / "evil.zip", {"b.jpg": b"b", "../x.jpg": b"x"}).read_bytes()):
+        archive.write_bytes(refused)
+        with pytest.raises(RefusedArchive, match=re.escape(str(archive))):
+            unpack_whole(archive, folder, pictures)
+        assert contents(folder) == {"a.jpg": b"a"}
+        assert [file.name for file in folder.parent.iterdir()] == ["pictures"]

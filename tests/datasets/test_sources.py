@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -97,6 +98,19 @@ def test_annotations_without_a_single_picture_are_refused(tmp_path: Path) -> Non
 def test_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds none of the 0 pictures"):
         source(kind="catalogue", pictures=str(tmp_path)).prepare(tmp_path)
+
+
+def test_an_archive_of_pictures_is_read_as_its_folder_is(tmp_path: Path) -> None:
+    for name in ("shoes/a.png", "b.png"):
+        write_picture(tmp_path / "pictures" / name)
+    packed = shutil.make_archive(str(tmp_path / "packed"), "gztar", tmp_path / "pictures")
+    archive = source(kind="catalogue", pictures=packed)
+    archive.prepare(tmp_path / "raw")
+    read = archive.read(tmp_path / "raw")
+    folder = source(kind="catalogue", pictures=str(tmp_path / "pictures")).read(tmp_path / "other")
+    assert read.pictures.equals(folder.pictures)
+    assert read.picture_root == tmp_path / "raw" / "pictures"
+    assert (read.picture_root / "shoes" / "a.png").is_file()
 
 
 def test_cirr_and_circo_are_read_through_the_same_door(tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from cir_assets.definitions import PROJECT
+from tests.sample_shop import SAMPLE, sample_pictures
 from tests.trial_project import TrialProject, metadata_of
-
-SAMPLE = PROJECT / "examples" / "boutique"
 
 
 @pytest.fixture
@@ -44,15 +43,27 @@ def test_it_runs_whole_and_no_picture_is_in_two_splits(
     assert metadata_of(result, "boutique/tiny_clip/short/evaluation")["val_combiner_headline"] > 0
 
 
+def test_its_pictures_are_unpacked_below_the_storage_folder_and_served_from_there(
+    boutique: TrialProject, instance: dg.DagsterInstance
+) -> None:
+    result = boutique.materialize(instance, 'key:"boutique/raw"')
+    unpacked = boutique.storage.raw("boutique") / "pictures"
+    assert metadata_of(result, "boutique/raw")["folder"] == str(unpacked)
+    found = {file.relative_to(unpacked): file.read_bytes() for file in unpacked.rglob("*.png")}
+    originals = sample_pictures()
+    assert found == {file.relative_to(originals): file.read_bytes() for file in originals.rglob("*.png")}
+    assert len(found) == 300
+
+
 def test_without_a_table_there_are_features_and_a_gallery_to_search(
     project: TrialProject, instance: dg.DagsterInstance
 ) -> None:
-    project.write_dataset("album", source={"kind": "catalogue", "pictures": str(SAMPLE / "pictures")})
+    project.write_dataset("album", source={"kind": "catalogue", "pictures": str(sample_pictures())})
     result = project.materialize(
         instance, 'key:"album/raw"', 'key:"album/images"', 'key:"album/tiny_clip/image_features"'
     )
     assert result.success
-    pictures = len(list((SAMPLE / "pictures").rglob("*.png")))
+    pictures = len(list(sample_pictures().rglob("*.png")))
     assert metadata_of(result, "album/tiny_clip/image_features")["encoded"] == pictures
     galleries = pl.read_parquet(project.storage.tables("album") / "galleries.parquet")
     assert galleries["image"].n_unique() == pictures
@@ -61,7 +72,8 @@ def test_without_a_table_there_are_features_and_a_gallery_to_search(
 def test_an_exact_copy_follows_its_original_into_its_split(
     project: TrialProject, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    shutil.copytree(SAMPLE, tmp_path / "shop")
+    shutil.copytree(sample_pictures(), tmp_path / "shop" / "pictures")
+    shutil.copy(SAMPLE / "triplets.csv", tmp_path / "shop")
     table = pl.read_csv(tmp_path / "shop" / "triplets.csv", infer_schema=False)
     first, last = table["reference"][0], table["reference"][-1]
     copy = (tmp_path / "shop" / "pictures" / first).read_bytes()

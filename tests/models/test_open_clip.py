@@ -285,7 +285,7 @@ def test_both_stages_run_on_it_through_the_graph(
     stage = {"batch_size": 32, "epochs": 1, "learning_rate": 1.0e-4}
     boutique = {
         "kind": "catalogue",
-        "pictures": "examples/boutique/pictures",
+        "pictures": "examples/boutique/pictures.zip",
         "triplets": "examples/boutique/triplets.csv",
     }
     recipe = {"text_encoder": {**stage, "encoder": "both"}, "combiner": stage}

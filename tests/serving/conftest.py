@@ -18,7 +18,6 @@ import torch
 import uvicorn
 from numpy.typing import NDArray
 
-from cir_assets.definitions import PROJECT
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
 from cir_assets.models.installation import EMBEDDED
@@ -28,8 +27,9 @@ from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.app import search_app
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import Exported, export
+from tests.sample_shop import sample_pictures
 
-PICTURES = PROJECT / "examples" / "boutique" / "pictures"
+PICTURES = sample_pictures()
 PLACE = Path("search/boutique/tiny_clip/small")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,9 +44,13 @@ def asked() -> Asked:
 
 
 @pytest.fixture
-def look(shop: Shop, instance: dg.DagsterInstance, asked: Asked) -> Look:
+def look(shop: Shop, asked: Asked) -> Look:
+    return looking(shop, asked)
+
+
+def looking(shop: Shop, asked: Asked) -> Look:
     """One tick of the sensor: why it asked for nothing, or "asked" after running what it asked for."""
-    cursor: list[str | None] = [None]
+    instance, cursor = shop.instance, list[str | None]([None])
     definitions = shop.project.definitions()
     sensor = definitions.resolve_sensor_def("shop_files")
 
@@ -110,6 +115,29 @@ def test_every_kind_of_change_is_seen(shop: Shop, look: Look) -> None:
     assert settled(look) == "asked"
     (shop.pictures / "extra.jpg").unlink()
     assert settled(look) == "asked"
+
+
+def test_an_archive_of_pictures_is_watched_by_its_content(shop: Shop, asked: Asked) -> None:
+    packed = Path(shutil.make_archive(str(shop.pictures), "zip", shop.pictures))
+    shop.project.write_dataset(
+        "shop",
+        source={"kind": "catalogue", "pictures": str(packed), "triplets": str(shop.table)},
+        watch_every_seconds=5,
+    )
+    look = looking(shop, asked)
+    shop.project.materialize(shop.instance, 'key:"shop/raw"')
+    assert "content is what it was" in settled(look)
+    packed.touch()
+    assert "content is what it was" in settled(look)
+    (shop.pictures / "extra.jpg").write_bytes(picture_bytes("extra"))
+    shutil.make_archive(str(shop.pictures), "zip", shop.pictures)
+    assert settled(look) == "asked"
+    assert shop.project.entry("shop/raw").detail["metadata"]["pictures"] == 201
+    packed.write_bytes(b"half of one")
+    assert settled(look) == "asked"
+    assert shop.project.entry("shop/raw").detail["metadata"]["pictures"] == 201
+    packed.unlink()
+    assert "is not there at the moment" in look()
 
 
 def test_touching_and_equal_replacements_ask_for_nothing(shop: Shop, look: Look) -> None:
