@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cir_assets.datasets.tables import BrokenAnnotations, issue
-
-ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-"""Endings of files that are read as pictures."""
+from cir_assets.pictures.opening import ENDINGS
 
 OTHER_PICTURES = {
     ".avif": "AVIF",

@@ -22,10 +22,10 @@ def catalogue_sensor(data: DatasetPlan, files: WatchedFiles, every_seconds: int)
     """Watches a catalogue's folder and table, and refreshes its root when they are no longer those it read.
 
     A look compares names, sizes and times alone, so that it costs the same however much is new; reading is the run's.
-    While they differ from the last look, files are taken to be still on their way. What was only touched is read again
-    and found to be what it was: nothing follows. A change stays wanted until the root has read it: when the run that was
-    asked for fails or is killed, another is asked for, once. A catalogue whose root was never made is left alone: a
-    person begins.
+    While they differ from the last look, files are taken to be still on their way. What was only touched is read
+    again and found to be what it was: nothing follows. A change stays wanted until the root has read it: when the run
+    that was asked for fails or is killed, another is asked for, once. A catalogue whose root was never made is left
+    alone: a person begins.
     """
     root = asset_key(data.name("raw"))
 
