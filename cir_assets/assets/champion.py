@@ -15,6 +15,7 @@ from cir_assets.assets.step import Made, Step, check_result, content_versions, m
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
 from cir_assets.freshness import freshness_policy
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import Ledger, digest
 from cir_assets.store.promotions import COLUMNS, Decision, PromotionLog, models_digest
@@ -220,7 +221,7 @@ def ranked_on_val(
     by_model = {name.rpartition("/")[2]: folder for name, folder in folders.items()}
     if pipeline.tunes_images:
         encode_missing(
-            context, storage, pipeline.encoded, tuned_encoder(storage, pipeline, by_model["text_encoder"])
+            context, storage, pipeline.encoded, tuned_encoder(storage, pipeline, by_model[TEXT_ENCODER])
         )
     backbone = installed_backbone(storage, pipeline.encoded)
     inputs = load_inputs(storage, pipeline.encoded, backbone)

@@ -11,15 +11,16 @@ from cir_assets.assets.inputs import installed_backbone, weights_version
 from cir_assets.assets.pipeline import Pipeline, backbone_key
 from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
 from cir_assets.assets.trained import forget_old_versions
+from cir_assets.models.stages import COMBINER, COMBINER_FROZEN_CLIP, TEXT_ENCODER
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest_file
 
 GENERATION = 1
 
 STAGES = {
-    "text_encoder": "Stage 1: CLIP's encoder as tuned there",
-    "combiner": "Stage 2: the Combiner trained on that encoder",
-    "combiner_frozen_clip": "Stage 2: the Combiner trained on CLIP as it came",
+    TEXT_ENCODER: "Stage 1: CLIP's encoder as tuned there",
+    COMBINER: "Stage 2: the Combiner trained on that encoder",
+    COMBINER_FROZEN_CLIP: "Stage 2: the Combiner trained on CLIP as it came",
 }
 
 
@@ -119,4 +120,4 @@ def _writer(storage: Storage, pipeline: Pipeline, model: str, source: Path) -> C
         save_combiner(beside, network, about)
         return epoch
 
-    return text_encoder if model == "text_encoder" else combiner
+    return text_encoder if model == TEXT_ENCODER else combiner

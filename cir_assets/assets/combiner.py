@@ -9,6 +9,7 @@ from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.assets.trained import EPOCHS_SCHEMA, forget_old_versions, trained
 from cir_assets.automation import on_upstream_change
+from cir_assets.models.stages import COMBINER, COMBINER_FROZEN_CLIP, TEXT_ENCODER
 from cir_assets.resources import Storage
 from cir_assets.training.settings import CombinerSettings
 
@@ -20,7 +21,7 @@ def combiner_asset(
 ) -> dg.AssetsDefinition:
     """Stage 2 of one pipeline: on stage 1's text encoder, or on CLIP as it came (the ladder's fifth rung)."""
     graph, encoded = pipeline.graph, pipeline.encoded
-    name = "combiner_frozen_clip" if frozen_clip else "combiner"
+    name = COMBINER_FROZEN_CLIP if frozen_clip else COMBINER
     step = Step(
         pipeline.key(name),
         GENERATION,
@@ -34,7 +35,7 @@ def combiner_asset(
         deps=[
             graph.key("triplets"),
             *([encoded.key("image_features")] if frozen_clip else pipeline.feature_keys()),
-            *([] if frozen_clip else [pipeline.key("text_encoder")]),
+            *([] if frozen_clip else [pipeline.key(TEXT_ENCODER)]),
         ],
         group_name=graph.dataset,
         kinds={"torch", "safetensors"},
@@ -63,7 +64,7 @@ def combiner_asset(
             "train_and_val": inputs.content_of_splits("train", "val"),
         }
         if not frozen_clip:
-            versions |= content_versions(storage, pipeline.name("text_encoder"))
+            versions |= content_versions(storage, pipeline.name(TEXT_ENCODER))
 
         def make(version: str) -> Made:
             import torch
@@ -76,12 +77,12 @@ def combiner_asset(
                 inputs
                 if frozen_clip
                 else load_tuned(
-                    storage, pipeline, backbone, inputs, model_folder(storage, pipeline, "text_encoder")
+                    storage, pipeline, backbone, inputs, model_folder(storage, pipeline, TEXT_ENCODER)
                 )
             )
             text = TextFeatures(
                 storage.text_features(*pipeline.place, name),
-                versions["backbone" if frozen_clip else pipeline.name("text_encoder")],
+                versions["backbone" if frozen_clip else pipeline.name(TEXT_ENCODER)],
                 lambda captions: backbone.text_features(captions).cpu().numpy(),
             )
             folder = storage.models(*pipeline.place, name)

@@ -12,7 +12,7 @@ from cir_assets.assets.pipeline import Pipeline, names
 from cir_assets.assets.report import SHEET_TITLE, report_inputs
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
 from cir_assets.automation import on_upstream_change
-from cir_assets.checks import evaluation_complete, ladder_in_order
+from cir_assets.checks import evaluation_complete, ladder_in_order, ladder_order
 from cir_assets.models.settings import PublishedCheckpoints
 from cir_assets.progress import ProgressFactory
 from cir_assets.resources import Storage
@@ -61,7 +61,7 @@ def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "ladder_in_order",
                 asset=step.key,
-                description="On val neither the tuned sum nor the Combiner is below the zero-shot sum.",
+                description=ladder_order(pipeline.methods),
             ),
         ],
         description=(

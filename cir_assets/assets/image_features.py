@@ -15,6 +15,7 @@ from cir_assets.assets.step import Made, Step, content_versions, logged_progress
 from cir_assets.assets.tables import read_table, write_table
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check, features_finite
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.resources import Storage
 from cir_assets.store.ledger import digest, digest_array
 
@@ -62,12 +63,12 @@ def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     encoded = pipeline.encoded
 
     def encoder(storage: Storage) -> Encoder:
-        return tuned_encoder(storage, pipeline, model_folder(storage, pipeline, "text_encoder"))
+        return tuned_encoder(storage, pipeline, model_folder(storage, pipeline, TEXT_ENCODER))
 
     return _features_asset(
         encoded,
         pipeline.key("image_features"),
-        pipeline.model_key("text_encoder"),
+        pipeline.model_key(TEXT_ENCODER),
         encoder,
         "Raw image features of the image encoder that stage 1 tuned, one row a distinct picture content, in "
         f"table `image_features` of `storage/features/{'/'.join(pipeline.place)}.duckdb`.",

@@ -12,7 +12,9 @@ from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
 from cir_assets.assets.tables import read_table
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.resources import Storage
+from cir_assets.retrieval.methods import ZERO_SHOT
 from cir_assets.store.ledger import digest, digest_array, digest_frame
 from cir_assets.store.promotions import PromotionLog, models_digest
 
@@ -79,12 +81,12 @@ def exported(context: dg.AssetExecutionContext, storage: Storage, pipeline: Pipe
     folders = {name.rpartition("/")[2]: folder for name, folder in model_folders(storage, champion).items()}
     backbone = installed_backbone(storage, pipeline.encoded)
     inputs = load_inputs(storage, pipeline.encoded, backbone)
-    if "text_encoder" in folders:
+    if TEXT_ENCODER in folders:
         if pipeline.tunes_images:
             encode_missing(
-                context, storage, pipeline.encoded, tuned_encoder(storage, pipeline, folders["text_encoder"])
+                context, storage, pipeline.encoded, tuned_encoder(storage, pipeline, folders[TEXT_ENCODER])
             )
-        inputs = load_tuned(storage, pipeline, backbone, inputs, folders["text_encoder"])
+        inputs = load_tuned(storage, pipeline, backbone, inputs, folders[TEXT_ENCODER])
     features = inputs.features.cpu().numpy()
     pictures = gallery_pictures(storage, graph.dataset, inputs)
     examples = example_queries(inputs)
@@ -96,7 +98,7 @@ def exported(context: dg.AssetExecutionContext, storage: Storage, pipeline: Pipe
             dataset=graph.dataset,
             backbone=pipeline.encoded.backbone,
             recipe=pipeline.recipe_name,
-            method=pipeline.served_method if reign else "sum",
+            method=pipeline.served_method if reign else ZERO_SHOT.name,
             champion=reign["challenger"] if reign else None,
             champion_since=reign["decided_at"].isoformat(timespec="seconds") if reign else None,
             headline=reign["challenger_headline"] if reign else None,

@@ -14,14 +14,15 @@ from cir_assets.assets.step import Made, Step, content_versions, make_or_reuse
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
 from cir_assets.resources import Storage
+from cir_assets.retrieval.protocols import CIRCO, CIRR
 from cir_assets.store.files import written_whole
 from cir_assets.store.ledger import digest, digest_file
 
 GENERATION = 1
 
 TEST_SERVERS: Mapping[str, tuple[str, str]] = {
-    "cirr": ("cirr", "https://cirr.cecs.anu.edu.au/test_process/"),
-    "circo": ("circo", "https://circo.micc.unifi.it/"),
+    "cirr": (CIRR.name, "https://cirr.cecs.anu.edu.au/test_process/"),
+    "circo": (CIRCO.name, "https://circo.micc.unifi.it/"),
 }
 """Kind of data set -> the protocol its test server evaluates by, and where that is."""
 
@@ -93,7 +94,7 @@ def write_submission(storage: Storage, pipeline: Pipeline, protocol: str, method
         queries.inputs.feature_images["image"].to_list(),
     )
     documents: dict[str, Mapping[str, Any]]
-    if protocol == "cirr":
+    if protocol == CIRR.name:
         made = cirr_submission(*given)
         documents = {"recall": made.recall, "recall_subset": made.recall_subset}
     else:

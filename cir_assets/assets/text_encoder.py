@@ -7,6 +7,7 @@ from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, logged_progress, make_or_reuse
 from cir_assets.assets.trained import EPOCHS_SCHEMA, forget_old_versions, trained
 from cir_assets.automation import on_upstream_change
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.resources import Storage
 from cir_assets.training.settings import TextEncoderSettings
 
@@ -24,7 +25,7 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
     """Stage 1 of one pipeline."""
     graph, encoded = pipeline.graph, pipeline.encoded
     step = Step(
-        pipeline.key("text_encoder"),
+        pipeline.key(TEXT_ENCODER),
         GENERATION,
         {"settings": settings.model_dump(mode="json"), "protocol": graph.protocols[0]},
         keeps_versions=True,
@@ -65,7 +66,7 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
             from cir_assets.models.saving import save_text_encoder
             from cir_assets.training.text_encoder import train_text_encoder
 
-            folder = storage.models(*pipeline.place, "text_encoder")
+            folder = storage.models(*pipeline.place, TEXT_ENCODER)
             checkpoints = folder / "checkpoints" / version
             outcome = train_text_encoder(
                 backbone,
@@ -79,14 +80,14 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
             )
             made = trained(
                 folder / version,
-                "text_encoder",
+                TEXT_ENCODER,
                 outcome,
                 checkpoints,
                 lambda beside: save_text_encoder(
                     beside, backbone, step.configuration, with_image_encoder=pipeline.tunes_images
                 ),
             )
-            forget_old_versions(storage, pipeline, "text_encoder")
+            forget_old_versions(storage, pipeline, TEXT_ENCODER)
             return made
 
         return make_or_reuse(context, storage, step, versions, make)

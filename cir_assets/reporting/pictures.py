@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from cir_assets.models.decoding import UnreadablePicture, open_picture
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladders
-from cir_assets.reporting.sheets import SHOWN_METHOD, Sheet, choose_sheets
+from cir_assets.reporting.sheets import Sheet, choose_sheets
 
 THUMBNAIL_STEPS = ((144, 82), (120, 78), (96, 72), (80, 62), (64, 50), (48, 40))
 """Longest side in pixels and JPEG quality, tried in turn until all pictures fit the budget."""
@@ -174,7 +174,7 @@ def thumbnails_beside(
 
 
 def write_contact_sheet(inputs: ReportInputs, destination: Path, *, each: int = 2) -> Path:
-    """Draw a few best, median and worst queries of the Combiner as one PNG, as a preview in a UI.
+    """Draw a few best, median and worst queries of the method served as one PNG, as a preview in a UI.
 
     Args:
         inputs: as for the report.
@@ -204,7 +204,7 @@ def draw_contact_sheet(inputs: ReportInputs, *, each: int = 2) -> Image.Image:
         for ladder in ladders(inputs.own_evaluations, inputs.metrics)
         if ladder.split == inputs.sheet_split
         and inputs.sheet_protocol in (None, ladder.protocol)
-        and SHOWN_METHOD in ladder.evaluation_ids
+        and ladder.served is not None
     ]
     sheets = choose_sheets(inputs, shown[0], each) if shown else []
     title = f"{inputs.dataset} · {inputs.backbone} · {inputs.recipe}"
@@ -259,7 +259,7 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet_picture)
     draw.text((margin, 18), _fitted(draw, title, _font(20), width - 2 * margin), fill=_INK, font=_font(20))
     if not sheets:
-        draw.text((margin, 62), "No query was evaluated with the Combiner.", fill=_MUTED, font=_font(15))
+        draw.text((margin, 62), "There is no evaluated query to show.", fill=_MUTED, font=_font(15))
     for row, sheet in enumerate(sheets):
         y = 62 + row * row_height
         draw.rounded_rectangle(
@@ -277,7 +277,7 @@ def contact_sheet(
                 x += caption_width
         x += 24
         draw.line((x - 15, y, x - 15, y + tile), fill=_LINE, width=2)
-        for result in sheet.results.get(SHOWN_METHOD, ())[:top]:
+        for result in sheet.found[:top]:
             _tile(
                 sheet_picture,
                 pictures,

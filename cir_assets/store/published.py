@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from cir_assets.retrieval.methods import IMAGE_ONLY, TEXT_ONLY, ZERO_SHOT
+from cir_assets.retrieval.protocols import CIRR, FASHIONIQ
+
 SCHEMA = pl.Schema(
     {
         "system": pl.String,
@@ -71,11 +74,11 @@ _CIRR_COLUMNS = (
 )
 
 _ZERO_SHOT_CIRR = {
-    "image only": (7.4, 23.6, 34.0, 57.4),
-    "text only": (20.9, 44.8, 56.7, 79.1),
-    "sum": (12.4, 36.2, 49.1, 78.2),
+    IMAGE_ONLY: (7.4, 23.6, 34.0, 57.4),
+    TEXT_ONLY: (20.9, 44.8, 56.7, 79.1),
+    ZERO_SHOT: (12.4, 36.2, 49.1, 78.2),
 }
-_ZERO_SHOT_FASHIONIQ = {"image only": (7.9, 17.5), "text only": (17.3, 32.9), "sum": (19.8, 35.7)}
+_ZERO_SHOT_FASHIONIQ = {IMAGE_ONLY: (7.9, 17.5), TEXT_ONLY: (17.3, 32.9), ZERO_SHOT: (19.8, 35.7)}
 
 _SOURCES = {
     "CVPR 2022 demo": "Baldrati et al., Effective conditioned and composed image retrieval, CVPR 2022 demo",
@@ -90,7 +93,7 @@ def published_results() -> pl.DataFrame:
     """Every published figure, one a row, in percent; columns as ``SCHEMA``."""
     rows: list[tuple[object, ...]] = []
     for (system, venue), categories in _FASHIONIQ.items():
-        common = (system, venue, "fashioniq", "val", "fashioniq")
+        common = (system, venue, "fashioniq", "val", FASHIONIQ.name)
         for category, values in categories.items():
             rows += [
                 (*common, category, "recall", k, value, _SOURCES[venue])
@@ -99,18 +102,18 @@ def published_results() -> pl.DataFrame:
         rows.append((*common, "mean", "headline", 0, _FASHIONIQ_HEADLINE[system], _SOURCES[venue]))
     for (system, venue), figures in _CIRR.items():
         rows += [
-            (system, venue, "cirr", "test", "cirr", "mean", metric, k, value, _SOURCES[venue])
+            (system, venue, "cirr", "test", CIRR.name, "mean", metric, k, value, _SOURCES[venue])
             for (metric, k), value in zip(_CIRR_COLUMNS, figures, strict=True)
             if value is not None
         ]
     for method, recalls in _ZERO_SHOT_CIRR.items():
         rows += [
             (
-                f"zero-shot CLIP ViT-L/14, {method}",
+                f"zero-shot CLIP ViT-L/14, {method.label.lower()}",
                 _ZERO_SHOT_VENUE,
                 "cirr",
                 "test",
-                "cirr",
+                CIRR.name,
                 "mean",
                 "recall",
                 k,
@@ -122,11 +125,11 @@ def published_results() -> pl.DataFrame:
     for method, means in _ZERO_SHOT_FASHIONIQ.items():
         rows += [
             (
-                f"zero-shot CLIP ViT-L/14, {method}",
+                f"zero-shot CLIP ViT-L/14, {method.label.lower()}",
                 _ZERO_SHOT_VENUE,
                 "fashioniq",
                 "val",
-                "fashioniq",
+                FASHIONIQ.name,
                 "mean",
                 "recall",
                 k,
