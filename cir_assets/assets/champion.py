@@ -12,13 +12,15 @@ from cir_assets.assets.inputs import installed_backbone, load_inputs, newest_mod
 from cir_assets.assets.ladder import method_queries
 from cir_assets.assets.pipeline import Pipeline, names
 from cir_assets.assets.step import Made, Step, check_result, content_versions, make_or_reuse
+from cir_assets.assets.tables import column_schema
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check
 from cir_assets.freshness import freshness_policy
 from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.resources import Storage
+from cir_assets.store.contracts import PROMOTIONS
 from cir_assets.store.ledger import Ledger, digest
-from cir_assets.store.promotions import COLUMNS, Decision, PromotionLog, models_digest
+from cir_assets.store.promotions import Decision, PromotionLog, models_digest
 
 if TYPE_CHECKING:
     from cir_assets.retrieval.evaluation import Evaluation
@@ -49,14 +51,7 @@ def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         owners=list(graph.owners),
         code_version=step.code_version,
         automation_condition=on_upstream_change(),
-        metadata={
-            "dagster/column_schema": dg.TableSchema(
-                columns=[
-                    dg.TableColumn(name, kind.lower(), description=said)
-                    for name, (kind, said) in COLUMNS.items()
-                ]
-            )
-        },
+        metadata={"dagster/column_schema": column_schema(PROMOTIONS)},
         description=(
             f"The newest models of `{'/'.join(pipeline.models_place)}` against the champion's: "
             f"`{pipeline.served_method}` of both ranks the same val queries under `{graph.protocols[0]}`, and a paired "

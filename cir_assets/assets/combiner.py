@@ -7,10 +7,12 @@ import dagster as dg
 from cir_assets.assets.inputs import installed_backbone, load_inputs, load_tuned, model_folder
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
-from cir_assets.assets.trained import EPOCHS_SCHEMA, forget_old_versions, trained
+from cir_assets.assets.tables import column_schema
+from cir_assets.assets.trained import forget_old_versions, trained
 from cir_assets.automation import on_upstream_change
 from cir_assets.models.stages import COMBINER, COMBINER_FROZEN_CLIP, TEXT_ENCODER
 from cir_assets.resources import Storage
+from cir_assets.store.contracts import EPOCHS
 from cir_assets.training.settings import CombinerSettings
 
 GENERATION = 2
@@ -48,7 +50,7 @@ def combiner_asset(
                 "loss_falling", asset=step.key, blocking=True, description="The loss is finite and falls."
             )
         ],
-        metadata={"dagster/column_schema": EPOCHS_SCHEMA},
+        metadata={"dagster/column_schema": column_schema(EPOCHS)},
         description=(
             f"Stage 2: the Combiner trained on cached image features and {text}, computed once for every "
             "caption variant. It predicts the target's feature as a mix of both inputs and a learnt residual. "

@@ -16,19 +16,13 @@ from cir_assets.checks import evaluation_complete, ladder_in_order, ladder_order
 from cir_assets.models.settings import PublishedCheckpoints
 from cir_assets.progress import ProgressFactory
 from cir_assets.resources import Storage
+from cir_assets.store.contracts import LEFT_OUT, RESULTS, TRAINING_EPOCHS
 from cir_assets.store.ledger import digest, digest_frame
 from cir_assets.training.settings import Recipe
 
 GENERATION = 3
-CURVES = pl.Schema(
-    {
-        **dict.fromkeys(("dataset", "backbone", "recipe", "stage", "version"), pl.String()),
-        "epoch": pl.Int64(),
-        "step": pl.Int64(),
-        **dict.fromkeys(("loss", "learning_rate", "selection_metric", "seconds"), pl.Float64()),
-    }
-)
-EVALUATED = ("evaluations", "metrics", "left_out", "rankings", "retrieved")
+CURVES = TRAINING_EPOCHS.schema
+EVALUATED = tuple(table.name for table in RESULTS if table is not TRAINING_EPOCHS)
 
 
 def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -207,12 +201,7 @@ def evaluate_method(
             for group in asked.groups
             for reason, count in group.left_out.items()
         ],
-        schema={
-            "evaluation_id": pl.String,
-            "category": pl.String,
-            "reason": pl.String,
-            "count": pl.Int32,
-        },
+        schema=LEFT_OUT.schema,
         orient="row",
     )
     return {

@@ -12,11 +12,12 @@ from cir_assets.assets.backbone import ensure_installed
 from cir_assets.assets.inputs import installed_backbone, model_folder, weights_version
 from cir_assets.assets.pipeline import EncodedDataset, Pipeline, backbone_key
 from cir_assets.assets.step import Made, Step, content_versions, logged_progress, make_or_reuse
-from cir_assets.assets.tables import read_table, write_table
+from cir_assets.assets.tables import column_schema, read_table, write_table
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import Check, features_finite
 from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.resources import Storage
+from cir_assets.store.contracts import DATA_ISSUES, IMAGE_FEATURES
 from cir_assets.store.ledger import digest, digest_array
 
 if TYPE_CHECKING:
@@ -118,16 +119,7 @@ def _features_asset(
             ),
             dg.AssetCheckSpec("pictures_decode", asset=step.key, description="Every picture decodes whole."),
         ],
-        metadata={
-            "dagster/column_schema": dg.TableSchema(
-                columns=[
-                    dg.TableColumn("image_key", "string", description="SHA-256 of the picture's bytes"),
-                    dg.TableColumn("preprocessing", "string", description="padding and resolution"),
-                    dg.TableColumn("backbone", "string", description="hash of the encoder's weights"),
-                    dg.TableColumn("feature", "float[d]", description="raw image feature, not normalised"),
-                ]
-            )
-        },
+        metadata={"dagster/column_schema": column_schema(IMAGE_FEATURES)},
         description=description,
     )
     def image_features(context: dg.AssetExecutionContext, storage: Storage) -> dg.MaterializeResult:
@@ -173,7 +165,7 @@ def encode_missing(
             for image, key in images.select("image", "image_key").iter_rows()
             if key in unreadable
         ],
-        schema={"kind": pl.String, "subject": pl.String, "detail": pl.String},
+        schema=DATA_ISSUES.schema,
     )
     write_table(issues, tables, f"data_issues/{encoder.issues}")
     context.log.info(

@@ -10,6 +10,7 @@ from cir_assets.assets.tables import column_schema, write_table
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import pictures_readable, splits_disjoint
 from cir_assets.resources import Storage
+from cir_assets.store.contracts import IMAGES
 from cir_assets.store.ledger import digest, digest_frame
 
 GENERATION = 2
@@ -39,7 +40,7 @@ def images_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                 description="No picture, and no exact copy of one, is in train and in val or test.",
             ),
         ],
-        metadata={"dagster/column_schema": column_schema("images")},
+        metadata={"dagster/column_schema": column_schema(IMAGES)},
         description=(
             "One row a picture that opens: its id, its path below the picture folder, the SHA-256 of its bytes "
             "(`image_key`), format, mode, width and height in pixels, bytes. Beside it `galleries`: one row a "

@@ -8,40 +8,29 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from cir_assets.store import contracts
 from cir_assets.store.files import written_whole
 
-COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    "images": {
-        "image": ("string", "the picture's id in its data set"),
-        "path": ("string", "where it lies below the picture folder"),
-        "image_key": ("string", "SHA-256 of the file's bytes; equal pictures have equal keys"),
-        "format": ("string", "file format as found in the header"),
-        "mode": ("string", "colour mode: RGB, L, P, RGBA, CMYK, …"),
-        "width": ("int", "pixels"),
-        "height": ("int", "pixels"),
-        "bytes": ("int", "size of the file"),
-    },
-    "triplets": {
-        "triplet_id": ("string", "unique in its split"),
-        "split": ("string", "train, val or test"),
-        "category": ("string", "dress, shirt, …; 'all' where a data set has none"),
-        "reference": ("string", "the picture shown"),
-        "target": ("string", "the picture meant; null where the data set keeps it secret"),
-        "captions": ("list[string]", "relative captions as written"),
-        "further_targets": ("list[string]", "other pictures that are right too"),
-        "set_id": ("string", "the set of look-alikes the query belongs to; null where there are none"),
-        "set_members": ("list[string]", "the pictures of that set"),
-    },
+UI_TYPES: Mapping[pl.DataType, str] = {
+    contracts.TEXT: "string",
+    contracts.TEXTS: "list[string]",
+    contracts.FLAG: "bool",
+    contracts.SHORT: "int",
+    contracts.LONG: "int",
+    contracts.SINGLE: "float",
+    contracts.DOUBLE: "float",
+    contracts.MOMENT: "timestamp",
+    contracts.FEATURE: "float[d]",
 }
-"""Column name -> type and meaning, shown as column schema in the UI."""
+"""What the UI calls the contracts' types."""
 
 
-def column_schema(table: str) -> dg.TableSchema:
-    """The columns of one table, for the UI."""
+def column_schema(table: contracts.Table) -> dg.TableSchema:
+    """A table's columns as its contract has them, for the UI."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(name, kind, description=meaning)
-            for name, (kind, meaning) in COLUMNS[table].items()
+            dg.TableColumn(column.name, UI_TYPES[column.dtype], description=column.meaning)
+            for column in table.columns
         ]
     )
 

@@ -5,10 +5,12 @@ import dagster as dg
 from cir_assets.assets.inputs import installed_backbone, load_inputs, picture_files
 from cir_assets.assets.pipeline import Pipeline
 from cir_assets.assets.step import Made, Step, logged_progress, make_or_reuse
-from cir_assets.assets.trained import EPOCHS_SCHEMA, forget_old_versions, trained
+from cir_assets.assets.tables import column_schema
+from cir_assets.assets.trained import forget_old_versions, trained
 from cir_assets.automation import on_upstream_change
 from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.resources import Storage
+from cir_assets.store.contracts import EPOCHS
 from cir_assets.training.settings import TextEncoderSettings
 
 GENERATION = 2
@@ -45,7 +47,7 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
                 "loss_falling", asset=step.key, blocking=True, description="The loss is finite and falls."
             )
         ],
-        metadata={"dagster/column_schema": EPOCHS_SCHEMA},
+        metadata={"dagster/column_schema": column_schema(EPOCHS)},
         description=(
             f"Stage 1: {TRAINED[settings.encoder]} trained so that the "
             "normalised sum of reference image feature and caption feature finds the target among the batch's "

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dagster as dg
 import polars as pl
 
 from cir_assets.assets.inputs import weights_version
@@ -20,19 +19,6 @@ from cir_assets.store.promotions import every_champion
 
 if TYPE_CHECKING:
     from cir_assets.training.loop import TrainingOutcome
-
-EPOCHS_SCHEMA = dg.TableSchema(
-    columns=[
-        dg.TableColumn("stage", "string", description="text_encoder, combiner or combiner_frozen_clip"),
-        dg.TableColumn("epoch", "int", description="from 1"),
-        dg.TableColumn("step", "int", description="optimiser steps so far"),
-        dg.TableColumn("loss", "float", description="mean training loss of the epoch"),
-        dg.TableColumn("learning_rate", "float", description="of the epoch"),
-        dg.TableColumn("selection_metric", "float", description="headline on val in percent"),
-        dg.TableColumn("seconds", "float", description="the epoch took, validation included"),
-    ]
-)
-"""Columns of ``epochs.parquet`` in a model's folder, and of the published table ``training_epochs``."""
 
 
 def trained(

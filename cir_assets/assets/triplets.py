@@ -9,6 +9,7 @@ from cir_assets.assets.tables import column_schema, read_table, write_table
 from cir_assets.automation import on_upstream_change
 from cir_assets.checks import captions_present, triplet_pictures_present
 from cir_assets.resources import Storage
+from cir_assets.store.contracts import TRIPLETS
 from cir_assets.store.ledger import digest, digest_frame
 
 GENERATION = 1
@@ -36,7 +37,7 @@ def triplets_asset(graph: DatasetGraph) -> dg.AssetsDefinition:
                 "captions_present", asset=step.key, description="Every triplet says something."
             ),
         ],
-        metadata={"dagster/column_schema": column_schema("triplets")},
+        metadata={"dagster/column_schema": column_schema(TRIPLETS)},
         description=(
             "One row a triplet whose pictures are all there: reference, relative captions as written, target "
             "(null where the data set keeps it secret), split, category, and the set of look-alikes it belongs "

@@ -6,21 +6,7 @@ import polars as pl
 
 from cir_assets.retrieval.methods import IMAGE_ONLY, TEXT_ONLY, ZERO_SHOT
 from cir_assets.retrieval.protocols import CIRR, FASHIONIQ
-
-SCHEMA = pl.Schema(
-    {
-        "system": pl.String,
-        "venue": pl.String,
-        "dataset": pl.String,
-        "split": pl.String,
-        "protocol": pl.String,
-        "category": pl.String,
-        "metric": pl.String,
-        "k": pl.Int32,
-        "value": pl.Float64,
-        "source": pl.String,
-    }
-)
+from cir_assets.store.contracts import PUBLISHED_RESULTS
 
 PAPER = "Combiner on tuned text encoder, RN50x4"
 DEMO = "Combiner on frozen CLIP, RN50x4"
@@ -90,7 +76,7 @@ _ZERO_SHOT_SOURCE = "zero-shot CLIP ViT-L/14 as reported in later papers"
 
 
 def published_results() -> pl.DataFrame:
-    """Every published figure, one a row, in percent; columns as ``SCHEMA``."""
+    """Every published figure, one a row, in percent; as ``PUBLISHED_RESULTS``."""
     rows: list[tuple[object, ...]] = []
     for (system, venue), categories in _FASHIONIQ.items():
         common = (system, venue, "fashioniq", "val", FASHIONIQ.name)
@@ -138,4 +124,4 @@ def published_results() -> pl.DataFrame:
             )
             for k, value in zip((10, 50), means, strict=True)
         ]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=PUBLISHED_RESULTS.schema, orient="row")
