@@ -1,8 +1,8 @@
 """The cookbook's queries: read from docs/sql-cookbook.md, and their real output written back into it.
 
 ``python -m tests.cookbook storage/evaluation.duckdb`` runs every query on a published database and writes what it
-answers below it, and writes docs/tables.md from the tables' contracts. Numbers after the file are the questions
-asked, by default every one.
+answers below it. Numbers after the file are the questions asked, by default every one. docs/tables.md is written from
+the tables' contracts each time, and alone where no file is named: ``python -m tests.cookbook``.
 """
 
 from __future__ import annotations
@@ -87,6 +87,9 @@ def tables_page() -> str:
 
 def main() -> None:
     """Write the answers of a published database below the queries, and its tables' page."""
+    TABLES_PAGE.write_text(tables_page(), encoding="utf-8")
+    if not sys.argv[1:]:
+        return
     numbers = set(map(int, sys.argv[2:])) or set(range(1, len(questions()) + 1))
     asked = {question.sql for question in questions() if question.number in numbers}
     with duckdb.connect(sys.argv[1], read_only=True) as connection:
@@ -103,7 +106,6 @@ def main() -> None:
 
         text = COOKBOOK.read_text(encoding="utf-8")
         COOKBOOK.write_text(_QUERY.sub(answered, text), encoding="utf-8")
-        TABLES_PAGE.write_text(tables_page(), encoding="utf-8")
 
 
 def _table(columns: list[str], rows: list[tuple[object, ...]]) -> list[str]:
