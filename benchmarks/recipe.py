@@ -58,10 +58,10 @@ def inputs(triplets: int, device: str) -> PipelineInputs:
             pl.DataFrame({"split": split, "category": "all", "position": range(pictures), "image": names})
             for split in ("train", "val")
         ]
-    ).cast(GALLERIES)
+    ).cast(GALLERIES.schema)
     features = torch.from_numpy(random.standard_normal((pictures, DIMENSION)).astype(np.float32)).to(device)
     images = pl.DataFrame({"image": names, "image_key": names})
-    return PipelineInputs(galleries, pl.DataFrame(rows, schema=TRIPLETS), images, features)
+    return PipelineInputs(galleries, pl.DataFrame(rows, schema=TRIPLETS.schema), images, features)
 
 
 def _caption(random: np.random.Generator) -> str:

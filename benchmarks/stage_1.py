@@ -11,7 +11,8 @@ from torch import Tensor
 
 from benchmarks.large_networks import backbone, captions_as_tokens, parameters
 from benchmarks.measuring import Measured, Scale, in_turn, operations_per_second
-from cir_assets.training.losses import contrastive_loss, summed_query
+from cir_assets.retrieval.methods import summed_query
+from cir_assets.training.losses import contrastive_loss
 
 TITLE = "a step of stage 1: encode captions, loss, back-propagation, AdamW"
 

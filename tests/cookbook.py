@@ -1,8 +1,8 @@
 """The cookbook's queries: read from docs/sql-cookbook.md, and their real output written back into it.
 
 ``python -m tests.cookbook storage/evaluation.duckdb`` runs every query on a published database and writes what it
-answers below it, and writes docs/tables.md from the database's comments. Numbers after the file are the questions
-asked, by default every one.
+answers below it. Numbers after the file are the questions asked, by default every one. docs/tables.md is written from
+the tables' contracts each time, and alone where no file is named: ``python -m tests.cookbook``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import duckdb
 import polars as pl
+
+from cir_assets.store.contracts import PUBLISHED_TABLES, VIEWS
 
 DOCS = Path(__file__).parent.parent / "docs"
 COOKBOOK = DOCS / "sql-cookbook.md"
@@ -63,18 +65,11 @@ def answered_by_polars(beginning: str, code: str, database: Path) -> pl.DataFram
     return answer
 
 
-def tables_page(connection: duckdb.DuckDBPyConnection) -> str:
-    """Every table and view of a published database, column by column, from its own comments."""
-    tables = connection.execute(
-        """
-        SELECT table_name AS name, comment, '' AS kind FROM duckdb_tables() WHERE database_name = current_database()
-        UNION ALL
-        SELECT view_name, comment, ' (view)' FROM duckdb_views()
-        WHERE NOT internal AND database_name = current_database()
-        ORDER BY kind, name
-        """
-    ).fetchall()
-    links = [f"[{name}](#{name}{'-view' if kind else ''})" for name, _, kind in tables]
+def tables_page() -> str:
+    """Every table and view of the published database, column by column, from their contracts."""
+    tables = [(table, "") for table in sorted(PUBLISHED_TABLES, key=lambda table: table.name)]
+    tables += [(view, " (view)") for view in sorted(VIEWS, key=lambda view: view.name)]
+    links = [f"[{table.name}](#{table.name}{'-view' if kind else ''})" for table, kind in tables]
     lines = [
         "# Tables",
         "",
@@ -83,29 +78,18 @@ def tables_page(connection: duckdb.DuckDBPyConnection) -> str:
         "",
         ", ".join(links) + ".",
     ]
-    for name, meaning, kind in tables:
-        lines += [
-            "",
-            f"## {name}{kind}",
-            "",
-            str(meaning),
-            "",
-            "| column | type | meaning |",
-            "|---|---|---|",
-        ]
-        lines += [
-            f"| `{column}` | {type_name} | {said} |"
-            for column, type_name, said in connection.execute(
-                "SELECT column_name, data_type, comment FROM duckdb_columns() "
-                "WHERE table_name = $1 AND database_name = current_database() ORDER BY column_index",
-                [name],
-            ).fetchall()
-        ]
+    for table, kind in tables:
+        lines += ["", f"## {table.name}{kind}", "", table.meaning, ""]
+        lines += ["| column | type | meaning |", "|---|---|---|"]
+        lines += [f"| `{c.name}` | {c.sql_type} | {c.meaning} |" for c in table.columns]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Write the answers of a published database below the queries, and its tables' page."""
+    TABLES_PAGE.write_text(tables_page(), encoding="utf-8")
+    if not sys.argv[1:]:
+        return
     numbers = set(map(int, sys.argv[2:])) or set(range(1, len(questions()) + 1))
     asked = {question.sql for question in questions() if question.number in numbers}
     with duckdb.connect(sys.argv[1], read_only=True) as connection:
@@ -122,7 +106,6 @@ def main() -> None:
 
         text = COOKBOOK.read_text(encoding="utf-8")
         COOKBOOK.write_text(_QUERY.sub(answered, text), encoding="utf-8")
-        TABLES_PAGE.write_text(tables_page(connection), encoding="utf-8")
 
 
 def _table(columns: list[str], rows: list[tuple[object, ...]]) -> list[str]:

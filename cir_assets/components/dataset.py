@@ -23,6 +23,7 @@ from cir_assets.components.loading import InvalidDefinition, at, checked_name, t
 from cir_assets.datasets.sources import Source
 from cir_assets.models.settings import ModelsOf, PublishedCheckpoints, ZeroShot
 from cir_assets.retrieval.promotion import PromotionRule
+from cir_assets.retrieval.protocols import DEFAULT_PROTOCOL, ProtocolName
 from cir_assets.training.settings import Recipe
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length
 
 PipelineRecipe = Recipe | ModelsOf | PublishedCheckpoints | ZeroShot
 """Where a pipeline's models come from."""
-
-ProtocolName = Literal["fashioniq", "fashioniq_val_split", "cirr", "circo"]
 
 
 class Schedule(BaseModel):
@@ -79,7 +78,7 @@ class DatasetSpec(BaseModel):
     source: Source = Field(description="The kind of data set and where it lies.")
     description: str = Field(default="", description="One sentence about the data set, shown in the UI.")
     protocols: list[ProtocolName] = Field(
-        default=["fashioniq"],
+        default=[DEFAULT_PROTOCOL],
         min_length=1,
         description="Evaluation protocols; the first one's headline on val chooses the best epoch.",
     )

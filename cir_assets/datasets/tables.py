@@ -1,4 +1,4 @@
-"""The common form of every data set: its tables' columns, and what reading annotations gives."""
+"""The common form of every data set: the tables it fills, and what reading annotations gives."""
 
 from __future__ import annotations
 
@@ -9,53 +9,19 @@ from typing import Any
 
 import polars as pl
 
-PICTURES = pl.Schema({"image": pl.String, "path": pl.String})
-"""Pictures that annotations name, before any is opened; ``path`` is posix, relative to the picture root."""
-
-IMAGES = pl.Schema(
-    {
-        "image": pl.String(),
-        "path": pl.String(),
-        "image_key": pl.String(),
-        "format": pl.String(),
-        "mode": pl.String(),
-        "width": pl.Int32(),
-        "height": pl.Int32(),
-        "bytes": pl.Int64(),
-    }
-)
-"""Pictures whose header reads; ``image_key`` is the SHA-256 of the file's bytes in hexadecimal."""
-
-GALLERIES = pl.Schema(
-    {"split": pl.String(), "category": pl.String(), "position": pl.Int32(), "image": pl.String()}
-)
-"""Which pictures each split and category is searched in; ``position`` is the order of the file, from 0."""
-
-TRIPLETS = pl.Schema(
-    {
-        "triplet_id": pl.String(),
-        "split": pl.String(),
-        "category": pl.String(),
-        "reference": pl.String(),
-        "target": pl.String(),
-        "captions": pl.List(pl.String()),
-        "further_targets": pl.List(pl.String()),
-        "set_id": pl.String(),
-        "set_members": pl.List(pl.String()),
-    }
-)
-"""Queries with their answers; ``triplet_id`` is unique in its split, ``target`` null where it is secret."""
-
-DATA_ISSUES = pl.Schema({"kind": pl.String, "subject": pl.String, "detail": pl.String})
-"""What is wrong with the data and what was done about it."""
+# The tables that readers of data sets fill.
+from cir_assets.store.contracts import DATA_ISSUES as DATA_ISSUES
+from cir_assets.store.contracts import GALLERIES as GALLERIES
+from cir_assets.store.contracts import IMAGES as IMAGES
+from cir_assets.store.contracts import PICTURES as PICTURES
+from cir_assets.store.contracts import SPLITS as SPLITS
+from cir_assets.store.contracts import TRIPLETS as TRIPLETS
+from cir_assets.store.contracts import Table, checked
 
 ABOUT_FILES = ("missing_picture", "unreadable_picture", "unread_folder", "unread_format")
 """Kinds of issue that say what a folder of pictures holds, whatever a table says."""
 
-SPLITS = ("train", "val", "test")
 NO_CATEGORY = "all"
-
-_NULLABLE = frozenset({"target", "set_id", "set_members"})
 
 
 class BrokenAnnotations(ValueError):
@@ -74,7 +40,7 @@ class Annotations:
         picture_root: the folder that ``pictures["path"]`` is relative to.
 
     Raises:
-        ValueError: when a table does not hold what its schema and these rules say.
+        ValueError: when a table does not hold what its contract and these rules say.
     """
 
     pictures: pl.DataFrame
@@ -84,10 +50,10 @@ class Annotations:
     picture_root: Path
 
     def __post_init__(self) -> None:
-        check_frame(self.pictures, PICTURES, "pictures")
-        check_frame(self.galleries, GALLERIES, "galleries")
-        check_frame(self.triplets, TRIPLETS, "triplets")
-        check_frame(self.issues, DATA_ISSUES, "issues")
+        checked(self.pictures, PICTURES)
+        checked(self.galleries, GALLERIES)
+        checked(self.triplets, TRIPLETS)
+        checked(self.issues, DATA_ISSUES)
         for name, table, key in (
             ("pictures", self.pictures, ["image"]),
             ("galleries", self.galleries, ["split", "category", "image"]),
@@ -111,38 +77,14 @@ class Annotations:
                 raise ValueError(f"{column}: {unknown[0]!r} is not among the pictures")
 
 
-def check_frame(table: pl.DataFrame, schema: pl.Schema, name: str) -> pl.DataFrame:
-    """Return the frame if it is of this schema, has nulls only where they mean something, and known splits.
-
-    Raises:
-        ValueError: naming the table, the column, what was expected and what was found.
-    """
-    if table.schema != schema:
-        for column, dtype in schema.items():
-            found = table.schema.get(column)
-            if found != dtype:
-                raise ValueError(
-                    f"{name}: column {column} must be {dtype}, found {found or 'no such column'}"
-                )
-        raise ValueError(f"{name}: expected the columns {list(schema)}, found {table.columns}")
-    for column in schema:
-        if column not in _NULLABLE and table[column].null_count():
-            raise ValueError(f"{name}: column {column} has {table[column].null_count()} empty values")
-    if "split" in schema:
-        wrong = table.filter(~pl.col("split").is_in(SPLITS))["split"]
-        if len(wrong):
-            raise ValueError(f"{name}: split is {wrong[0]!r}, expected one of {', '.join(SPLITS)}")
-    return table
+def empty(table: Table) -> pl.DataFrame:
+    """Make a frame of this table without a row."""
+    return pl.DataFrame(schema=table.schema)
 
 
-def empty(schema: pl.Schema) -> pl.DataFrame:
-    """Make a frame of this schema without a row."""
-    return pl.DataFrame(schema=schema)
-
-
-def frame(schema: pl.Schema, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows as a frame of exactly this schema; absent keys are null."""
-    return pl.DataFrame(list(rows), schema=schema)
+def frame(table: Table, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows as a frame of exactly this table's columns; absent keys are null."""
+    return pl.DataFrame(list(rows), schema=table.schema)
 
 
 def issue(kind: str, subject: str, detail: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from cir_assets.models.files import (
     require_version,
     weights_version,
 )
+from cir_assets.models.stages import COMBINER, COMBINERS
 
 IMAGE_WEIGHTS = "image_encoder.safetensors"
 FORMAT = {"format": "pt"}
@@ -75,7 +76,7 @@ def save_combiner(folder: Path, combiner: Combiner, about: Mapping[str, Any]) ->
         FORMAT,
     )
     config = {
-        "model_type": "combiner",
+        "model_type": COMBINER,
         "feature_dimension": combiner.feature_dimension,
         "projection_dimension": combiner.projection_dimension,
         "hidden_dimension": combiner.hidden_dimension,
@@ -100,6 +101,19 @@ def load_combiner(folder: Path, feature_dimension: int | None = None) -> Combine
             f"gives {feature_dimension}; train a Combiner for this backbone, or name the backbone it belongs to"
         )
     return combiner
+
+
+def load_combiners(folders: Mapping[str, Path], feature_dimension: int) -> dict[str, Combiner]:
+    """The Combiners among some saved models, name -> folder, by name and in eval mode.
+
+    Raises:
+        ModelMismatch: as :func:`load_combiner`.
+    """
+    return {
+        name: load_combiner(folder, feature_dimension)
+        for name, folder in folders.items()
+        if name in COMBINERS
+    }
 
 
 def combiner_from_state(state: Mapping[str, torch.Tensor]) -> Combiner:

@@ -25,35 +25,11 @@ from cir_assets.pictures.opening import (
     read_header,
     size_problem,
 )
+from cir_assets.store.contracts import MISSING_PICTURES, STAT_MEMORY
 from cir_assets.store.files import written_whole
 
 PIXEL_LIMIT = 100_000_000
 """Pictures of more pixels are refused by their header: decoded they would take 300 MB each."""
-
-STAT_MEMORY = pl.Schema(
-    {
-        **{column: dtype for column, dtype in IMAGES.items() if column != "image"},
-        "modified_ns": pl.Int64(),
-        "problem": pl.String(),
-        "judged_by": pl.String(),
-    }
-)
-"""What an earlier scan found, one row a file: ``modified_ns`` is its modification time in nanoseconds,
-``problem`` why its header does not read (format, mode, width and height are null then), ``judged_by`` what that
-holds under."""
-
-MISSING = pl.Schema(
-    {
-        "image": pl.String,
-        "split": pl.String,
-        "category": pl.String,
-        "in_gallery": pl.Boolean,
-        "as_reference": pl.Int64,
-        "as_target": pl.Int64,
-        "triplets_lost": pl.Int64,
-    }
-)
-"""What is missing and what falls with it, one row a picture, split and category."""
 
 _CONTENT_MEMORY = pl.Schema(
     {"path": pl.String(), "bytes": pl.Int64(), "modified_ns": pl.Int64(), "key": pl.String()}
@@ -107,7 +83,8 @@ def scan_pictures(
                     issues.append(issue("unreadable_picture", image, f"{path}: {problem}"))
                 else:
                     rows.append(
-                        {column: look[column] for column in IMAGES if column != "image"} | {"image": image}
+                        {column: look[column] for column in IMAGES.names if column != "image"}
+                        | {"image": image}
                     )
             shown.advance(len(chunk))
     return frame(IMAGES, rows), frame(DATA_ISSUES, issues), frame(STAT_MEMORY, remembered.values())
@@ -173,7 +150,7 @@ def missing_pictures(annotations: Annotations, images: pl.DataFrame) -> pl.DataF
         images: the pictures that are there, with a column ``image``.
 
     Returns:
-        Columns of ``MISSING``: image, split, category, in_gallery (it was to be ranked), as_reference and
+        As ``MISSING_PICTURES``: image, split, category, in_gallery (it was to be ranked), as_reference and
         as_target (triplets that use it so), triplets_lost (those together, each once). Sorted by split,
         category and image. A triplet with two missing pictures is counted at both.
     """
@@ -197,14 +174,14 @@ def missing_pictures(annotations: Annotations, images: pl.DataFrame) -> pl.DataF
             pl.col("as_reference", "as_target", "triplets_lost").fill_null(0),
         )
         .sort("split", "category", "image")
-        .select(list(MISSING))
+        .select(MISSING_PICTURES.names)
     )
-    return table.cast(MISSING)
+    return table.cast(MISSING_PICTURES.schema)
 
 
 def _known(memory: pl.DataFrame | None) -> Mapping[tuple[str, int, int], dict[str, Any]]:
     # A memory of another form was written by another version: everything is read again.
-    if memory is None or memory.schema != STAT_MEMORY:
+    if memory is None or memory.schema != STAT_MEMORY.schema:
         return {}
     return {(row["path"], row["bytes"], row["modified_ns"]): row for row in memory.iter_rows(named=True)}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cir_assets.models.files import weights_version
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.backbones import install_on_first_use
 from cir_assets.pipeline.identity import Pipeline, backbone_name
 from cir_assets.pipeline.inputs import installed_backbone
@@ -88,4 +89,4 @@ def _writer(work: Work, pipeline: Pipeline, model: str, source: Path) -> Callabl
         save_combiner(beside, network, about)
         return epoch
 
-    return text_encoder if model == "text_encoder" else combiner
+    return text_encoder if model == TEXT_ENCODER else combiner

@@ -11,11 +11,13 @@ import numpy as np
 import polars as pl
 
 from cir_assets.models.files import weights_version
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.backbones import install_on_first_use
 from cir_assets.pipeline.checks import FEATURES_FINITE, PICTURES_DECODE
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline, backbone_name
 from cir_assets.pipeline.inputs import installed_backbone, model_folder
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.store.contracts import DATA_ISSUES
 from cir_assets.store.digests import digest, digest_array
 from cir_assets.store.made import Made, NotMade, versions_of
 from cir_assets.store.tables import read_table, write_table
@@ -56,9 +58,9 @@ def tuned_image_features_step(pipeline: Pipeline) -> Step:
     """The features of a data set under the image encoder that a pipeline's stage 1 tuned."""
 
     def encoder(work: Work) -> Encoder:
-        return tuned_encoder(work, pipeline, model_folder(work, pipeline, "text_encoder"))
+        return tuned_encoder(work, pipeline, model_folder(work, pipeline, TEXT_ENCODER))
 
-    weights = pipeline.model_name("text_encoder")
+    weights = pipeline.model_name(TEXT_ENCODER)
     return _features_step(pipeline.encoded, pipeline.name("image_features"), weights, encoder)
 
 
@@ -126,7 +128,7 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
             for image, key in images.select("image", "image_key").iter_rows()
             if key in left_out
         ],
-        schema={"kind": pl.String, "subject": pl.String, "detail": pl.String},
+        schema=DATA_ISSUES.schema,
     )
     write_table(issues, tables, f"data_issues/{encoder.issues}")
     undecodable = issues.filter(kind="undecodable_picture").height

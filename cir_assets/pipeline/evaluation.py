@@ -8,25 +8,19 @@ from datetime import UTC, datetime
 import polars as pl
 
 from cir_assets.models.settings import PublishedCheckpoints
-from cir_assets.pipeline.checks import EVALUATION_COMPLETE, LADDER_IN_ORDER
+from cir_assets.pipeline.checks import EVALUATION_COMPLETE, ladder_check
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import installed_backbone, load_inputs, model_folder
 from cir_assets.pipeline.queries import MethodQueries, method_queries
 from cir_assets.pipeline.report import SHEET_TITLE, report_inputs
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.store.contracts import LEFT_OUT, RESULTS, TRAINING_EPOCHS
 from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.made import Made, versions_of
 from cir_assets.training.settings import Recipe
 
-CURVES = pl.Schema(
-    {
-        **dict.fromkeys(("dataset", "backbone", "recipe", "stage", "version"), pl.String()),
-        "epoch": pl.Int64(),
-        "step": pl.Int64(),
-        **dict.fromkeys(("loss", "learning_rate", "selection_metric", "seconds"), pl.Float64()),
-    }
-)
-EVALUATED = ("evaluations", "metrics", "left_out", "rankings", "retrieved")
+CURVES = TRAINING_EPOCHS.schema
+EVALUATED = tuple(table.name for table in RESULTS if table is not TRAINING_EPOCHS)
 
 
 def evaluation_step(pipeline: Pipeline) -> Step:
@@ -87,7 +81,9 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
             "database": {"path": str(results)},
         },
         checks=EVALUATION_COMPLETE(tables["evaluations"], expected)
-        | LADDER_IN_ORDER({method: headlines[splits[0], method] for method in pipeline.methods}),
+        | ladder_check(pipeline.methods)(
+            {method: headlines[splits[0], method] for method in pipeline.methods}
+        ),
         files=[results],
     )
 
@@ -158,12 +154,7 @@ def evaluate_method(
             for group in asked.groups
             for reason, count in group.left_out.items()
         ],
-        schema={
-            "evaluation_id": pl.String,
-            "category": pl.String,
-            "reason": pl.String,
-            "count": pl.Int32,
-        },
+        schema=LEFT_OUT.schema,
         orient="row",
     )
     return {

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from cir_assets.datasets.sources import Source
 from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
-from cir_assets.pipeline.checks import LADDER
+from cir_assets.models.stages import MODELS
+from cir_assets.retrieval.methods import LADDER, METHODS, ZERO_SHOT, served
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.training.settings import Recipe
-
-MODELS = ("text_encoder", "combiner_frozen_clip", "combiner")
-"""What is trained, or imported, in the order of the graph."""
 
 
 @dataclass(frozen=True)
@@ -84,24 +82,17 @@ class Pipeline:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods of the ladder that can be evaluated with these models."""
-        needed = {"text_encoder_sum": "text_encoder", **{name: name for name in MODELS}}
-        return tuple(method for method in LADDER if needed.get(method) in (None, *self.models))
+        return tuple(method.name for method in LADDER if set(method.models) <= set(self.models))
 
     @property
     def served_method(self) -> str:
         """The method that is judged and served: the Combiner where there is one, CLIP's sum where nothing is."""
-        order = ("combiner", "text_encoder_sum", "combiner_frozen_clip", "sum")
-        return next(method for method in order if method in self.methods)
+        return (served(self.methods) or ZERO_SHOT).name
 
     @property
     def served_models(self) -> tuple[str, ...]:
         """The models that method is made of."""
-        return {
-            "combiner": ("text_encoder", "combiner"),
-            "text_encoder_sum": ("text_encoder",),
-            "combiner_frozen_clip": ("combiner_frozen_clip",),
-            "sum": (),
-        }[self.served_method]
+        return METHODS[self.served_method].models
 
     @property
     def tunes_images(self) -> bool:

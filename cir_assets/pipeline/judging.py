@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.checks import StepCheck
 from cir_assets.pipeline.encoding import encode_missing, tuned_encoder
 from cir_assets.pipeline.identity import Pipeline
@@ -177,7 +178,7 @@ def ranked_on_val(work: Work, pipeline: Pipeline, models: Mapping[str, str]) -> 
     folders = model_folders(work, models)
     by_model = {name.rpartition("/")[2]: folder for name, folder in folders.items()}
     if pipeline.tunes_images:
-        encode_missing(work, pipeline.encoded, tuned_encoder(work, pipeline, by_model["text_encoder"]))
+        encode_missing(work, pipeline.encoded, tuned_encoder(work, pipeline, by_model[TEXT_ENCODER]))
     backbone = installed_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     protocol = pipeline.data.protocols[0]

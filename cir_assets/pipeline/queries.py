@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import PipelineInputs, load_tuned, newest_models
 from cir_assets.pipeline.step import Work
+from cir_assets.retrieval.methods import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cir_assets.models.backbone import Backbone
-    from cir_assets.models.combiner import Combiner
     from cir_assets.retrieval.protocols import QueryGroup
 
     Asked = Mapping[tuple[str, str], Sequence[QueryGroup]]
-
-UNTUNED = ("image_only", "text_only", "sum", "combiner_frozen_clip")
-"""Methods on CLIP as it came."""
 
 
 @dataclass(frozen=True)
@@ -68,38 +66,33 @@ def method_queries(
         folders: model -> folder of the version to take; the newest of each if None.
     """
     import torch
-    from torch.nn import functional
 
-    from cir_assets.models.saving import load_combiner
+    from cir_assets.models.saving import load_combiners
 
     folders = folders or newest_models(work, pipeline, pipeline.models)
 
     captions = {key: [c for group in groups for c in group.captions] for key, groups in asked.items()}
     every = list(dict.fromkeys(caption for said in captions.values() for caption in said))
     place = {caption: row for row, caption in enumerate(every)}
-    seen: dict[str, tuple[PipelineInputs, Tensor]] = {}
-    if any(method in UNTUNED for method in methods):
-        seen |= dict.fromkeys(UNTUNED, (inputs, backbone.text_features(every)))
-    if any(method not in UNTUNED for method in methods):
-        tuned = load_tuned(work, pipeline, backbone, inputs, folders["text_encoder"])
-        text = backbone.text_features(every)
-        seen |= dict.fromkeys(("text_encoder_sum", "combiner"), (tuned, text))
-    combiners: dict[str, Combiner] = {
-        name: load_combiner(folders[name], backbone.feature_dimension).to(backbone.device).eval()
-        for name in methods
-        if name.startswith("combiner")
+    chosen = [METHODS[name] for name in methods]
+    # Stage 1's encoders take the place of CLIP's own in the backbone, which is read first.
+    seen: dict[bool, tuple[PipelineInputs, Tensor]] = {}
+    if not all(method.tuned for method in chosen):
+        seen[False] = inputs, backbone.text_features(every)
+    if any(method.tuned for method in chosen):
+        tuned = load_tuned(work, pipeline, backbone, inputs, folders[TEXT_ENCODER])
+        seen[True] = tuned, backbone.text_features(every)
+    needed = {model: folders[model] for method in chosen for model in method.models}
+    combiners = {
+        name: combiner.to(backbone.device)
+        for name, combiner in load_combiners(needed, backbone.feature_dimension).items()
     }
-    for method in methods:
-        ranked, text_features = seen[method]
+    for method in chosen:
+        ranked, text_features = seen[method.tuned]
         for (split, protocol), groups in asked.items():
             rows = torch.tensor([int(row) for group in groups for row in group.reference])
             image = ranked.features[rows.to(backbone.device)]
             text = text_features[[place[caption] for caption in captions[split, protocol]]]
-            weight = None
-            if method in combiners:
-                with torch.no_grad():
-                    queries, weight = combiners[method].combine(image, text)
-            else:
-                mixed = {"image_only": image, "text_only": text}.get(method, image + text)
-                queries = functional.normalize(mixed, dim=1)
-            yield MethodQueries(method, split, protocol, groups, queries, weight, ranked)
+            with torch.no_grad():
+                queries, weight = method.compose(image, text, combiners)
+            yield MethodQueries(method.name, split, protocol, groups, queries, weight, ranked)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import polars as pl
 
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.checks import GALLERY_SEARCHABLE
 from cir_assets.pipeline.encoding import encode_missing, tuned_encoder
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import PipelineInputs, installed_backbone, load_inputs, load_tuned
 from cir_assets.pipeline.judging import model_folders
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.retrieval.methods import ZERO_SHOT
 from cir_assets.store.digests import digest, digest_array, digest_frame
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.promotions import PromotionLog, models_digest
@@ -55,10 +57,10 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
     folders = {name.rpartition("/")[2]: folder for name, folder in model_folders(work, champion).items()}
     backbone = installed_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
-    if "text_encoder" in folders:
+    if TEXT_ENCODER in folders:
         if pipeline.tunes_images:
-            encode_missing(work, pipeline.encoded, tuned_encoder(work, pipeline, folders["text_encoder"]))
-        inputs = load_tuned(work, pipeline, backbone, inputs, folders["text_encoder"])
+            encode_missing(work, pipeline.encoded, tuned_encoder(work, pipeline, folders[TEXT_ENCODER]))
+        inputs = load_tuned(work, pipeline, backbone, inputs, folders[TEXT_ENCODER])
     features = inputs.features.cpu().numpy()
     pictures = gallery_pictures(work, data.dataset, inputs)
     examples = example_queries(inputs)
@@ -70,7 +72,7 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
             dataset=data.dataset,
             backbone=pipeline.encoded.backbone,
             recipe=pipeline.recipe_name,
-            method=pipeline.served_method if reign else "sum",
+            method=pipeline.served_method if reign else ZERO_SHOT.name,
             champion=reign["challenger"] if reign else None,
             champion_since=reign["decided_at"].isoformat(timespec="seconds") if reign else None,
             headline=reign["challenger_headline"] if reign else None,

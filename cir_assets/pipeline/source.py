@@ -11,6 +11,7 @@ from cir_assets.pipeline.checks import RAW_PICTURES_PRESENT
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.scanning import content_version, scan
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.store.contracts import DATA_ISSUES
 from cir_assets.store.made import Made
 from cir_assets.store.tables import write_table
 
@@ -65,7 +66,7 @@ def unfetched_issues(fetched: FetchReport | None) -> pl.DataFrame:
         if fetched
         else []
     )
-    return pl.DataFrame(rows, schema={"kind": pl.String, "subject": pl.String, "detail": pl.String})
+    return pl.DataFrame(rows, schema=DATA_ISSUES.schema)
 
 
 def fetch_metadata(fetched: FetchReport) -> dict[str, float | int | str]:

@@ -12,6 +12,7 @@ from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import installed_backbone, load_inputs
 from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.retrieval.protocols import CIRR
 from cir_assets.store.digests import digest, digest_file
 from cir_assets.store.files import written_whole
 from cir_assets.store.made import Made, versions_of
@@ -57,7 +58,7 @@ def make_submission(work: Work, pipeline: Pipeline, protocol: str, method: str) 
         queries.inputs.feature_images["image"].to_list(),
     )
     documents: dict[str, Mapping[str, Any]]
-    if protocol == "cirr":
+    if protocol == CIRR.name:
         made = cirr_submission(*given)
         documents = {"recall": made.recall, "recall_subset": made.recall_subset}
     else:

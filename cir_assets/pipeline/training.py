@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cir_assets.models.files import weights_version
+from cir_assets.models.stages import COMBINER, COMBINER_FROZEN_CLIP, TEXT_ENCODER
 from cir_assets.pipeline.checks import LOSS_FALLING
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import (
@@ -45,7 +46,7 @@ def text_encoder_step(pipeline: Pipeline, settings: TextEncoderSettings) -> Step
         )
 
     configuration = {"settings": settings.model_dump(mode="json"), "protocol": pipeline.data.protocols[0]}
-    step = Step(pipeline.name("text_encoder"), 2, plan, configuration, keeps_versions=True)
+    step = Step(pipeline.name(TEXT_ENCODER), 2, plan, configuration, keeps_versions=True)
     return step
 
 
@@ -62,7 +63,7 @@ def train_stage_1(
     from cir_assets.models.saving import save_text_encoder
     from cir_assets.training.text_encoder import train_text_encoder
 
-    folder = work.storage.models(*pipeline.place, "text_encoder")
+    folder = work.storage.models(*pipeline.place, TEXT_ENCODER)
     checkpoints = folder / "checkpoints" / version
     outcome = train_text_encoder(
         backbone,
@@ -76,20 +77,20 @@ def train_stage_1(
     )
     made = keep_trained(
         folder / version,
-        "text_encoder",
+        TEXT_ENCODER,
         outcome,
         checkpoints,
         lambda beside: save_text_encoder(
             beside, backbone, step.configuration, with_image_encoder=pipeline.tunes_images
         ),
     )
-    forget_old_versions(work, pipeline, "text_encoder")
+    forget_old_versions(work, pipeline, TEXT_ENCODER)
     return made
 
 
 def combiner_step(pipeline: Pipeline, settings: CombinerSettings, *, frozen_clip: bool) -> Step:
     """Stage 2: the network that merges both features, on stage 1's text encoder or on CLIP as it came."""
-    name = "combiner_frozen_clip" if frozen_clip else "combiner"
+    name = COMBINER_FROZEN_CLIP if frozen_clip else COMBINER
 
     def plan(work: Work) -> Plan:
         backbone = installed_backbone(work, pipeline.encoded)
@@ -98,7 +99,7 @@ def combiner_step(pipeline: Pipeline, settings: CombinerSettings, *, frozen_clip
         text_encoder = None
         text_version = versions["backbone"]
         if not frozen_clip:
-            text_encoder = pipeline.name("text_encoder")
+            text_encoder = pipeline.name(TEXT_ENCODER)
             versions |= versions_of(work.storage, text_encoder)
             text_version = versions[text_encoder]
         return Plan(
@@ -134,8 +135,8 @@ def train_stage_2(
     from cir_assets.store.text_features import TextFeatures
     from cir_assets.training.combiner import train_combiner
 
-    if name == "combiner":
-        text_encoder = model_folder(work, pipeline, "text_encoder")
+    if name == COMBINER:
+        text_encoder = model_folder(work, pipeline, TEXT_ENCODER)
         inputs = load_tuned(work, pipeline, backbone, inputs, text_encoder)
     text = TextFeatures(
         work.storage.text_features(*pipeline.place, name),

@@ -14,6 +14,16 @@ from plotly.subplots import make_subplots
 
 from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.ladder import HEADLINE, Ladder, method_label, metric_label
+from cir_assets.retrieval.methods import (
+    FROZEN_CLIP_COMBINER,
+    IMAGE_ONLY,
+    LADDER,
+    TEXT_ONLY,
+    TUNED_SUM,
+    WHOLE_METHOD,
+    ZERO_SHOT,
+    served,
+)
 
 Chart = dict[str, Any]
 """A figure as plotly.js takes it: data and layout."""
@@ -35,24 +45,29 @@ DARK_OF: Mapping[str, str] = {
 }
 """Light colour -> its counterpart on a dark ground. Every colour of a chart stands here."""
 
-_METHOD_LOOKS: Mapping[str, tuple[str, str, str]] = {
-    "image_only": ("#7b818a", "dot", "circle"),
-    "text_only": ("#a16207", "dot", "square"),
-    "sum": ("#3b6fb0", "dash", "diamond"),
-    "text_encoder_sum": ("#7c4dab", "dash", "triangle-up"),
-    "combiner_frozen_clip": ("#c2570c", "longdash", "cross"),
-    "combiner": ("#0f766e", "solid", "circle"),
+METHOD_LOOKS: Mapping[str, tuple[str, str, str]] = {
+    IMAGE_ONLY.name: ("#7b818a", "dot", "circle"),
+    TEXT_ONLY.name: ("#a16207", "dot", "square"),
+    ZERO_SHOT.name: ("#3b6fb0", "dash", "diamond"),
+    TUNED_SUM.name: ("#7c4dab", "dash", "triangle-up"),
+    FROZEN_CLIP_COMBINER.name: ("#c2570c", "longdash", "cross"),
+    WHOLE_METHOD.name: ("#0f766e", "solid", "circle"),
 }
 """Method -> colour, dash and marker: told apart without seeing colours too."""
 
 _HATCHINGS = {"square": ".", "diamond": "/", "triangle-up": "\\", "cross": "x"}
 _METRIC_LOOKS = (("#3b6fb0", "diamond"), ("#a16207", "square"), ("#7c4dab", "triangle-up"))
-_STAGE_LOOKS = {"text_encoder": "#7c4dab", "combiner": "#0f766e", "combiner_frozen_clip": "#c2570c"}
 
 
 def method_look(method: str) -> tuple[str, str, str]:
     """Colour, dash and marker of a method."""
-    return _METHOD_LOOKS.get(method, (MUTED, "solid", "x"))
+    return METHOD_LOOKS.get(method, (MUTED, "solid", "x"))
+
+
+def stage_colour(stage: str) -> str:
+    """The colour of a training: that of the first method it completes."""
+    completed = (method.name for method in LADDER if method.models[-1:] == (stage,))
+    return method_look(next(completed, ""))[0]
 
 
 def ladder_chart(ladder: Ladder) -> Chart:
@@ -130,6 +145,7 @@ def recall_curves(ladder: Ladder, rankings: pl.DataFrame) -> dict[str, list[floa
 def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
     """Recall at k of every method; k on a logarithmic axis, as the first places matter most."""
     figure = go.Figure()
+    shown = served(curves)
     for method, values in curves.items():
         colour, dash, symbol = method_look(method)
         marked = {1, 2, 5, 10, 20, 50}
@@ -139,7 +155,7 @@ def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
                 y=list(values),
                 mode="lines+markers",
                 name=html.escape(method_label(method)),
-                line={"color": colour, "dash": dash, "width": 3 if method == "combiner" else 2},
+                line={"color": colour, "dash": dash, "width": 3 if shown and method == shown.name else 2},
                 marker={
                     "symbol": symbol,
                     "color": colour,
@@ -197,10 +213,10 @@ def training_chart(stage: str, epochs: pl.DataFrame) -> Chart:
     """Loss above, headline on val below, over epochs; the epoch whose weights were kept is marked.
 
     Args:
-        stage: "text_encoder", "combiner" or "combiner_frozen_clip".
+        stage: one of the models that are trained.
         epochs: one stage's rows of ``training_epochs``, in order, at least one.
     """
-    colour = _STAGE_LOOKS.get(stage, MUTED)
+    colour = stage_colour(stage)
     steps, losses = epochs["epoch"].to_list(), epochs["loss"].to_list()
     scores = epochs["selection_metric"].to_list()
     best = best_epoch(epochs)

@@ -14,6 +14,7 @@ from cir_assets.retrieval.bootstrap import RESAMPLES, Difference, paired_differe
 from cir_assets.retrieval.metrics import MEAN_CATEGORY, average_precision, category_means, metric_name
 from cir_assets.retrieval.protocols import (
     AVERAGE_PRECISION,
+    DEFAULT_PROTOCOL,
     RECALL,
     MetricKey,
     Protocol,
@@ -21,7 +22,6 @@ from cir_assets.retrieval.protocols import (
 )
 
 DEFAULT_SPLIT = "val"
-DEFAULT_PROTOCOL = "fashioniq"
 
 
 class NotComparable(ValueError):

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
+from cir_assets.models.stages import LABELS
 from cir_assets.reporting.ladder import markdown_text
-
-STAGES: Mapping[str, str] = {
-    "text_encoder": "Stage 1: text encoder",
-    "combiner": "Stage 2: Combiner",
-    "combiner_frozen_clip": "Combiner on frozen CLIP",
-}
-"""Stage of a training -> its name for people, in the order in which they are shown."""
 
 _WIDTH, _HEIGHT = 720, 220
 _INK, _MUTED, _GRID, _LOSS, _SCORE = "#23262b", "#5c636d", "#e3e1da", "#a8470a", "#0f766e"
@@ -32,7 +26,7 @@ def best_epoch(epochs: pl.DataFrame) -> int | None:
 
 
 def curves_markdown(epochs: pl.DataFrame) -> str:
-    """Every stage's whole curve as a picture, one below the other, in the order of :data:`STAGES`.
+    """Every stage's whole curve as a picture, one below the other, in the order of :data:`LABELS`.
 
     Args:
         epochs: rows of ``training_epochs`` of one pipeline: stage, epoch (from 1), loss, selection_metric (percent).
@@ -40,13 +34,13 @@ def curves_markdown(epochs: pl.DataFrame) -> str:
     Returns:
         Markdown whose pictures are within it; where nothing was trained it says so.
     """
-    known = list(STAGES)
+    known = list(LABELS)
     stages = sorted(
         epochs["stage"].unique(), key=lambda stage: (known.index(stage) if stage in known else 9, stage)
     )
     parts = []
     for stage in stages:
-        name = markdown_text(STAGES.get(stage, stage))
+        name = markdown_text(LABELS.get(stage, stage))
         picture = curve_svg(epochs.filter(pl.col("stage") == stage).sort("epoch"))
         encoded = base64.b64encode(picture.encode()).decode()
         parts.append(

@@ -50,7 +50,7 @@ class ReportInputs:
         made_at: when the report was made; None takes the newest evaluation's time, so that equal inputs
             give equal bytes.
         sheet_split: the split whose queries are shown in pictures.
-        sheet_protocol: under which protocol; None takes the first that the Combiner was evaluated under.
+        sheet_protocol: under which protocol; None takes the first that a method that may serve was evaluated under.
         sheets_each: how many best, median and worst queries are shown, at least 1.
         top: how many retrieved pictures each sheet shows, 1 to 50.
         pixel_limit: pictures of more pixels are not opened.

@@ -12,38 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-MEAN_CATEGORY = "mean"
+from cir_assets.retrieval.methods import METHODS, Method, served
+from cir_assets.retrieval.metrics import MEAN_CATEGORY
+from cir_assets.retrieval.protocols import PROTOCOLS, MetricKey
+
 HEADLINE = ("headline", 0)
 
-MetricKey = tuple[str, int]
-"""A metric's name and its cut-off k."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """How a method is shown to people: a short label and what its query is made of."""
-
-    label: str
-    explanation: str
-
-
-METHODS: Mapping[str, Method] = {
-    "image_only": Method("Image only", "the reference picture's feature alone"),
-    "text_only": Method("Text only", "the caption's feature alone"),
-    "sum": Method("Sum", "picture + caption, CLIP as it came"),
-    "text_encoder_sum": Method("Tuned text + sum", "picture + caption, text encoder tuned in stage 1"),
-    "combiner_frozen_clip": Method("Combiner, frozen CLIP", "stage 2 without stage 1"),
-    "combiner": Method("Combiner", "stage 1, then stage 2: the whole method"),
-}
-"""The methods of the paper's ladder, in its order."""
-
-HEADLINE_PARTS: Mapping[str, tuple[MetricKey, ...]] = {
-    "fashioniq": (("recall", 10), ("recall", 50)),
-    "fashioniq_val_split": (("recall", 10), ("recall", 50)),
-    "cirr": (("recall", 5), ("subset_recall", 1)),
-    "circo": (("mean_average_precision", 10),),
-}
-"""The metrics a protocol's headline is the mean of: the ones to show where there is room for few."""
 
 _SYMBOLS = {"recall": "R", "subset_recall": "Rs", "mean_average_precision": "mAP"}
 _METRIC_ORDER = {"mean_average_precision": 0, "recall": 1, "subset_recall": 2, "headline": 3}
@@ -105,9 +79,15 @@ class Ladder:
         return tuple(self.evaluation_ids)
 
     @property
+    def served(self) -> Method | None:
+        """Of the methods evaluated, the one that a pipeline of them serves; None where none of them is."""
+        return served(self.evaluation_ids)
+
+    @property
     def main_metrics(self) -> tuple[MetricKey, ...]:
         """The headline's parts and the headline, as far as they were measured."""
-        wanted = (*HEADLINE_PARTS.get(self.protocol, self.metrics[:2]), HEADLINE)
+        known = PROTOCOLS.get(self.protocol)
+        wanted = (*(known.headline if known else self.metrics[:2]), HEADLINE)
         return tuple(key for key in wanted if key in self.metrics)
 
     def figure(self, method: str, metric: MetricKey, category: str = MEAN_CATEGORY) -> Figure:

@@ -14,9 +14,10 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from cir_assets.reporting.charts import DARK_OF, GRID, MUTED, method_look
-from cir_assets.reporting.ladder import MetricKey, in_metric_order, method_label, metric_label
+from cir_assets.reporting.ladder import in_metric_order, method_label, metric_label
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.report import json_in_script, page_part
+from cir_assets.retrieval.protocols import MetricKey
 
 CHARTED = 24
 """Bars a chart shows at most; the table has every row."""

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cir_assets.pictures.shrinking import small_pictures
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladders
-from cir_assets.reporting.sheets import SHOWN_METHOD, Sheet, choose_sheets
+from cir_assets.reporting.sheets import Sheet, choose_sheets
 
 _PAPER = "#f7f6f2"
 _CARD = "#ffffff"
@@ -25,7 +25,7 @@ _MISSING = "#e9e6de"
 
 
 def write_contact_sheet(inputs: ReportInputs, destination: Path, *, each: int = 2) -> Path:
-    """Draw a few best, median and worst queries of the Combiner as one PNG, as a preview in a UI.
+    """Draw a few best, median and worst queries of the method served as one PNG, as a preview in a UI.
 
     Args:
         inputs: as for the report.
@@ -55,7 +55,7 @@ def draw_contact_sheet(inputs: ReportInputs, *, each: int = 2) -> Image.Image:
         for ladder in ladders(inputs.own_evaluations, inputs.metrics)
         if ladder.split == inputs.sheet_split
         and inputs.sheet_protocol in (None, ladder.protocol)
-        and SHOWN_METHOD in ladder.evaluation_ids
+        and ladder.served is not None
     ]
     sheets = choose_sheets(inputs, shown[0], each) if shown else []
     title = f"{inputs.dataset} · {inputs.backbone} · {inputs.recipe}"
@@ -110,7 +110,7 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet_picture)
     draw.text((margin, 18), _fitted(draw, title, _font(20), width - 2 * margin), fill=_INK, font=_font(20))
     if not sheets:
-        draw.text((margin, 62), "No query was evaluated with the Combiner.", fill=_MUTED, font=_font(15))
+        draw.text((margin, 62), "There is no evaluated query to show.", fill=_MUTED, font=_font(15))
     for row, sheet in enumerate(sheets):
         y = 62 + row * row_height
         draw.rounded_rectangle(
@@ -128,7 +128,7 @@ def contact_sheet(
                 x += caption_width
         x += 24
         draw.line((x - 15, y, x - 15, y + tile), fill=_LINE, width=2)
-        for result in sheet.results.get(SHOWN_METHOD, ())[:top]:
+        for result in sheet.found[:top]:
             _tile(
                 sheet_picture,
                 pictures,

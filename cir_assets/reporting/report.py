@@ -15,20 +15,21 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from cir_assets.models.stages import LABELS
 from cir_assets.pictures.shrinking import Thumbnails, thumbnails, thumbnails_beside
 from cir_assets.reporting import charts
-from cir_assets.reporting.curves import STAGES, best_epoch
+from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.inputs import ReportInputs
-from cir_assets.reporting.ladder import HEADLINE, METHODS, Ladder, ladders, method_label, metric_label
+from cir_assets.reporting.ladder import HEADLINE, Ladder, ladders, method_label, metric_label
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.sheets import (
     BANDS,
-    SHOWN_METHOD,
     Sheet,
     choose_sheets,
     queries_in_order,
     text_weights,
 )
+from cir_assets.retrieval.methods import METHODS, ZERO_SHOT, Method
 
 LISTED_QUERIES = 10_000
 """Queries in the list that can be searched; of more, the best and the worst would be cut apart unseen."""
@@ -130,18 +131,34 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
         sheet_categories=sorted({sheet.category for sheet in sheets}),
         shown=shown,
         no_sheets=_no_sheets(inputs, every, shown, sheets),
-        methods=METHODS,
         top=inputs.top,
     )
 
 
 def _shown_ladder(inputs: ReportInputs, every: Sequence[Ladder]) -> Ladder | None:
-    """The ladder whose queries are shown in pictures: the first of the split the Combiner is part of."""
+    """The ladder whose queries are shown in pictures: the first of the split with a method that serves."""
     for ladder in every:
         wanted = inputs.sheet_protocol in (None, ladder.protocol)
-        if ladder.split == inputs.sheet_split and wanted and SHOWN_METHOD in ladder.evaluation_ids:
+        if ladder.split == inputs.sheet_split and wanted and ladder.served is not None:
             return ladder
     return None
+
+
+def _served(shown: Ladder) -> Method:
+    """The method whose queries a ladder shows in pictures."""
+    assert shown.served is not None
+    return shown.served
+
+
+def _shown_evaluation(shown: Ladder) -> str:
+    """That method's evaluation."""
+    return shown.evaluation_ids[_served(shown).name]
+
+
+def _compared(shown: Ladder) -> int:
+    """The place of the zero-shot sum, which that method is held against; -1 where it is that method or is not there."""
+    there = ZERO_SHOT.name in shown.methods and shown.served is not ZERO_SHOT
+    return shown.methods.index(ZERO_SHOT.name) if there else -1
 
 
 def _no_sheets(
@@ -154,7 +171,7 @@ def _no_sheets(
         return "This pipeline was not evaluated yet: materialize its evaluation, then this report."
     if shown is None:
         under = f" under the {inputs.sheet_protocol} protocol" if inputs.sheet_protocol else ""
-        return f"The Combiner was not evaluated on {inputs.sheet_split}{under}, so there is no query to show."
+        return f"No method that may serve was evaluated on {inputs.sheet_split}{under}, so there is no query to show."
     if not shown.queries:
         return (
             f"The evaluation on {shown.split} has no queries: no triplet of that split was left whose "
@@ -223,34 +240,34 @@ def _cards(inputs: ReportInputs, every: Sequence[Ladder]) -> list[dict[str, str]
     cards = []
     first = every[0].protocol if every else None
     for ladder in every:
-        figure = ladder.figure(SHOWN_METHOD, HEADLINE)
-        if ladder.protocol != first or figure.value is None:
+        if ladder.protocol != first or ladder.served is None:
+            continue
+        figure = ladder.figure(ladder.served.name, HEADLINE)
+        if figure.value is None:
             continue
         parts = " and ".join(metric_label(key) for key in ladder.main_metrics if key != HEADLINE)
         interval = f"95 % interval {figure.low:.1f} to {figure.high:.1f}. " if figure.has_interval else ""
         cards.append(
             {
-                "name": f"Combiner, headline on {ladder.split}",
+                "name": f"{ladder.served.label}, headline on {ladder.split}",
                 "value": f"{figure.value:.1f}",
                 "unit": "%",
                 "note": f"{interval}Mean of {parts}.",
             }
         )
     gain = _gain(every[0]) if every else None
-    if gain is not None:
+    if gain is not None and every[0].served is not None:
         cards.append(
             {
-                "name": f"Over the zero-shot sum on {every[0].split}",
+                "name": f"Over {ZERO_SHOT.spoken} on {every[0].split}",
                 "value": f"{gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
                 "unit": "points",
-                "note": "Headline of the Combiner less that of picture + caption with CLIP as it came.",
+                "note": f"Headline of {every[0].served.spoken} less that of picture + caption with CLIP as it came.",
             }
         )
     shown = _shown_ladder(inputs, every)
     if shown is not None:
-        ranks = inputs.rankings.filter(pl.col("evaluation_id") == shown.evaluation_ids[SHOWN_METHOD])[
-            "target_rank"
-        ]
+        ranks = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown))["target_rank"]
         if len(ranks):
             cards.append(
                 {
@@ -264,8 +281,10 @@ def _cards(inputs: ReportInputs, every: Sequence[Ladder]) -> list[dict[str, str]
 
 
 def _gain(ladder: Ladder) -> float | None:
-    """Headline of the Combiner less that of the zero-shot sum, in points."""
-    ours, plain = (ladder.figure(method, HEADLINE).value for method in (SHOWN_METHOD, "sum"))
+    """Headline of the method served less that of the zero-shot sum, in points; None where these are one."""
+    if ladder.served in (None, ZERO_SHOT):
+        return None
+    ours, plain = (ladder.figure(method.name, HEADLINE).value for method in (ladder.served, ZERO_SHOT))
     return None if ours is None or plain is None else ours - plain
 
 
@@ -307,7 +326,7 @@ def _trainings(inputs: ReportInputs, drawn: dict[str, charts.Chart]) -> list[dic
     """Each stage's curve; its chart goes to ``drawn``."""
     epochs = inputs.own_epochs
     found = []
-    known = list(STAGES)
+    known = list(LABELS)
     stages = sorted(
         epochs["stage"].unique(), key=lambda stage: (known.index(stage) if stage in known else 9, stage)
     )
@@ -325,7 +344,7 @@ def _trainings(inputs: ReportInputs, drawn: dict[str, charts.Chart]) -> list[dic
         found.append(
             {
                 "chart": f"training-{place}",
-                "name": STAGES.get(stage, stage),
+                "name": LABELS.get(stage, stage),
                 "text": f"{rows.height:,} epochs{took}. Loss {first:.3f} to {last:.3f}.{kept}",
             }
         )
@@ -336,7 +355,7 @@ def _lambdas(inputs: ReportInputs, shown: Ladder | None, drawn: dict[str, charts
     """What there is to say of lambda; its chart goes to ``drawn``. None where it was not kept."""
     if shown is None:
         return None
-    rankings = inputs.rankings.filter(pl.col("evaluation_id") == shown.evaluation_ids[SHOWN_METHOD])
+    rankings = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown))
     weights = text_weights(inputs, rankings)
     found: list[float] = []
     missed: list[float] = []
@@ -373,7 +392,7 @@ def _sheet(sheet: Sheet, small: Thumbnails, numbers: Mapping[str, int]) -> dict[
             **more,
         }
 
-    strips = []
+    strips: list[dict[str, Any]] = []
     for method, results in sheet.results.items():
         tiles = [
             tile(
@@ -401,6 +420,9 @@ def _sheet(sheet: Sheet, small: Thumbnails, numbers: Mapping[str, int]) -> dict[
         "reference": tile(sheet.reference, f"Reference: {sheet.reference}"),
         "target": tile(sheet.target, f"Target: {sheet.target}"),
         "strips": strips,
+        "before": ", and ".join(
+            "after stage 1" if METHODS[strip["method"]].models else "before training" for strip in strips[1:]
+        ).capitalize(),
         "ranks": [(method_label(method), rank) for method, rank in sheet.ranks.items()],
         "rank_text": _ordinal(sheet.target_rank),
     }
@@ -409,8 +431,8 @@ def _sheet(sheet: Sheet, small: Thumbnails, numbers: Mapping[str, int]) -> dict[
 def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any]:
     """Every query of the shown ladder, best first, with the target's rank by each method."""
     if shown is None:
-        return {"methods": [], "rows": [], "total": 0}
-    ordered = queries_in_order(inputs, shown.evaluation_ids[SHOWN_METHOD])
+        return {"methods": [], "shown": -1, "plain": -1, "rows": [], "total": 0}
+    ordered = queries_in_order(inputs, _shown_evaluation(shown))
     weights = text_weights(inputs, ordered)
     ranks = []
     for evaluation_id in shown.evaluation_ids.values():
@@ -433,7 +455,8 @@ def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any
         )
     return {
         "methods": [method_label(method) for method in shown.methods],
-        "shown": shown.methods.index(SHOWN_METHOD),
+        "shown": shown.methods.index(_served(shown).name),
+        "plain": _compared(shown),
         "rows": rows,
         "total": ordered.height,
     }
@@ -441,7 +464,7 @@ def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any
 
 def _every_image(inputs: ReportInputs, shown: Ladder) -> list[str]:
     """Every picture that an opened query shows: references, targets, and the first results of each method."""
-    rankings = inputs.rankings.filter(pl.col("evaluation_id") == shown.evaluation_ids[SHOWN_METHOD])
+    rankings = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown))
     results = inputs.retrieved.filter(
         pl.col("evaluation_id").is_in(list(shown.evaluation_ids.values())) & (pl.col("rank") <= inputs.top)
     )
@@ -455,7 +478,7 @@ def _opened_queries(
     """What an opened query shows, in the order of the list; pictures as numbers into a list of files."""
     if shown is None or not beside:
         return None
-    ordered = queries_in_order(inputs, shown.evaluation_ids[SHOWN_METHOD]).head(LISTED_QUERIES)
+    ordered = queries_in_order(inputs, _shown_evaluation(shown)).head(LISTED_QUERIES)
     numbers = pl.DataFrame(
         {"image": list(beside), "number": range(len(beside))}, schema_overrides={"image": pl.String}
     )
@@ -485,8 +508,8 @@ def _opened_queries(
         "files": list(beside.values()),
         "names": list(beside),
         "sides": [
-            shown.methods.index("sum") if "sum" in shown.methods else 0,
-            shown.methods.index(SHOWN_METHOD),
+            max(0, _compared(shown)),
+            shown.methods.index(_served(shown).name),
         ],
         "references": numbered("reference"),
         "targets": numbered("target"),

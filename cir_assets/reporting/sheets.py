@@ -11,10 +11,6 @@ import polars as pl
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import Ladder
 
-SHOWN_METHOD = "combiner"
-COMPARED = ("sum", "text_encoder_sum")
-"""The methods before each stage, shown beside the Combiner."""
-
 BANDS = ("best", "median", "worst")
 
 
@@ -38,11 +34,11 @@ class Sheet:
         reference: image id.
         caption: the relative caption as the model read it.
         target: image id.
-        target_rank: from 1, of the Combiner.
+        target_rank: from 1, of the method served.
         margin: cosine of the target less that of its strongest rival.
-        text_weight: the Combiner's lambda; None where it was not kept.
+        text_weight: the Combiner's lambda; None where it was not kept, or none is learnt.
         ranks: method -> rank of the target, from 1, in the ladder's order.
-        results: method -> its best pictures, the Combiner first.
+        results: method -> its best pictures: the method served, then what would be without its last stages.
     """
 
     band: str
@@ -58,6 +54,11 @@ class Sheet:
     results: Mapping[str, tuple[Result, ...]]
 
     @property
+    def found(self) -> tuple[Result, ...]:
+        """The best pictures of the method served."""
+        return next(iter(self.results.values()), ())
+
+    @property
     def images(self) -> list[str]:
         """Every picture on the sheet, each once."""
         shown = [result.image for results in self.results.values() for result in results]
@@ -69,7 +70,7 @@ def text_weights(inputs: ReportInputs, rankings: pl.DataFrame) -> dict[str, floa
 
     Args:
         inputs: whose ``lambdas`` count where given.
-        rankings: rows of one Combiner evaluation.
+        rankings: rows of one evaluation.
     """
     if inputs.lambdas is not None:
         return dict(inputs.lambdas)
@@ -88,7 +89,7 @@ def queries_in_order(inputs: ReportInputs, evaluation_id: str) -> pl.DataFrame:
 
     Args:
         inputs: rankings and retrieved pictures.
-        evaluation_id: of the Combiner.
+        evaluation_id: of the method served.
     """
     own = pl.col("evaluation_id") == evaluation_id
     rankings = inputs.rankings.filter(own)
@@ -129,16 +130,16 @@ def chosen_places(queries: int, each: int) -> dict[str, range]:
 
 
 def choose_sheets(inputs: ReportInputs, ladder: Ladder, each: int | None = None) -> list[Sheet]:
-    """The best, the median and the worst queries of the Combiner; the worst begin with the very worst.
+    """The best, the median and the worst queries of the method served; the worst begin with the very worst.
 
     Args:
         inputs: rankings and retrieved pictures.
         ladder: of the split and protocol to show.
         each: how many of a kind; ``inputs.sheets_each`` if None.
     """
-    if SHOWN_METHOD not in ladder.evaluation_ids:
+    if ladder.served is None:
         return []
-    ordered = queries_in_order(inputs, ladder.evaluation_ids[SHOWN_METHOD])
+    ordered = queries_in_order(inputs, ladder.evaluation_ids[ladder.served.name])
     weights = text_weights(inputs, ordered)
     picked: list[tuple[str, dict[str, Any]]] = []
     for band, places in chosen_places(ordered.height, each or inputs.sheets_each).items():
@@ -146,7 +147,8 @@ def choose_sheets(inputs: ReportInputs, ladder: Ladder, each: int | None = None)
             picked.append((band, ordered.row(place, named=True)))
     ids = [row["query_id"] for _, row in picked]
     ranks = _ranks(inputs, ladder, ids)
-    methods = [SHOWN_METHOD, *(method for method in COMPARED if method in ladder.evaluation_ids)]
+    before = [method.name for method in ladder.served.stages_before]
+    methods = [ladder.served.name, *(method for method in before if method in ladder.evaluation_ids)]
     results = {method: _results(inputs, ladder.evaluation_ids[method], ids) for method in methods}
     return [
         Sheet(

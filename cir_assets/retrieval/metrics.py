@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ from cir_assets.retrieval.protocols import (
     Protocol,
     protocol_named,
 )
-from cir_assets.retrieval.ranking import Positions
+
+if TYPE_CHECKING:
+    from cir_assets.retrieval.ranking import Positions
 
 MEAN_CATEGORY = "mean"
 """The category of a row that is the plain mean over all categories."""

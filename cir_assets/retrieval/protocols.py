@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
 from cir_assets.datasets.captions import evaluation_caption
-from cir_assets.retrieval.ranking import Positions
+
+if TYPE_CHECKING:
+    from cir_assets.retrieval.ranking import Positions
 
 RECALL = "recall"
 SUBSET_RECALL = "subset_recall"
@@ -67,16 +69,36 @@ _FASHIONIQ: tuple[MetricKey, ...] = ((RECALL, 10), (RECALL, 50))
 _CIRR_RECALLS: tuple[MetricKey, ...] = tuple((RECALL, k) for k in (1, 5, 10, 50))
 _CIRR_SUBSET: tuple[MetricKey, ...] = tuple((SUBSET_RECALL, k) for k in (1, 2, 3))
 
+FASHIONIQ = Protocol(
+    "fashioniq",
+    "a gallery a category: every picture of the split's list (the 'original split'), reference kept",
+    metrics=_FASHIONIQ,
+    headline=_FASHIONIQ,
+    reference_removed=False,
+)
+CIRR = Protocol(
+    "cirr",
+    "every picture of the split, reference removed; and the other members of its image set",
+    metrics=_CIRR_RECALLS + _CIRR_SUBSET,
+    headline=((RECALL, 5), (SUBSET_RECALL, 1)),
+    reference_removed=True,
+)
+CIRCO = Protocol(
+    "circo",
+    "every picture of the split, reference kept; several true targets, recall counts the first",
+    metrics=(
+        *((AVERAGE_PRECISION, k) for k in (5, 10, 25, 50)),
+        *((RECALL, k) for k in (5, 10, 25, 50)),
+    ),
+    # CIRCO names no single figure; its own evaluation breaks down mAP@10, so that is ours.
+    headline=((AVERAGE_PRECISION, 10),),
+    reference_removed=False,
+)
+
 PROTOCOLS: Mapping[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        Protocol(
-            "fashioniq",
-            "a gallery a category: every picture of the split's list (the 'original split'), reference kept",
-            metrics=_FASHIONIQ,
-            headline=_FASHIONIQ,
-            reference_removed=False,
-        ),
+        FASHIONIQ,
         Protocol(
             "fashioniq_val_split",
             "a gallery a category: references and targets alone (the 'VAL split'), reference kept",
@@ -85,28 +107,21 @@ PROTOCOLS: Mapping[str, Protocol] = {
             reference_removed=False,
             whole_split=False,
         ),
-        Protocol(
-            "cirr",
-            "every picture of the split, reference removed; and the other members of its image set",
-            metrics=_CIRR_RECALLS + _CIRR_SUBSET,
-            headline=((RECALL, 5), (SUBSET_RECALL, 1)),
-            reference_removed=True,
-        ),
-        Protocol(
-            "circo",
-            "every picture of the split, reference kept; several true targets, recall counts the first",
-            metrics=(
-                *((AVERAGE_PRECISION, k) for k in (5, 10, 25, 50)),
-                *((RECALL, k) for k in (5, 10, 25, 50)),
-            ),
-            # CIRCO names no single figure; its own evaluation breaks down mAP@10, so that is ours.
-            headline=((AVERAGE_PRECISION, 10),),
-            reference_removed=False,
-        ),
+        CIRR,
+        CIRCO,
     )
 }
 """Every protocol by name. Sources: FashionIQ and CIRR as the public CLIP4Cir code evaluates them
 (github.com/ABaldrati/CLIP4Cir), CIRCO as its own evaluation.py does (github.com/miccunifi/CIRCO)."""
+
+DEFAULT_PROTOCOL = FASHIONIQ.name
+"""Of a data set that names none, and of a comparison that asks for none."""
+
+if TYPE_CHECKING:
+    ProtocolName = str
+else:
+    ProtocolName = Literal[tuple(PROTOCOLS)]
+"""A protocol's name, as settings check it; a type checker cannot follow names that stand in a mapping."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cir_assets.retrieval.protocols import QueryGroup
+from cir_assets.retrieval.protocols import CIRR, QueryGroup
 from cir_assets.retrieval.ranking import Positions, subset_order, top_k
 
 CIRR_VERSION = "rc2"
@@ -59,7 +59,9 @@ def cirr_submission(
     for group, part, gallery in _complete(groups, queries, features):
         names = [_cirr_name(feature_images[row]) for row in group.gallery]
         if group.members is None:
-            raise ValueError("CIRR's submission needs image sets: make the groups with protocol 'cirr'")
+            raise ValueError(
+                f"CIRR's submission needs image sets: make the groups with protocol {CIRR.name!r}"
+            )
         best, _ = top_k(part, gallery, CIRR_DEPTH, group.excluded)
         within, _ = subset_order(part, gallery, group.members, group.excluded)
         recall |= _lists(group.query_ids, best, CIRR_DEPTH, names)

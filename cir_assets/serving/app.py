@@ -92,7 +92,7 @@ class SearchRequest(BaseModel):
         default=0.0,
         ge=-1,
         le=1,
-        description="-1: the picture alone, 1: the text alone, 0: the weight the Combiner learnt.",
+        description="-1: the picture alone, 1: the text alone, 0: the learnt weight, or both alike where none is.",
     )
     target: Words | None = Field(default=None, description="The picture known to be meant: its rank is told.")
 

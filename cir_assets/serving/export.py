@@ -39,11 +39,11 @@ class Exported:
         dataset: name of the data set.
         backbone: name of the dual encoder.
         recipe: name of the hyper-parameters.
-        method: combiner, text_encoder_sum, combiner_frozen_clip, or sum where there is no champion.
+        method: of the ladder; the sum of CLIP as it came where there is no champion.
         champion: digest of the champion's models; None where there is none, and CLIP searches as it came.
         champion_since: ISO 8601, UTC.
         headline: the champion's on val when it was promoted, percent.
-        models: text_encoder, combiner -> folder.
+        models: those the method is made of, name -> folder.
         backbone_folder: the backbone's weights.
         picture_root: pictures' paths begin here.
         padding: how pictures are prepared.

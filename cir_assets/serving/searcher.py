@@ -19,8 +19,10 @@ from torch.nn import functional
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import pulled
-from cir_assets.models.saving import load_combiner, load_text_encoder
+from cir_assets.models.saving import load_combiners, load_text_encoder
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pictures.settings import Preprocessing
+from cir_assets.retrieval.methods import METHODS
 from cir_assets.serving.export import BrokenExport, read_about
 from cir_assets.serving.index import EXACT_UP_TO, RECALL_QUERIES, Index
 from cir_assets.serving.uploads import (
@@ -101,6 +103,11 @@ class Searcher:
         """
         self.version = version.name
         self.about = about = read_about(version)
+        if about.method not in METHODS:
+            raise BrokenExport(
+                version / "search.json", f"its method {about.method!r} is none of {', '.join(METHODS)}"
+            )
+        self._method = METHODS[about.method]
         self.pictures = _table(version / "pictures.parquet")
         self.examples = _table(version / "examples.parquet")
         self.picture_root = storage_root / about.picture_root
@@ -117,12 +124,10 @@ class Searcher:
         self._sorted = self.pictures["image"].gather(self._order)
         try:
             self.backbone = Backbone.load(storage_root / about.backbone_folder, "cpu")
-            if "text_encoder" in about.models:
-                load_text_encoder(storage_root / about.models["text_encoder"], self.backbone)
-            self.combiner = None
-            if about.method.startswith("combiner"):
-                folder = storage_root / about.models[about.method]
-                self.combiner = load_combiner(folder, self.backbone.feature_dimension)
+            if TEXT_ENCODER in about.models:
+                load_text_encoder(storage_root / about.models[TEXT_ENCODER], self.backbone)
+            folders = {model: storage_root / about.models[model] for model in self._method.models}
+            self._combiners = load_combiners(folders, self.backbone.feature_dimension)
         except Exception as error:
             raise BrokenExport(version / "search.json", f"its models do not load ({error!r})") from error
         if features.shape[1] != self.backbone.feature_dimension:
@@ -244,7 +249,8 @@ class Searcher:
                 f"{self.about.dataset} has no category {category!r}; it has {', '.join(self.rows_of_category)}"
             )
         image = self.reference_feature(reference)[None]
-        query, weight = self._composed(image, self.backbone.text_features([text]), pull)
+        words = self.backbone.text_features([text])
+        query, weight = self._method.compose(image, words, self._combiners, pull)
         query = query[0]
         used = float(pulled(torch.tensor(0.5) if weight is None else weight, pull))
         among = None if category is None else self.rows_of_category[category]
@@ -266,15 +272,6 @@ class Searcher:
             seconds=time.perf_counter() - started,
         )
 
-    def _composed(
-        self, image: torch.Tensor, words: torch.Tensor, pull: float = 0.0
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Unit queries (B, D) of raw image and text features (B, D), and lambda (B,) where one is learnt."""
-        if self.combiner is not None:
-            return self.combiner.combine(image, words, pull)
-        weight = pulled(torch.tensor(0.5), pull)
-        return functional.normalize(2 * weight * words + 2 * (1 - weight) * image, dim=1), None
-
     @torch.inference_mode()
     def _composed_queries(self) -> torch.Tensor:
         """Unit queries (Q, D) as people ask them: pictures of the gallery with the examples' words.
@@ -289,7 +286,7 @@ class Searcher:
             return functional.normalize(images + self.index.features[others], dim=1)
         words = self.backbone.text_features(self.examples["caption"].to_list())
         turns = torch.arange(len(drawn)) % len(words)
-        return self._composed(images * self._norms[drawn, None], words[turns])[0]
+        return self._method.compose(images * self._norms[drawn, None], words[turns], self._combiners)[0]
 
     def _rank(
         self, query: torch.Tensor, target: str, among: torch.Tensor | None, itself: int | None

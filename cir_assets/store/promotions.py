@@ -11,40 +11,9 @@ from typing import Literal
 
 import polars as pl
 
+from cir_assets.store.contracts import PROMOTIONS
 from cir_assets.store.digests import digest
 from cir_assets.store.files import held, written_whole
-
-COLUMNS: Mapping[str, tuple[str, str]] = {
-    "dataset": ("VARCHAR", "data set"),
-    "backbone": ("VARCHAR", "dual encoder the features come from"),
-    "recipe": ("VARCHAR", "name of the hyper-parameters, or of where the models come from"),
-    "decided_at": ("TIMESTAMP", "when, UTC"),
-    "decision": ("VARCHAR", "promoted, refused or rolled_back"),
-    "reason": ("VARCHAR", "the rule's words"),
-    "challenger": ("VARCHAR", "digest of the models judged"),
-    "champion": ("VARCHAR", "digest of the models that were champion before; null for the first"),
-    "models": ("VARCHAR", "JSON: each model judged and its version, the name of its folder"),
-    "method": ("VARCHAR", "the method compared"),
-    "split": ("VARCHAR", "the split compared on"),
-    "protocol": ("VARCHAR", "the protocol whose headline was compared"),
-    "queries": ("INTEGER", "queries both ranked"),
-    "challenger_headline": ("DOUBLE", "percent; of a rollback, that of the promotion gone back to"),
-    "champion_headline": ("DOUBLE", "percent, on the very same queries; null for the first"),
-    "difference": ("DOUBLE", "challenger minus champion, points"),
-    "difference_low": ("DOUBLE", "lower end of its paired 95 % bootstrap interval"),
-    "difference_high": ("DOUBLE", "upper end of it"),
-    "run_id": ("VARCHAR", "Dagster run that decided; null for a rollback"),
-}
-"""Column -> (type, meaning) of the published table ``promotions``."""
-
-_TYPES = {
-    "VARCHAR": pl.String(),
-    "TIMESTAMP": pl.Datetime("us"),
-    "INTEGER": pl.Int32(),
-    "DOUBLE": pl.Float64(),
-}
-SCHEMA = pl.Schema({name: _TYPES[kind] for name, (kind, _) in COLUMNS.items()})
-
 
 WAIT_SECONDS = 30.0
 """How long a decision waits for another that is being written."""
@@ -64,7 +33,7 @@ class ChampionChanged(RuntimeError):
 
 @dataclass(frozen=True)
 class Decision:
-    """One row of the log; see ``COLUMNS``."""
+    """One row of the log; see ``PROMOTIONS``."""
 
     dataset: str
     backbone: str
@@ -103,14 +72,14 @@ class PromotionLog:
         self.file = file
 
     def rows(self) -> pl.DataFrame:
-        """Every decision, oldest first; as ``SCHEMA``."""
+        """Every decision, oldest first; as ``PROMOTIONS``."""
         if not self.file.is_file():
-            return pl.DataFrame(schema=SCHEMA)
+            return pl.DataFrame(schema=PROMOTIONS.schema)
         # Read at once: Polars may open a path twice, and another process may put a new file there between.
         content = self.file.read_bytes()
         try:
             rows = pl.read_parquet(content)
-            return rows.select(SCHEMA.names()).cast(SCHEMA)
+            return rows.select(PROMOTIONS.names).cast(PROMOTIONS.schema)
         except pl.exceptions.PolarsError as error:
             raise DamagedLog(
                 f"{self.file} is damaged ({error}): bytes of it changed after they were written. Put it back from a "
@@ -127,7 +96,7 @@ class PromotionLog:
         """
         values = {**asdict(decision), "challenger": decision.challenger}
         values["models"] = json.dumps(dict(decision.models), sort_keys=True)
-        fresh = pl.DataFrame([{name: values[name] for name in SCHEMA.names()}], schema=SCHEMA)
+        fresh = pl.DataFrame([{name: values[name] for name in PROMOTIONS.names}], schema=PROMOTIONS.schema)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with held(self.file, WAIT_SECONDS):
             champion = self.champion()

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-SCHEMA = pl.Schema(
-    {
-        "system": pl.String,
-        "venue": pl.String,
-        "dataset": pl.String,
-        "split": pl.String,
-        "protocol": pl.String,
-        "category": pl.String,
-        "metric": pl.String,
-        "k": pl.Int32,
-        "value": pl.Float64,
-        "source": pl.String,
-    }
-)
+from cir_assets.retrieval.methods import IMAGE_ONLY, TEXT_ONLY, ZERO_SHOT
+from cir_assets.retrieval.protocols import CIRR, FASHIONIQ
+from cir_assets.store.contracts import PUBLISHED_RESULTS
 
 PAPER = "Combiner on tuned text encoder, RN50x4"
 DEMO = "Combiner on frozen CLIP, RN50x4"
@@ -71,11 +60,11 @@ _CIRR_COLUMNS = (
 )
 
 _ZERO_SHOT_CIRR = {
-    "image only": (7.4, 23.6, 34.0, 57.4),
-    "text only": (20.9, 44.8, 56.7, 79.1),
-    "sum": (12.4, 36.2, 49.1, 78.2),
+    IMAGE_ONLY: (7.4, 23.6, 34.0, 57.4),
+    TEXT_ONLY: (20.9, 44.8, 56.7, 79.1),
+    ZERO_SHOT: (12.4, 36.2, 49.1, 78.2),
 }
-_ZERO_SHOT_FASHIONIQ = {"image only": (7.9, 17.5), "text only": (17.3, 32.9), "sum": (19.8, 35.7)}
+_ZERO_SHOT_FASHIONIQ = {IMAGE_ONLY: (7.9, 17.5), TEXT_ONLY: (17.3, 32.9), ZERO_SHOT: (19.8, 35.7)}
 
 _SOURCES = {
     "CVPR 2022 demo": "Baldrati et al., Effective conditioned and composed image retrieval, CVPR 2022 demo",
@@ -87,10 +76,10 @@ _ZERO_SHOT_SOURCE = "zero-shot CLIP ViT-L/14 as reported in later papers"
 
 
 def published_results() -> pl.DataFrame:
-    """Every published figure, one a row, in percent; columns as ``SCHEMA``."""
+    """Every published figure, one a row, in percent; as ``PUBLISHED_RESULTS``."""
     rows: list[tuple[object, ...]] = []
     for (system, venue), categories in _FASHIONIQ.items():
-        common = (system, venue, "fashioniq", "val", "fashioniq")
+        common = (system, venue, "fashioniq", "val", FASHIONIQ.name)
         for category, values in categories.items():
             rows += [
                 (*common, category, "recall", k, value, _SOURCES[venue])
@@ -99,18 +88,18 @@ def published_results() -> pl.DataFrame:
         rows.append((*common, "mean", "headline", 0, _FASHIONIQ_HEADLINE[system], _SOURCES[venue]))
     for (system, venue), figures in _CIRR.items():
         rows += [
-            (system, venue, "cirr", "test", "cirr", "mean", metric, k, value, _SOURCES[venue])
+            (system, venue, "cirr", "test", CIRR.name, "mean", metric, k, value, _SOURCES[venue])
             for (metric, k), value in zip(_CIRR_COLUMNS, figures, strict=True)
             if value is not None
         ]
     for method, recalls in _ZERO_SHOT_CIRR.items():
         rows += [
             (
-                f"zero-shot CLIP ViT-L/14, {method}",
+                f"zero-shot CLIP ViT-L/14, {method.label.lower()}",
                 _ZERO_SHOT_VENUE,
                 "cirr",
                 "test",
-                "cirr",
+                CIRR.name,
                 "mean",
                 "recall",
                 k,
@@ -122,11 +111,11 @@ def published_results() -> pl.DataFrame:
     for method, means in _ZERO_SHOT_FASHIONIQ.items():
         rows += [
             (
-                f"zero-shot CLIP ViT-L/14, {method}",
+                f"zero-shot CLIP ViT-L/14, {method.label.lower()}",
                 _ZERO_SHOT_VENUE,
                 "fashioniq",
                 "val",
-                "fashioniq",
+                FASHIONIQ.name,
                 "mean",
                 "recall",
                 k,
@@ -135,4 +124,4 @@ def published_results() -> pl.DataFrame:
             )
             for k, value in zip((10, 50), means, strict=True)
         ]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=PUBLISHED_RESULTS.schema, orient="row")

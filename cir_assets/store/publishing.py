@@ -11,133 +11,23 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from cir_assets.store.contracts import (
+    AGAINST_PUBLISHED,
+    LEADERBOARD,
+    OF_DATA_SETS,
+    PROMOTIONS,
+    PUBLISHED_RESULTS,
+    PUBLISHED_TABLES,
+    RESULTS,
+    VIEWS,
+)
 from cir_assets.store.database import DamagedDatabase, DatabaseLocked, log_of, opened, replaced
 from cir_assets.store.files import CannotLock
-from cir_assets.store.promotions import COLUMNS
 from cir_assets.store.published import published_results
-from cir_assets.store.results import TABLES, create_tables, quoted
+from cir_assets.store.results import create_tables, explain
 
-DATASET_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
-    "images": (
-        "One row a picture that opens.",
-        {
-            "dataset": ("VARCHAR", "data set"),
-            "image": ("VARCHAR", "the picture's id in its data set"),
-            "path": ("VARCHAR", "where it lies below the data set's picture folder"),
-            "image_key": ("VARCHAR", "SHA-256 of the file's bytes; equal pictures have equal keys"),
-            "format": ("VARCHAR", "file format as found in the header"),
-            "mode": ("VARCHAR", "colour mode"),
-            "width": ("INTEGER", "pixels"),
-            "height": ("INTEGER", "pixels"),
-            "bytes": ("BIGINT", "size of the file"),
-        },
-    ),
-    "galleries": (
-        "One row a split, category and picture searched in.",
-        {
-            "dataset": ("VARCHAR", "data set"),
-            "split": ("VARCHAR", "train, val or test"),
-            "category": ("VARCHAR", "'all' where a data set has none"),
-            "position": ("INTEGER", "order of the file, from 0; of equal scores the earlier is ranked first"),
-            "image": ("VARCHAR", "see images.image"),
-        },
-    ),
-    "triplets": (
-        "One row a triplet: reference, relative captions, target.",
-        {
-            "dataset": ("VARCHAR", "data set"),
-            "triplet_id": ("VARCHAR", "unique in its split"),
-            "split": ("VARCHAR", "train, val or test"),
-            "category": ("VARCHAR", "'all' where a data set has none"),
-            "reference": ("VARCHAR", "the picture shown"),
-            "target": ("VARCHAR", "the picture meant; null where it is kept secret"),
-            "captions": ("VARCHAR[]", "relative captions as written"),
-            "further_targets": ("VARCHAR[]", "other pictures that are right too"),
-            "set_id": ("VARCHAR", "the set of look-alikes; null where there are none"),
-            "set_members": ("VARCHAR[]", "the pictures of that set"),
-        },
-    ),
-    "missing_pictures": (
-        "One row a picture that is missing or does not open, split and category: what falls with it.",
-        {
-            "dataset": ("VARCHAR", "data set"),
-            "image": ("VARCHAR", "the picture's id in its data set"),
-            "split": ("VARCHAR", "train, val or test"),
-            "category": ("VARCHAR", "'all' where a data set has none"),
-            "in_gallery": ("BOOLEAN", "it was to be ranked there"),
-            "as_reference": ("BIGINT", "triplets that show it"),
-            "as_target": ("BIGINT", "triplets that mean it"),
-            "triplets_lost": ("BIGINT", "those together, each once; at both pictures where both are missing"),
-        },
-    ),
-    "data_issues": (
-        "One row a thing that is wrong with the data, and what was done about it.",
-        {
-            "dataset": ("VARCHAR", "data set"),
-            "kind": ("VARCHAR", "missing_picture, unreadable_picture, undecodable_picture, empty_caption, …"),
-            "subject": ("VARCHAR", "the picture or triplet"),
-            "detail": ("VARCHAR", "what is wrong with it"),
-        },
-    ),
-}
-
-PROMOTIONS = {
-    "promotions": (
-        "One row a decision about a pipeline's champion, the challenger's figures beside the champion's.",
-        COLUMNS,
-    )
-}
-
-PUBLISHED = {
-    "published_results": (
-        "Figures others published, with their source.",
-        {
-            "system": ("VARCHAR", "method and backbone"),
-            "venue": ("VARCHAR", "where it was published"),
-            "dataset": ("VARCHAR", "data set"),
-            "split": ("VARCHAR", "split"),
-            "protocol": ("VARCHAR", "protocol"),
-            "category": ("VARCHAR", "a category, or 'mean'"),
-            "metric": ("VARCHAR", "recall, subset_recall or headline"),
-            "k": ("INTEGER", "cut-off; 0 for the headline"),
-            "value": ("DOUBLE", "percent"),
-            "source": ("VARCHAR", "the publication"),
-        },
-    )
-}
-
-VIEWS: Mapping[str, tuple[str, Mapping[str, str], str]] = {
-    "leaderboard": (
-        "The newest evaluation of each pipeline, method, split and protocol, one wide row, headline first.",
-        {
-            "dataset": "data set evaluated on",
-            "backbone": "dual encoder the features come from",
-            "recipe": "name of the hyper-parameters, or of where the models come from",
-            "split": "val (which also chose the epoch) or test",
-            "protocol": "how the gallery is made up and which figures are taken",
-            "method": "see evaluations.method",
-            "headline": "the protocol's one figure, percent: the mean over categories of (recall@10 + recall@50)/2 for "
-            "fashioniq, (recall@5 + subset_recall@1)/2 for cirr, mean average precision at 10 for circo",
-            "headline_low": "lower end of its 95 % bootstrap interval over queries",
-            "headline_high": "upper end of it",
-            "recall_at_1": "queries whose target came first, percent, mean over categories; null where the protocol "
-            "does not count it, as all that follow",
-            "recall_at_5": "target among the first 5, percent",
-            "recall_at_10": "target among the first 10, percent",
-            "recall_at_10_low": "lower end of its 95 % interval",
-            "recall_at_10_high": "upper end of it",
-            "recall_at_50": "target among the first 50, percent",
-            "recall_at_50_low": "lower end of its 95 % interval",
-            "recall_at_50_high": "upper end of it",
-            "subset_recall_at_1": "target first among the query's set of look-alikes, percent",
-            "subset_recall_at_2": "target among the first 2 of them, percent",
-            "subset_recall_at_3": "target among the first 3 of them, percent",
-            "queries": "queries ranked",
-            "gallery_size": "pictures actually ranked, all categories together",
-            "created_at": "when, UTC",
-            "evaluation_id": "see evaluations",
-        },
-        """
+QUERIES: Mapping[str, str] = {
+    LEADERBOARD.name: """
         WITH newest AS (
             SELECT * FROM evaluations QUALIFY row_number() OVER (
                 PARTITION BY dataset, backbone, recipe, method, split, protocol
@@ -163,29 +53,7 @@ VIEWS: Mapping[str, tuple[str, Mapping[str, str], str]] = {
         FROM newest LEFT JOIN figures USING (evaluation_id)
         GROUP BY ALL ORDER BY dataset, split, protocol, headline DESC
         """,
-    ),
-    "against_published": (
-        "Our newest figures beside published ones, only where data set, split, protocol, category, metric and k agree.",
-        {
-            "dataset": "data set",
-            "split": "split",
-            "protocol": "protocol",
-            "category": "a category, or 'mean': the plain mean over categories",
-            "metric": "recall, subset_recall, mean_average_precision or headline",
-            "k": "cut-off; 0 for the headline",
-            "backbone": "ours: dual encoder the features come from",
-            "recipe": "ours: name of the hyper-parameters, or of where the models come from",
-            "method": "ours: see evaluations.method",
-            "ours": "our figure, percent",
-            "ci_low": "lower end of its 95 % bootstrap interval over queries",
-            "ci_high": "upper end of it",
-            "system": "theirs: method and backbone",
-            "venue": "theirs: where it was published",
-            "published": "their figure, percent",
-            "difference": "ours minus theirs, percentage points",
-            "source": "the publication",
-        },
-        """
+    AGAINST_PUBLISHED.name: """
         SELECT p.dataset, p.split, p.protocol, p.category, p.metric, p.k,
             l.backbone, l.recipe, l.method, m.value AS ours, m.ci_low, m.ci_high,
             p.system, p.venue, p.value AS published, round(m.value - p.value, 2) AS difference, p.source
@@ -194,12 +62,8 @@ VIEWS: Mapping[str, tuple[str, Mapping[str, str], str]] = {
             = (l.dataset, l.split, l.protocol, m.category, m.metric, m.k)
         ORDER BY ALL
         """,
-    ),
 }
-"""View -> what a row is, column -> meaning, and its query."""
-
-ALL_TABLES = {**TABLES, **DATASET_TABLES, **PROMOTIONS, **PUBLISHED}
-"""Every published table, as ``TABLES``."""
+"""View -> its query."""
 
 WAIT_SECONDS = 3.0
 """How long the published database is waited for where another process holds it open for writing."""
@@ -233,29 +97,27 @@ def publish(
             left_out.append(f"{part} is left out, it does not read ({why}): move it away and {mend}")
 
     with replaced(destination, keep=False, closed_to_writers=True) as connection:
-        create_tables(connection, ALL_TABLES)
+        create_tables(connection, PUBLISHED_TABLES)
         for part in sorted(results):
             mend = f"materialize {'/'.join(part.with_suffix('').parts[-3:])}/evaluation"
             take(part, partial(_insert_results, connection, part), mend)
         for dataset, folder in sorted(tables.items()):
-            for table, (_, columns) in DATASET_TABLES.items():
-                listed = ", ".join(f'"{name}"' for name in columns if name != "dataset")
-                insert = f"INSERT INTO {table} SELECT $1, {listed} FROM read_parquet($2)"
-                for file in sorted(folder.glob(f"{table}.parquet")) or sorted(
-                    folder.glob(f"{table}/*.parquet")
-                ):
+            for table in OF_DATA_SETS:
+                files = sorted(folder.glob(f"{table.name}.parquet"))
+                files = files or sorted(folder.glob(f"{table.name}/*.parquet"))
+                listed = ", ".join(f'"{name}"' for name in table.names)
+                insert = f"INSERT INTO {table.name} SELECT $1, {listed} FROM read_parquet($2)"
+                for file in files:
                     rows = partial(connection.execute, insert, [dataset, str(file)])
                     take(file, rows, f"materialize the assets of {dataset} again")
         for file in promotions:
-            insert = "INSERT INTO promotions BY NAME SELECT * FROM read_parquet($1)"
+            insert = f"INSERT INTO {PROMOTIONS.name} BY NAME SELECT * FROM read_parquet($1)"
             rows = partial(connection.execute, insert, [str(file)])
             take(file, rows, "put it back from a copy")
         _insert_published(connection, published_results())
-        for view, (meaning, meanings, query) in VIEWS.items():
-            connection.execute(f"CREATE VIEW {view} AS {query}")
-            connection.execute(f"COMMENT ON VIEW {view} IS {quoted(meaning)}")
-            for column, said in meanings.items():
-                connection.execute(f'COMMENT ON COLUMN {view}."{column}" IS {quoted(said)}')
+        for view in VIEWS:
+            connection.execute(f"CREATE VIEW {view.name} AS {QUERIES[view.name]}")
+            explain(connection, "VIEW", view)
     return left_out
 
 
@@ -264,17 +126,17 @@ def _insert_results(connection: duckdb.DuckDBPyConnection, part: Path) -> None:
     connection.execute(f"ATTACH '{_escaped(part)}' AS part (READ_ONLY)")
     try:
         connection.execute("BEGIN")
-        for table, (_, columns) in TABLES.items():
+        for table in RESULTS:
             there = {
                 name
                 for (name,) in connection.execute(
                     "SELECT column_name FROM duckdb_columns() WHERE database_name = 'part' AND table_name = $1",
-                    [table],
+                    [table.name],
                 ).fetchall()
             }
             if there:
-                listed = ", ".join(f'"{name}"' if name in there else "NULL" for name in columns)
-                connection.execute(f"INSERT INTO {table} SELECT {listed} FROM part.{table}")
+                listed = ", ".join(f'"{name}"' if name in there else "NULL" for name in table.names)
+                connection.execute(f"INSERT INTO {table.name} SELECT {listed} FROM part.{table.name}")
         connection.execute("COMMIT")
     except duckdb.Error:
         connection.execute("ROLLBACK")
@@ -310,10 +172,10 @@ def published(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 ).fetchall()
             )
             lacking = [
-                f"{name}.{column}"
-                for name, (_, columns, *_) in {**ALL_TABLES, **VIEWS}.items()
-                for column in columns
-                if (name, column) not in there
+                f"{table.name}.{column}"
+                for table in (*PUBLISHED_TABLES, *VIEWS)
+                for column in table.names
+                if (table.name, column) not in there
             ]
             if lacking:
                 more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
@@ -349,7 +211,7 @@ def content_digest(
 
 def _insert_published(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
     connection.register("published_frame", frame.to_arrow())
-    connection.execute("INSERT INTO published_results SELECT * FROM published_frame")
+    connection.execute(f"INSERT INTO {PUBLISHED_RESULTS.name} SELECT * FROM published_frame")
     connection.unregister("published_frame")
 
 

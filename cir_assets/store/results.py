@@ -2,116 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import polars as pl
 
+from cir_assets.store.contracts import RANKINGS, RESULTS, RETRIEVED, TRAINING_EPOCHS, Table, fitted
 from cir_assets.store.database import DamagedDatabase, replaced
 
 KEPT_EVALUATIONS = 5
 """Evaluations of a method, split and protocol whose rankings and retrieved pictures are kept; older ones keep
 their metrics."""
-
-TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
-    "evaluations": (
-        "One row an evaluation: a method of a pipeline on a split under a protocol.",
-        {
-            "evaluation_id": ("VARCHAR", "digest of everything the evaluation was made from"),
-            "dataset": ("VARCHAR", "data set evaluated on"),
-            "backbone": ("VARCHAR", "dual encoder the features come from"),
-            "recipe": ("VARCHAR", "name of the hyper-parameters, or of where the models come from"),
-            "models_from": (
-                "VARCHAR",
-                "data set, backbone and recipe the models were trained under, or 'published checkpoints'",
-            ),
-            "method": (
-                "VARCHAR",
-                "image_only, text_only, sum, text_encoder_sum, combiner_frozen_clip or combiner",
-            ),
-            "split": ("VARCHAR", "val (which also chose the epoch) or test"),
-            "protocol": ("VARCHAR", "how the gallery is made up and which figures are taken"),
-            "queries": ("INTEGER", "queries ranked"),
-            "gallery_size": ("INTEGER", "pictures actually ranked, all categories together"),
-            "created_at": ("TIMESTAMP", "when, UTC"),
-            "run_id": ("VARCHAR", "Dagster run that made it"),
-            "data_version": ("VARCHAR", "fingerprint of the evaluation's inputs"),
-            "seconds": ("DOUBLE", "the evaluation took"),
-        },
-    ),
-    "metrics": (
-        "One row an evaluation, category and metric, in percent.",
-        {
-            "evaluation_id": ("VARCHAR", "see evaluations"),
-            "category": ("VARCHAR", "a category, or 'mean': the plain mean over categories"),
-            "metric": ("VARCHAR", "recall, subset_recall, mean_average_precision or headline"),
-            "k": ("INTEGER", "cut-off; 0 for the headline"),
-            "value": ("DOUBLE", "percent"),
-            "ci_low": ("DOUBLE", "lower end of the 95 % bootstrap interval over queries"),
-            "ci_high": ("DOUBLE", "upper end of it"),
-            "queries": ("INTEGER", "queries the figure is over"),
-            "gallery_size": ("INTEGER", "pictures actually ranked; of the mean, all categories together"),
-        },
-    ),
-    "left_out": (
-        "One row an evaluation, category and reason: what could not take part.",
-        {
-            "evaluation_id": ("VARCHAR", "see evaluations"),
-            "category": ("VARCHAR", "category searched in"),
-            "reason": (
-                "VARCHAR",
-                "gallery_picture_without_feature, reference_without_feature, target_without_feature, no_target, …",
-            ),
-            "count": ("INTEGER", "pictures or queries, as the reason says"),
-        },
-    ),
-    "rankings": (
-        "One row an evaluation and query: where its target came out.",
-        {
-            "evaluation_id": ("VARCHAR", "see evaluations"),
-            "query_id": ("VARCHAR", "see triplets.triplet_id"),
-            "category": ("VARCHAR", "category searched in"),
-            "reference": ("VARCHAR", "the picture shown"),
-            "caption": ("VARCHAR", "the relative caption as the model read it"),
-            "target": ("VARCHAR", "the picture meant"),
-            "target_rank": ("INTEGER", "1 is best; recall at k counts target_rank <= k"),
-            "target_score": ("FLOAT", "cosine of query and target"),
-            "subset_rank": ("INTEGER", "rank among the query's set of look-alikes; null where there is none"),
-            "text_weight": (
-                "FLOAT",
-                "the Combiner's lambda: weight of the text, 1 - lambda is the picture's; null for other methods",
-            ),
-        },
-    ),
-    "retrieved": (
-        "One row an evaluation, query and rank: the 50 best pictures.",
-        {
-            "evaluation_id": ("VARCHAR", "see evaluations"),
-            "query_id": ("VARCHAR", "see triplets.triplet_id"),
-            "rank": ("INTEGER", "1 is best"),
-            "image": ("VARCHAR", "see images.image"),
-            "score": ("FLOAT", "cosine of query and picture"),
-        },
-    ),
-    "training_epochs": (
-        "One row an epoch of a training.",
-        {
-            "dataset": ("VARCHAR", "data set trained on"),
-            "backbone": ("VARCHAR", "dual encoder the features come from"),
-            "recipe": ("VARCHAR", "hyper-parameters"),
-            "stage": ("VARCHAR", "text_encoder, combiner or combiner_frozen_clip"),
-            "version": ("VARCHAR", "version of the model, the name of its folder"),
-            "epoch": ("INTEGER", "from 1"),
-            "step": ("INTEGER", "optimiser steps so far"),
-            "loss": ("DOUBLE", "mean training loss of the epoch"),
-            "learning_rate": ("DOUBLE", "of the epoch"),
-            "selection_metric": ("DOUBLE", "headline on val in percent"),
-            "seconds": ("DOUBLE", "the epoch took, validation included"),
-        },
-    ),
-}
-"""Table -> what a row is, and column -> (type, meaning): the contract, also written into the database as comments."""
 
 
 def write_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
@@ -123,10 +26,10 @@ def write_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
 
     Args:
         file: ``storage/results/<dataset>/<backbone>/<recipe>.duckdb``.
-        frames: a frame for each name of ``TABLES``, with exactly its columns.
+        frames: table of ``RESULTS`` by name -> a frame with its columns.
 
     Raises:
-        ValueError: when a frame lacks a column.
+        WrongFrame: when a frame lacks a column or has one of another type.
         DatabaseLocked: when another process holds the file.
     """
     try:
@@ -139,36 +42,40 @@ def write_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
 
 def _add_to_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
     with replaced(file, keep=True) as connection:
-        create_tables(connection, TABLES)
-        for table, (_, columns) in TABLES.items():
-            fresh = frames[table]
-            missing = [name for name in columns if name not in fresh.columns]
-            if missing:
-                raise ValueError(f"the frame for {table} lacks the columns {', '.join(missing)}")
-            key = "stage, version" if table == "training_epochs" else "evaluation_id"
-            connection.register("fresh", fresh.select(list(columns)).to_arrow())
-            connection.execute(f"DELETE FROM {table} WHERE ({key}) IN (SELECT DISTINCT ({key}) FROM fresh)")
-            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM fresh")
-            connection.unregister("fresh")
-        for table in ("rankings", "retrieved"):
+        create_tables(connection, RESULTS)
+        for table in RESULTS:
+            key = "stage, version" if table is TRAINING_EPOCHS else "evaluation_id"
+            connection.register("fresh", fitted(frames[table.name], table).to_arrow())
             connection.execute(
-                f"""DELETE FROM {table} WHERE evaluation_id NOT IN (
+                f"DELETE FROM {table.name} WHERE ({key}) IN (SELECT DISTINCT ({key}) FROM fresh)"
+            )
+            connection.execute(f"INSERT INTO {table.name} BY NAME SELECT * FROM fresh")
+            connection.unregister("fresh")
+        for kept in (RANKINGS, RETRIEVED):
+            connection.execute(
+                f"""DELETE FROM {kept.name} WHERE evaluation_id NOT IN (
                 SELECT evaluation_id FROM evaluations QUALIFY row_number() OVER (
                 PARTITION BY method, split, protocol ORDER BY created_at DESC, evaluation_id) <= {KEPT_EVALUATIONS})"""
             )
 
 
-def create_tables(
-    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]]
-) -> None:
+def create_tables(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table]) -> None:
     """Create tables and columns that are not there yet, with a comment on each table and column."""
-    for table, (meaning, columns) in tables.items():
-        listed = ", ".join(f'"{name}" {kind}' for name, (kind, _) in columns.items())
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({listed})")
-        connection.execute(f"COMMENT ON TABLE {table} IS {quoted(meaning)}")
-        for name, (kind, said) in columns.items():
-            connection.execute(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{name}" {kind}')
-            connection.execute(f'COMMENT ON COLUMN {table}."{name}" IS {quoted(said)}')
+    for table in tables:
+        listed = ", ".join(f'"{column.name}" {column.sql_type}' for column in table.columns)
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table.name} ({listed})")
+        for column in table.columns:
+            connection.execute(
+                f'ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS "{column.name}" {column.sql_type}'
+            )
+        explain(connection, "TABLE", table)
+
+
+def explain(connection: duckdb.DuckDBPyConnection, kind: Literal["TABLE", "VIEW"], table: Table) -> None:
+    """Write the meanings of a table or view and of its columns into the database, as comments."""
+    connection.execute(f"COMMENT ON {kind} {table.name} IS {quoted(table.meaning)}")
+    for column in table.columns:
+        connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {quoted(column.meaning)}')
 
 
 def quoted(text: str) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
+from cir_assets.models.stages import COMBINER
 from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_epochs
 from cir_assets.training.negatives import TargetLoss
 from cir_assets.training.precision import Precision
@@ -96,7 +97,7 @@ def train_combiner(
         combiner.load_state_dict(target_loss.load_weights(weights))
 
     outcome = run_epochs(
-        "combiner",
+        COMBINER,
         Trained(
             weights=lambda: {
                 **{name: value.detach().clone() for name, value in combiner.state_dict().items()},

@@ -1,4 +1,4 @@
-"""The query of stage 1 and the contrastive loss both stages share."""
+"""The contrastive loss both stages share."""
 
 from __future__ import annotations
 
@@ -7,21 +7,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-
-def summed_query(image: Tensor, text: Tensor) -> Tensor:
-    """Stage 1's query: the sum of two raw features, brought to unit length (paper section 3.2).
-
-    The features go in raw: bringing them to unit length first gives another query.
-
-    Args:
-        image: (B, D), raw features of the reference images.
-        text: (B, D), raw features of the relative captions.
-
-    Returns:
-        (B, D), unit length, float32 also under mixed precision.
-    """
-    return functional.normalize(image.float() + text.float(), dim=1)
 
 
 def similarity_logits(queries: Tensor, targets: Tensor, scale: float | Tensor = 100.0) -> Tensor:

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.models.backbone import IMAGE_ENCODER, Backbone
+from cir_assets.models.stages import TEXT_ENCODER
+from cir_assets.retrieval.methods import summed_query
 from cir_assets.training.loop import Trained, TrainingOutcome, Validated, run_epochs
-from cir_assets.training.losses import summed_query
 from cir_assets.training.negatives import TargetLoss
 from cir_assets.training.pictures import CachedFeatures, EncodedPictures, PictureFiles
 from cir_assets.training.precision import Precision
@@ -114,7 +115,7 @@ def train_text_encoder(
 
     try:
         return run_epochs(
-            "text_encoder",
+            TEXT_ENCODER,
             Trained(
                 weights=weights,
                 load_weights=load_weights,

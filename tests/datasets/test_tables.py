@@ -15,12 +15,12 @@ from cir_assets.datasets.tables import (
     PICTURES,
     TRIPLETS,
     Annotations,
-    check_frame,
     empty,
     frame,
     named_pictures,
     overlap_issues,
 )
+from cir_assets.store.contracts import Table, checked
 
 TRIPLET = {
     "triplet_id": "0",
@@ -76,27 +76,27 @@ def test_a_picture_is_named_once() -> None:
         annotated("abcda")
 
 
-@pytest.mark.parametrize("schema", [PICTURES, IMAGES, GALLERIES, TRIPLETS, DATA_ISSUES])
-def test_an_empty_frame_is_of_its_schema(schema: pl.Schema) -> None:
-    assert check_frame(empty(schema), schema, "table").height == 0
+@pytest.mark.parametrize("table", [PICTURES, IMAGES, GALLERIES, TRIPLETS, DATA_ISSUES])
+def test_an_empty_frame_is_of_its_schema(table: Table) -> None:
+    assert checked(empty(table), table).height == 0
 
 
 def test_a_frame_of_another_form_is_refused_by_column() -> None:
     with pytest.raises(ValueError, match="pictures: column path must be String, found no such column"):
-        check_frame(pl.DataFrame({"image": ["a"]}), PICTURES, "pictures")
+        checked(pl.DataFrame({"image": ["a"]}), PICTURES)
     with pytest.raises(ValueError, match="galleries: column position must be Int32, found Int64"):
-        check_frame(empty(GALLERIES).cast({"position": pl.Int64}), GALLERIES, "galleries")
+        checked(empty(GALLERIES).cast({"position": pl.Int64}), GALLERIES)
     with pytest.raises(ValueError, match="expected the columns"):
-        check_frame(empty(PICTURES).with_columns(extra=pl.lit(1)), PICTURES, "pictures")
+        checked(empty(PICTURES).with_columns(extra=pl.lit(1)), PICTURES)
 
 
 def test_nulls_stand_only_where_they_mean_something() -> None:
     secret = frame(TRIPLETS, [{**TRIPLET, "target": None, "set_id": None, "set_members": None}])
-    assert check_frame(secret, TRIPLETS, "triplets").height == 1
+    assert checked(secret, TRIPLETS).height == 1
     with pytest.raises(ValueError, match="column reference has 1 empty values"):
-        check_frame(frame(TRIPLETS, [{**TRIPLET, "reference": None}]), TRIPLETS, "triplets")
+        checked(frame(TRIPLETS, [{**TRIPLET, "reference": None}]), TRIPLETS)
     with pytest.raises(ValueError, match="split is 'dev', expected one of train, val, test"):
-        check_frame(frame(TRIPLETS, [{**TRIPLET, "split": "dev"}]), TRIPLETS, "triplets")
+        checked(frame(TRIPLETS, [{**TRIPLET, "split": "dev"}]), TRIPLETS)
 
 
 def test_pictures_in_several_splits_are_told_with_their_places() -> None:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from cir_assets.pipeline.checks import LADDER
+from cir_assets.retrieval.methods import METHODS
 from tests.cookbook import COOKBOOK, Question, answered_by_polars, polars_beginning, questions
 from tests.trial_project import TrialProject, metadata_of
 from tests.web_server import web_server
@@ -72,7 +72,7 @@ def test_six_methods_are_evaluated_on_val_and_test_under_both_protocols(
     published: duckdb.DuckDBPyConnection,
 ) -> None:
     rows = published.sql("SELECT DISTINCT method, split, protocol FROM evaluations").fetchall()
-    assert set(rows) == {(m, s, p) for m in LADDER for s in ("val", "test") for p in ("fashioniq", "cirr")}
+    assert set(rows) == {(m, s, p) for m in METHODS for s in ("val", "test") for p in ("fashioniq", "cirr")}
 
 
 def test_recalls_follow_from_the_stored_ranks(published: duckdb.DuckDBPyConnection) -> None:

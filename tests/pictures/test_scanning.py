@@ -15,9 +15,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from cir_assets.datasets.tables import IMAGES, PICTURES, check_frame, empty, frame
+from cir_assets.datasets.tables import IMAGES, PICTURES, empty, frame
 from cir_assets.engines.progress import Progress
-from cir_assets.pictures.scanning import STAT_MEMORY, content_keys, scan_pictures
+from cir_assets.pictures.scanning import content_keys, scan_pictures
+from cir_assets.store.contracts import STAT_MEMORY, checked
 from tests.datasets.conftest import write_picture
 
 
@@ -55,7 +56,7 @@ def huge_png(side: int) -> bytes:
 def test_a_picture_is_known_by_its_bytes_and_its_header(tmp_path: Path) -> None:
     file = write_picture(tmp_path / "a.png", side=9)
     images, issues, _ = scan_pictures(named("a.png"), tmp_path)
-    check_frame(images, IMAGES, "images")
+    checked(images, IMAGES)
     assert images.row(0, named=True) == {
         "image": "a",
         "path": "a.png",
@@ -149,7 +150,7 @@ def test_unchanged_files_are_not_read_again_and_changed_ones_are(
     (tmp_path / "c.png").write_text("no picture")
     pictures = named("a.png", "b.png", "c.png")
     first = scan_pictures(pictures, tmp_path)
-    check_frame(first[2].drop_nulls(), STAT_MEMORY, "memory")
+    checked(first[2].drop_nulls(), STAT_MEMORY)
     read = files_read(monkeypatch)
     second = scan_pictures(pictures, tmp_path, memory=first[2])
     assert read == []

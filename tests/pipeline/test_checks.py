@@ -12,6 +12,7 @@ from cir_assets.pipeline.checks import (
     evaluation_complete,
     features_finite,
     ladder_in_order,
+    ladder_order,
     loss_falling,
     pictures_readable,
     splits_disjoint,
@@ -85,6 +86,13 @@ def test_the_ladder_is_out_of_order_when_a_trained_method_is_below_the_plain_sum
     assert ladder_in_order({"sum": 40.0, "text_encoder_sum": 60.0, "combiner": 70.0}).passed
     assert not ladder_in_order({"sum": 40.0, "text_encoder_sum": 60.0, "combiner": 39.0}).passed
     assert not ladder_in_order({"sum": 40.0, "text_encoder_sum": 30.0, "combiner": 70.0}).passed
+
+
+def test_the_order_asked_for_names_the_methods_there_are() -> None:
+    whole = "On val neither the tuned sum nor the Combiner is below the zero-shot sum."
+    assert ladder_order(["sum", "text_encoder_sum", "combiner_frozen_clip", "combiner"]) == whole
+    assert ladder_order(["sum", "text_encoder_sum"]) == "On val the tuned sum is not below the zero-shot sum."
+    assert "No method here stands on stage 1" in ladder_order(["sum", "combiner_frozen_clip"])
 
 
 def test_an_evaluation_without_queries_is_not_complete() -> None:

@@ -15,10 +15,18 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, sync_playwright
 
 from cir_assets.reporting.inputs import ReportInputs
+from cir_assets.retrieval.methods import METHODS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-METHODS = ("image_only", "text_only", "sum", "text_encoder_sum", "combiner_frozen_clip", "combiner")
-NOISE = (1.8, 2.8, 1.5, 0.95, 1.15, 0.8)
+NOISE = {
+    "image_only": 1.8,
+    "text_only": 2.8,
+    "sum": 1.5,
+    "text_encoder_sum": 0.95,
+    "combiner_frozen_clip": 1.15,
+    "combiner": 0.8,
+}
+"""Method -> how far its queries are from their targets; any other's are like the sum's."""
 EVALUATIONS = pl.Schema(
     {
         "evaluation_id": pl.String(),
@@ -107,14 +115,16 @@ def make_inputs(world: World) -> ReportInputs:
                     draw_shape(file, category, number)
         for protocol in world.protocols:
             keys = [("recall", 10), ("recall", 50)]
-            for place, method in enumerate(METHODS):
+            for method in METHODS:
                 evaluation = f"{split}-{protocol}-{method}"
                 means: dict[tuple[str, int], list[float]] = {key: [] for key in keys}
                 for category in world.categories:
                     # The same queries by every method, so the same targets: only their features differ.
                     chosen = np.random.default_rng(len(category)).integers(0, world.gallery, world.queries)
                     features = random.standard_normal((world.gallery, 12))
-                    queries = features[chosen] + NOISE[place] * random.standard_normal((world.queries, 12))
+                    queries = features[chosen] + NOISE.get(method, 1.5) * random.standard_normal(
+                        (world.queries, 12)
+                    )
                     features /= np.linalg.norm(features, axis=1, keepdims=True)
                     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
                     scores = queries @ features.T

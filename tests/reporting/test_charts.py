@@ -19,7 +19,8 @@ from cir_assets.reporting.charts import (
 )
 from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.inputs import ReportInputs
-from cir_assets.reporting.ladder import HEADLINE, METHODS, ladders
+from cir_assets.reporting.ladder import HEADLINE, ladders
+from cir_assets.retrieval.methods import METHODS
 
 
 def test_recall_curves_agree_with_the_table_of_metrics(inputs: ReportInputs) -> None:

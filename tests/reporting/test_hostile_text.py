@@ -19,8 +19,9 @@ from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladder_markdown
 from cir_assets.reporting.leaderboard import write_leaderboard
 from cir_assets.reporting.report import write_report
+from cir_assets.store.contracts import RESULTS
 from cir_assets.store.publishing import publish, published
-from cir_assets.store.results import TABLES, write_results
+from cir_assets.store.results import write_results
 
 HOSTILE = "</script><img src=http://evil.example/x onerror=alert(1)>\"'`|**b**; DROP TABLE rankings;--\\ &lt; {{7*7}}"
 
@@ -48,10 +49,10 @@ def database(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> 
         ),
     }
     frames = {
-        table: given[table].with_columns(
-            pl.lit(None).alias(name) for name in columns if name not in given[table].columns
+        table.name: given[table.name].with_columns(
+            pl.lit(None).alias(name) for name in table.names if name not in given[table.name].columns
         )
-        for table, (_, columns) in TABLES.items()
+        for table in RESULTS
     }
     frames["left_out"] = frames["left_out"].clear()
     file = tmp_path_factory.mktemp("hostile") / "it's.duckdb"

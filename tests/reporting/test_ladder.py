@@ -11,13 +11,13 @@ from rich.console import Console
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import (
     HEADLINE,
-    METHODS,
     Figure,
     ladder_markdown,
     ladder_table,
     ladders,
     metric_label,
 )
+from cir_assets.retrieval.methods import METHODS
 
 
 def on_a_terminal(inputs: ReportInputs, width: int = 80) -> str:

@@ -274,6 +274,34 @@ def test_an_evaluation_of_no_queries_and_nothing_else_to_show_is_told(inputs: Re
     assert "λ was not kept" in text
 
 
-def test_a_page_without_the_combiner_says_so(inputs: ReportInputs) -> None:
-    text = rendered(replace(inputs, evaluations=inputs.evaluations.filter(pl.col("method") != "combiner")))
-    assert "The Combiner was not evaluated on val, so there is no query to show." in text
+def test_a_page_without_the_combiner_shows_the_method_that_serves(inputs: ReportInputs) -> None:
+    def page_of(*methods: str) -> str:
+        return rendered(
+            replace(inputs, evaluations=inputs.evaluations.filter(pl.col("method").is_in(methods)))
+        )
+
+    tuned = page_of("image_only", "sum", "text_encoder_sum", "combiner_frozen_clip")
+    assert "Tuned text + sum, headline on val" in tuned
+    assert "Headline of the tuned sum less that of" in tuned
+    assert "by where the tuned sum ranked their target" in tuned
+    assert "For each query the tuned sum counts the text's feature and the picture's alike" in tuned
+    assert "<summary>Before training</summary>" in tuned
+    assert (
+        tuned.count('<tr class="ours"><th scope="row"><span class="swatch" style="--colour: #7c4dab">') == 4
+    )
+
+    frozen = page_of("image_only", "sum", "combiner_frozen_clip")
+    assert "Combiner, frozen CLIP, headline on val" in frozen
+    assert "For each query the Combiner on frozen CLIP picks a weight" in frozen
+
+    zero_shot = page_of("image_only", "text_only", "sum")
+    assert "Sum, headline on val" in zero_shot
+    assert "by where the zero-shot sum ranked their target" in zero_shot
+    # Nothing to hold it against.
+    assert "Over the zero-shot sum" not in zero_shot
+    assert "<summary>" not in zero_shot
+
+
+def test_a_page_with_nothing_that_serves_says_so(inputs: ReportInputs) -> None:
+    text = rendered(replace(inputs, evaluations=inputs.evaluations.filter(method="image_only")))
+    assert "No method that may serve was evaluated on val, so there is no query to show." in text

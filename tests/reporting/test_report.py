@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from cir_assets.pipeline.checks import LADDER
 from cir_assets.pipeline.report import addresses_asked_for
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladder_markdown
 from cir_assets.reporting.report import write_report
+from cir_assets.retrieval.methods import METHODS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NASTY = '<img src=http://evil.example/x onerror=alert(1)> "red" & \'; DROP TABLE rankings; --</script>'
@@ -23,7 +23,7 @@ NASTY = '<img src=http://evil.example/x onerror=alert(1)> "red" & \'; DROP TABLE
 
 def inputs(picture_path: Callable[[str], Path | None], queries: int = 12) -> ReportInputs:
     evaluations, metrics, rankings, retrieved = [], [], [], []
-    for place, method in enumerate(LADDER):
+    for place, method in enumerate(METHODS):
         evaluations.append(
             {
                 "evaluation_id": method,

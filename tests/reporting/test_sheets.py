@@ -99,3 +99,30 @@ def test_another_pipeline_s_rows_are_left_out_and_a_stage_s_last_version_counts(
     assert mixed.own_evaluations.equals(inputs.evaluations)
     stage = mixed.own_epochs.filter(pl.col("stage") == "text_encoder")
     assert stage["version"].to_list() == ["v2"] * 3
+
+
+@pytest.mark.parametrize(
+    ("there", "shown"),
+    [
+        (
+            ["sum", "text_encoder_sum", "combiner_frozen_clip", "combiner"],
+            ["combiner", "sum", "text_encoder_sum"],
+        ),
+        (["image_only", "sum", "text_encoder_sum", "combiner_frozen_clip"], ["text_encoder_sum", "sum"]),
+        (["combiner_frozen_clip", "sum"], ["combiner_frozen_clip", "sum"]),
+        (["sum", "text_only"], ["sum"]),
+        (["text_only"], None),
+    ],
+)
+def test_a_pipeline_is_shown_by_the_method_it_serves(
+    inputs: ReportInputs, there: list[str], shown: list[str] | None
+) -> None:
+    evaluations = inputs.evaluations.filter(pl.col("method").is_in(there))
+    ladder = ladders(evaluations, inputs.metrics)[0]
+    sheets = choose_sheets(inputs, ladder)
+    assert bool(sheets) == bool(shown)
+    for sheet in sheets:
+        assert list(sheet.results) == shown
+        assert sheet.found == sheet.results[shown[0]]
+        assert sheet.target_rank == sheet.ranks[shown[0]]
+        assert (sheet.text_weight is not None) == shown[0].startswith("combiner")

@@ -41,7 +41,7 @@ def triplet_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
         "set_id": None,
         "set_members": None,
     }
-    return pl.DataFrame([usual | row for row in rows], schema=TRIPLETS)
+    return pl.DataFrame([usual | row for row in rows], schema=TRIPLETS.schema)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import TypeAdapter
 
-from cir_assets.retrieval.protocols import PROTOCOLS, missing_for, protocol_named, query_groups
+from cir_assets.retrieval.protocols import (
+    PROTOCOLS,
+    ProtocolName,
+    missing_for,
+    protocol_named,
+    query_groups,
+)
+from tests.literals import files_with
 from tests.retrieval.conftest import Tables, gallery_table, triplet_table
 
 
@@ -163,3 +171,21 @@ def test_cirrs_real_val_split_loses_no_query_and_no_set_member(
     assert group.members.shape == (4181, 6)
     assert group.left_out == {}
     assert (group.gallery[group.excluded] == group.reference).all()
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocols_name_stands_in_one_file_but_where_a_data_set_is_called_the_same(name: str) -> None:
+    datasets = {"datasets/sources.py", "datasets/cirr.py", "components/dataset.py", "store/published.py"}
+    # Which kinds of data set have a test server is told beside the step that writes for it.
+    others = {
+        file for file in files_with(name) if file not in datasets and not file.endswith("/submission.py")
+    }
+    assert others == {"retrieval/protocols.py"}
+
+
+def test_settings_take_every_protocol_and_no_other() -> None:
+    names = TypeAdapter(ProtocolName)
+    assert names.json_schema()["enum"] == list(PROTOCOLS)
+    with pytest.raises(ValueError, match="Input should be") as refused:
+        names.validate_python("coco")
+    assert all(f"'{name}'" in str(refused.value) for name in PROTOCOLS)

@@ -414,6 +414,8 @@ def test_an_export_that_does_not_load_leaves_the_champion_there_is_and_is_named(
     older = json.loads(whole["search.json"])
     older["tau"] = older.pop("target_ratio")
     tests = [(file, content or whole[file][: len(whole[file]) // 2]) for file, content in BROKEN.items()]
+    unknown = json.loads(whole["search.json"]) | {"method": "guess"}
+    tests += [("search.json", json.dumps(unknown).encode())]
     tests += [("search.json", json.dumps(older).encode()), ("norms.npy", whole["features.npy"])]
     for file, content in tests:
         (version / file).write_bytes(content)

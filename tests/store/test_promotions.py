@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cir_assets.store.contracts import PROMOTIONS
 from cir_assets.store.promotions import (
-    SCHEMA,
     ChampionChanged,
     Decision,
     NoChampion,
@@ -61,7 +61,7 @@ def log(tmp_path: Path) -> PromotionLog:
 
 def test_at_first_there_is_no_champion(log: PromotionLog) -> None:
     assert log.champion() is None
-    assert log.rows().schema == SCHEMA
+    assert log.rows().schema == PROMOTIONS.schema
     with pytest.raises(NoChampion, match="materialize the pipeline's challenger"):
         log.previous()
 

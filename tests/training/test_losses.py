@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from cir_assets.training.losses import contrastive_loss, similarity_logits, summed_query
+from cir_assets.retrieval.methods import summed_query
+from cir_assets.training.losses import contrastive_loss, similarity_logits
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def galleries_of(rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
             pl.col("split").replace_strict({split: n for n, split in enumerate(SPLITS)}), "category", "image"
         )
         .with_columns(position=pl.int_range(pl.len(), dtype=pl.Int32).over(place))
-        .select(list(GALLERIES))
+        .select(GALLERIES.names)
     )
 
 

@@ -77,7 +77,7 @@ def read_catalogue(
             be split; naming file and line.
     """
     names, of_folder = pictures_and_issues(pictures, table)
-    rows, of_table = pl.DataFrame(schema=PLACED), pl.DataFrame(schema=DATA_ISSUES)
+    rows, of_table = pl.DataFrame(schema=PLACED), pl.DataFrame(schema=DATA_ISSUES.schema)
     if table is not None:
         usable = usable_rows(read_table(table), PictureNames(names, pictures))
         rows, of_table = usable.rows, usable.issues
@@ -92,10 +92,10 @@ def read_catalogue(
     galleries = galleries_of(rows, keys)
     triplets = rows.filter(pl.col("captions").list.len() > 0).select(
         pl.lit([], dtype=dtype).alias(column) if column == "further_targets" else pl.col(column).cast(dtype)
-        for column, dtype in TRIPLETS.items()
+        for column, dtype in TRIPLETS.schema.items()
     )
     return Annotations(
-        pictures=keys.select("image", path="image").cast(PICTURES),
+        pictures=keys.select("image", path="image").cast(PICTURES.schema),
         galleries=galleries,
         triplets=triplets,
         issues=pl.concat(

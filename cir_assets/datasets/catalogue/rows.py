@@ -105,7 +105,7 @@ def usable_rows(table: Table, names: PictureNames) -> Usable:
 
 def _issues(rows: pl.DataFrame, table: Table, kind: pl.Expr, detail: pl.Expr) -> pl.DataFrame:
     where = pl.format(f"{table.unit} {{}}: {{}}", "line", detail)
-    return rows.select(kind=kind, subject="triplet_id", detail=where).cast(DATA_ISSUES)
+    return rows.select(kind=kind, subject="triplet_id", detail=where).cast(DATA_ISSUES.schema)
 
 
 def _dropped(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
@@ -300,6 +300,6 @@ def _assumed(table: Table, names: PictureNames, split_words: Mapping[str, str]) 
 
     return pl.DataFrame(
         [("assumed", table.file.name, sentence) for sentence in sentences()],
-        schema=DATA_ISSUES,
+        schema=DATA_ISSUES.schema,
         orient="row",
     )

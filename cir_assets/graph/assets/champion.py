@@ -2,11 +2,12 @@
 
 import dagster as dg
 
-from cir_assets.graph.columns import columns_of_decisions
+from cir_assets.graph.columns import column_schema
 from cir_assets.graph.freshness import freshness_policy
 from cir_assets.graph.step import step_asset
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.judging import challenger_step, champion_step, not_worse
+from cir_assets.store.contracts import PROMOTIONS
 
 
 def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -18,7 +19,7 @@ def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         group=data.dataset,
         owners=data.owners,
         kinds={"torch", "parquet"},
-        columns=columns_of_decisions(),
+        columns=column_schema(PROMOTIONS),
         description=(
             f"The newest models of `{'/'.join(pipeline.models_place)}` against the champion's: "
             f"`{pipeline.served_method}` of both ranks the same val queries under `{data.protocols[0]}`, and a paired "

@@ -3,13 +3,14 @@
 import dagster as dg
 
 from cir_assets.graph.step import step_asset
+from cir_assets.models.stages import COMBINER, COMBINER_FROZEN_CLIP, TEXT_ENCODER
 from cir_assets.pipeline.checkpoints import checkpoint_step
 from cir_assets.pipeline.identity import Pipeline, backbone_name
 
 STAGES = {
-    "text_encoder": "Stage 1: CLIP's encoder as tuned there",
-    "combiner": "Stage 2: the Combiner trained on that encoder",
-    "combiner_frozen_clip": "Stage 2: the Combiner trained on CLIP as it came",
+    TEXT_ENCODER: "Stage 1: CLIP's encoder as tuned there",
+    COMBINER: "Stage 2: the Combiner trained on that encoder",
+    COMBINER_FROZEN_CLIP: "Stage 2: the Combiner trained on CLIP as it came",
 }
 
 

@@ -2,11 +2,13 @@
 
 import dagster as dg
 
-from cir_assets.graph.columns import EPOCHS
+from cir_assets.graph.columns import column_schema
 from cir_assets.graph.step import step_asset
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.checks import LOSS_FALLING
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.training import combiner_step
+from cir_assets.store.contracts import EPOCHS
 from cir_assets.training.settings import CombinerSettings
 
 
@@ -19,13 +21,13 @@ def combiner_asset(
     features = [pipeline.encoded.name("image_features")] if frozen_clip else pipeline.features()
     return step_asset(
         step,
-        deps=[data.name("triplets"), *features, *([] if frozen_clip else [pipeline.name("text_encoder")])],
+        deps=[data.name("triplets"), *features, *([] if frozen_clip else [pipeline.name(TEXT_ENCODER)])],
         group=data.dataset,
         owners=data.owners,
         kinds={"torch", "safetensors"},
         pool="gpu",
         checks=[LOSS_FALLING],
-        columns=EPOCHS,
+        columns=column_schema(EPOCHS),
         description=(
             f"Stage 2: the Combiner trained on cached image features and {text}, computed once for every "
             "caption variant. It predicts the target's feature as a mix of both inputs and a learnt residual. "

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from cir_assets.graph.step import step_asset
-from cir_assets.pipeline.checks import EVALUATION_COMPLETE, LADDER_IN_ORDER
+from cir_assets.pipeline.checks import EVALUATION_COMPLETE, ladder_check
 from cir_assets.pipeline.evaluation import evaluation_step
 from cir_assets.pipeline.identity import Pipeline
 
@@ -17,7 +17,7 @@ def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         group=data.dataset,
         owners=data.owners,
         kinds={"torch", "duckdb"},
-        checks=[EVALUATION_COMPLETE, LADDER_IN_ORDER],
+        checks=[EVALUATION_COMPLETE, ladder_check(pipeline.methods)],
         description=(
             f"The methods {', '.join(pipeline.methods)} with the models of `{'/'.join(pipeline.models_place)}`: "
             "figures in percent with 95 % bootstrap intervals, every query's target rank and its 50 best pictures, "

@@ -2,12 +2,14 @@
 
 import dagster as dg
 
-from cir_assets.graph.columns import FEATURES
+from cir_assets.graph.columns import column_schema
 from cir_assets.graph.step import step_asset
+from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.checks import FEATURES_FINITE, PICTURES_DECODE
 from cir_assets.pipeline.encoding import image_features_step, tuned_image_features_step
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline, backbone_name
 from cir_assets.pipeline.step import Step
+from cir_assets.store.contracts import IMAGE_FEATURES
 
 
 def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
@@ -29,7 +31,7 @@ def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     return _features_asset(
         pipeline.encoded,
         tuned_image_features_step(pipeline),
-        pipeline.model_name("text_encoder"),
+        pipeline.model_name(TEXT_ENCODER),
         "Raw image features of the image encoder that stage 1 tuned, one row a distinct picture content, in "
         f"table `image_features` of `storage/features/{'/'.join(pipeline.place)}.duckdb`.",
     )
@@ -47,6 +49,6 @@ def _features_asset(
         kinds={"duckdb", "torch"},
         pool="gpu",
         checks=[FEATURES_FINITE, PICTURES_DECODE],
-        columns=FEATURES,
+        columns=column_schema(IMAGE_FEATURES),
         description=description,
     )

@@ -2,11 +2,12 @@
 
 import dagster as dg
 
-from cir_assets.graph.columns import columns_of
+from cir_assets.graph.columns import column_schema
 from cir_assets.graph.step import step_asset
 from cir_assets.pipeline.checks import PICTURES_READABLE, SPLITS_DISJOINT
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.tables import images_step
+from cir_assets.store.contracts import IMAGES
 
 
 def images_asset(data: DatasetPlan) -> dg.AssetsDefinition:
@@ -18,7 +19,7 @@ def images_asset(data: DatasetPlan) -> dg.AssetsDefinition:
         owners=data.owners,
         kinds={"polars", "parquet"},
         checks=[PICTURES_READABLE, SPLITS_DISJOINT],
-        columns=columns_of("images"),
+        columns=column_schema(IMAGES),
         description=(
             "One row a picture that opens: its id, its path below the picture folder, the SHA-256 of its bytes "
             "(`image_key`), format, mode, width and height in pixels, bytes. Beside it `galleries`: one row a "

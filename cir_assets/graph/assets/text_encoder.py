@@ -2,11 +2,12 @@
 
 import dagster as dg
 
-from cir_assets.graph.columns import EPOCHS
+from cir_assets.graph.columns import column_schema
 from cir_assets.graph.step import step_asset
 from cir_assets.pipeline.checks import LOSS_FALLING
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.training import text_encoder_step
+from cir_assets.store.contracts import EPOCHS
 from cir_assets.training.settings import TextEncoderSettings
 
 TRAINED = {
@@ -27,7 +28,7 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
         kinds={"torch", "safetensors"},
         pool="gpu",
         checks=[LOSS_FALLING],
-        columns=EPOCHS,
+        columns=column_schema(EPOCHS),
         description=(
             f"Stage 1: {TRAINED[settings.encoder]} trained so that the "
             "normalised sum of reference image feature and caption feature finds the target among the batch's "

@@ -2,11 +2,12 @@
 
 import dagster as dg
 
-from cir_assets.graph.columns import columns_of
+from cir_assets.graph.columns import column_schema
 from cir_assets.graph.step import step_asset
 from cir_assets.pipeline.checks import CAPTIONS_PRESENT, TRIPLET_PICTURES_PRESENT
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.tables import triplets_step
+from cir_assets.store.contracts import TRIPLETS
 
 
 def triplets_asset(data: DatasetPlan) -> dg.AssetsDefinition:
@@ -18,7 +19,7 @@ def triplets_asset(data: DatasetPlan) -> dg.AssetsDefinition:
         owners=data.owners,
         kinds={"polars", "parquet"},
         checks=[TRIPLET_PICTURES_PRESENT, CAPTIONS_PRESENT],
-        columns=columns_of("triplets"),
+        columns=column_schema(TRIPLETS),
         description=(
             "One row a triplet whose pictures are all there: reference, relative captions as written, target "
             "(null where the data set keeps it secret), split, category, and the set of look-alikes it belongs "

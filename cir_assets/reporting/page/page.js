@@ -60,7 +60,7 @@
 
   /* The list of all queries: searched and ordered here, a page at a time. Text only, never markup. */
   const list = document.getElementById("list");
-  const { methods, rows, total, shown } = data.queries;
+  const { methods, rows, total, shown, plain } = data.queries;
   if (!rows.length) {
     const none = document.createElement("p");
     none.className = "notice";
@@ -80,7 +80,6 @@
   const category = search.elements.category;
   for (const name of [...new Set(rows.map((row) => row[1]))].sort()) category.add(new Option(name, name));
   if (category.options.length < 3) category.closest("label").hidden = true;
-  const plain = methods.indexOf("Sum");
   if (plain < 0) for (const value of ["gained", "lost"]) search.elements.order.querySelector(`[value=${value}]`).remove();
   const heads = made("tr");
   for (const [place, text] of ["Query", "λ", ...methods].entries()) {

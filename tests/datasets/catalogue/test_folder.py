@@ -15,7 +15,6 @@ from cir_assets.datasets.catalogue import read_catalogue
 from cir_assets.datasets.catalogue.folder import files_below, pictures_and_issues, printable
 from cir_assets.datasets.dataset_source import WatchedFiles
 from cir_assets.datasets.tables import BrokenAnnotations
-from cir_assets.graph.sensors.catalogue_files import state_of_files
 from cir_assets.pictures.scanning import content_keys, scan_pictures
 from tests.datasets.catalogue.conftest import details, pictures, table, told
 
@@ -30,7 +29,7 @@ def issues(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def state(folder: Path) -> str | None:
-    return state_of_files(WatchedFiles(folder, None))
+    return WatchedFiles(folder, None).state()
 
 
 def test_links_that_lead_nowhere_are_told_and_the_rest_is_read(tmp_path: Path) -> None:

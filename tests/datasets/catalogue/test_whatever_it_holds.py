@@ -21,11 +21,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets.catalogue import read_catalogue
-from cir_assets.datasets.catalogue.folder import ENDINGS, NOT_PEOPLE_S, printable
 from cir_assets.datasets.catalogue.table import read_table
 from cir_assets.datasets.dataset_source import WatchedFiles
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
-from cir_assets.graph.sensors.catalogue_files import state_of_files
+from cir_assets.pictures.opening import ENDINGS, NOT_PEOPLE_S, printable
 from tests.datasets.catalogue.conftest import pictures
 from tests.datasets.catalogue.test_table import workbook
 
@@ -303,7 +302,7 @@ def test_a_folder(things: list[tuple[int, bytes, str]]) -> None:
         read = read_catalogue(root, None)
         written(read)
         source = WatchedFiles(root, None)
-        assert state_of_files(source) == state_of_files(source)
+        assert source.state() == source.state()
         images, told = set(read.pictures["image"]), set(read.issues["subject"])
         for place, folders, files in os.walk(str(root)):
             folders[:] = [name for name in folders if not passed_over(name) and printable(name) == name]
