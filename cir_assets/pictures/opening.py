@@ -48,7 +48,7 @@ ENDINGS = frozenset(
 """Endings of what opens, in small letters; what a file is its bytes decide."""
 
 GENERATION = 2
-"""Raised when what opens changes: files that were refused are then tried again."""
+"""Raised, with that of the features, when what opens changes: files that were refused are then tried again."""
 
 JUDGED_BY = f"opening {GENERATION}, Pillow {PIL.__version__}, {' '.join(FORMATS)}"
 """What a refusal holds under; under anything else the same bytes are tried again."""
@@ -384,9 +384,6 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _in_srgb(picture: Image.Image, profile: object, grey: bool) -> Image.Image:
-    if picture.mode == "LAB":
-        lab = ImageCms.createProfile("LAB")
-        return _applied(ImageCms.buildTransform(lab, _SRGB, "LAB", "RGB"), picture)
     if isinstance(profile, bytes) and (found := _to_srgb(profile)) is not None:
         mode, transform = found
         if (mode == "CMYK") == (picture.mode == "CMYK") and (mode != "L" or grey):
