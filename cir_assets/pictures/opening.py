@@ -7,6 +7,7 @@ what is see-through on white, 16 bits and floats scaled to 8, colours in sRGB.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -48,7 +49,7 @@ ENDINGS = frozenset(
 """Endings of what opens, in small letters; what a file is its bytes decide."""
 
 GENERATION = 2
-"""Raised when what opens changes: files that were refused are then tried again."""
+"""Raised, with that of the features, when what opens changes: files that were refused are then tried again."""
 
 JUDGED_BY = f"opening {GENERATION}, Pillow {PIL.__version__}, {' '.join(FORMATS)}"
 """What a refusal holds under; under anything else the same bytes are tried again."""
@@ -81,6 +82,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SRGB = ImageCms.createProfile("sRGB")
+_OF_CONTENT = (errno.EINVAL, errno.EOVERFLOW)
+"""What a system answers to a place in a file that a broken header names."""
+
 _GREYS = ("1", "L", "LA", "La", "I", "F")
 _RANGES = (1.0, 255.0, 65_535.0)
 _SAME_COLOURS = 2
@@ -384,9 +388,6 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _in_srgb(picture: Image.Image, profile: object, grey: bool) -> Image.Image:
-    if picture.mode == "LAB":
-        lab = ImageCms.createProfile("LAB")
-        return _applied(ImageCms.buildTransform(lab, _SRGB, "LAB", "RGB"), picture)
     if isinstance(profile, bytes) and (found := _to_srgb(profile)) is not None:
         mode, transform = found
         if (mode == "CMYK") == (picture.mode == "CMYK") and (mode != "L" or grey):
@@ -424,11 +425,11 @@ def refusal(error: Exception, content: bytes = b"") -> UnreadablePicture:
     """
     if isinstance(error, UnreadablePicture):
         return error
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno not in (None, *_OF_CONTENT):
         return not_read_now(error)
     if isinstance(error, MemoryError) or "out of memory" in str(error):
         return NotReadNow("there was not memory enough to decode it")
-    if isinstance(error, UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError) or getattr(error, "errno", None) in _OF_CONTENT:
         return UnreadablePicture(
             described(content) or f"no picture in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         )

@@ -18,6 +18,7 @@ from cir_assets.pictures.opening import (
     FORMATS,
     HEIF,
     MOST_SCANS,
+    NotReadNow,
     UnreadablePicture,
     open_picture,
     read_header,
@@ -139,6 +140,13 @@ def test_a_file_of_more_bytes_than_any_picture_is_not_read(tmp_path: Path) -> No
     with pytest.raises(UnreadablePicture, match=r"it has more than 67,\d\d\d,\d\d\d bytes"):
         open_picture(tmp_path / "a.png", 10_000)
     assert open_picture(tmp_path / "a.png", LIMIT).size == (64, 32)
+
+
+def test_a_header_that_names_a_place_no_file_has_is_a_verdict(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"II+\0\x08\0\0\0" + b"\xff" * 200)
+    with (tmp_path / "a.tif").open("rb") as stream, pytest.raises(UnreadablePicture) as refused:
+        read_header(stream)
+    assert not isinstance(refused.value, NotReadNow)
 
 
 # What a JPEG of too many pixels decodes to.
