@@ -148,7 +148,7 @@ class CatalogueSource(_Source):
     )
     triplets: str | None = Field(
         default=None,
-        description="CSV, TSV, JSONL or Parquet with reference, target, caption, and optionally more.",
+        description="CSV, TSV, JSONL, Parquet or .xlsx with reference, target, caption, and optionally more.",
     )
     val_share: float = Field(
         default=0.15, ge=0, lt=1, description="Share of val where the table has no split."
@@ -211,8 +211,8 @@ def prepare(
         _require_folder(source.pictures, "source.pictures", "the pictures of the catalogue")
         if source.triplets is not None and not _place(source.triplets).is_file():
             raise FileNotFoundError(
-                f"source.triplets {_place(source.triplets)} is no file: name a CSV, TSV, JSONL or Parquet "
-                "table, or leave the key out for a catalogue without triplets"
+                f"source.triplets {_place(source.triplets)} is no file: name a CSV, TSV, JSONL, Parquet or "
+                ".xlsx table, or leave the key out for a catalogue without triplets"
             )
     else:
         held = {
