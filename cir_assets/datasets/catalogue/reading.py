@@ -60,8 +60,8 @@ def read_catalogue(
 
     Galleries: a split and category is searched in all pictures its rows name, sets included, by ascending
     id. A picture no row names goes where an exact copy of it is; else it is a distractor, shared out between
-    val and test by its content, in every category there unless they are very many. Without triplets all pictures are the gallery of
-    test: features and search cover them.
+    val and test by its content, in every category there unless they are very many. Without triplets all
+    pictures are the gallery of test: features and search cover them.
 
     Args:
         pictures: the folder of pictures.
