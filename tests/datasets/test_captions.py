@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets.captions import (
@@ -74,6 +75,21 @@ def test_a_placeholder_says_nothing(caption: str) -> None:
 @pytest.mark.parametrize("caption", ["red", "nature print", "2 buttons", "ombré", "更蓝"])
 def test_words_in_any_script_say_something(caption: str) -> None:
     assert says_something(caption)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(texts=st.lists(st.text(st.sampled_from("na/NAoe .?,2é\n\t")) | st.text(), min_size=1, max_size=20))
+def test_exactly_what_says_nothing_is_reported(texts: list[str]) -> None:
+    triplets = pl.DataFrame(
+        {
+            "split": "val",
+            "triplet_id": list(map(str, range(len(texts)))),
+            "captions": [[text] for text in texts],
+        },
+        schema_overrides={"captions": pl.List(pl.String)},
+    )
+    expected = [f"val/{number}" for number, text in enumerate(texts) if not says_something(text)]
+    assert [issue["subject"] for issue in caption_issues(triplets)] == expected
 
 
 def test_captions_that_teach_nothing_or_are_too_long_are_reported() -> None:

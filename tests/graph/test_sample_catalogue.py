@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import polars as pl
 import pytest
 import yaml
@@ -67,6 +68,29 @@ def test_without_a_table_there_are_features_and_a_gallery_to_search(
     assert metadata_of(result, "album/tiny_clip/image_features")["encoded"] == pictures
     galleries = pl.read_parquet(project.storage.tables("album") / "galleries.parquet")
     assert galleries["image"].n_unique() == pictures
+
+
+def test_without_a_table_what_is_wrong_with_the_pictures_is_published(
+    project: TrialProject, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    shutil.copytree(SAMPLE / "pictures" / "dress", tmp_path / "album")
+    (tmp_path / "album" / "text.jpg").write_text("no picture")
+    (tmp_path / "album" / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "album" / "a.heic").touch()
+    project.write_dataset("album", source={"kind": "catalogue", "pictures": str(tmp_path / "album")})
+    steps = ('key:"album/raw"', 'key:"album/images"', 'key:"album/triplets"', 'key:"leaderboard"')
+    assert project.materialize(instance, *steps).success
+    with duckdb.connect(str(project.storage.evaluation), read_only=True) as connection:
+        told = connection.execute(
+            "SELECT kind, subject FROM data_issues WHERE dataset = 'album' ORDER BY ALL"
+        ).fetchall()
+        images = connection.execute("SELECT count(*) FROM images WHERE dataset = 'album'").fetchall()
+    assert told == [
+        ("missing_picture", "gone.jpg"),
+        ("unread_format", ".heic"),
+        ("unreadable_picture", "text.jpg"),
+    ]
+    assert images == [(len(list((SAMPLE / "pictures" / "dress").iterdir())),)]
 
 
 def test_an_exact_copy_follows_its_original_into_its_split(

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets.tables import PICTURES, frame
+from cir_assets.engines.progress import Progress
 from cir_assets.pictures.decoding import decode
 from cir_assets.pictures.scanning import scan_pictures
 from cir_assets.pictures.settings import Preprocessing, Reading
-from cir_assets.progress import Progress
 from tests.pictures.mutations import mutated, whole_pictures
 
 EXAMPLES = int(os.environ.get("CIR_ASSETS_EXAMPLES", "0"))

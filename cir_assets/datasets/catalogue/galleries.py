@@ -97,18 +97,14 @@ def category_issues(rows: pl.DataFrame) -> Iterator[dict[str, str]]:
 
 def _joined(pictures: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     """Each picture (image, key) in every place of its key, or in one of too many: split, category, image."""
-    listed = places.sort("split", "category").group_by("key", maintain_order=True).agg("split", "category")
-    found = pictures.join(listed, on="key").with_columns(places=pl.col("split").list.len().cast(pl.Int64))
+    numbered = places.sort("split", "category").with_columns(number=pl.int_range(pl.len()).over("key"))
+    found = pictures.join(numbered.group_by("key").agg(places=pl.len().cast(pl.Int64)), on="key")
     draws = pl.Series([_drawn(image, 4) for image in found["image"]], dtype=pl.Int64)
-    found = found.with_columns(one=draws % pl.col("places"))
-    few, many = (
-        found.filter(each) for each in (pl.col("places") <= MOST_PLACES, pl.col("places") > MOST_PLACES)
-    )
+    found = found.with_columns(number=draws % pl.col("places"))
+    few, many = found.filter(pl.col("places") <= MOST_PLACES), found.filter(pl.col("places") > MOST_PLACES)
     return pl.concat(
-        [
-            few.select("split", "category", "image").explode("split", "category"),
-            many.select(pl.col("split", "category").list.get(pl.col("one")), "image"),
-        ]
+        joined.select("split", "category", "image")
+        for joined in (few.join(numbered, on="key"), many.join(numbered, on=["key", "number"]))
     )
 
 

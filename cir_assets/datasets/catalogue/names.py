@@ -27,6 +27,9 @@ FORMS: Mapping[str, Callable[[str], str]] = {
 }
 """In which form names are compared, the nearest first."""
 
+SEPARATORS = ("|", ";", ",", "\n")
+"""What may part the names in one cell, besides blanks; the first that is there does."""
+
 AS_WRITTEN = "as they are written"
 
 
@@ -51,17 +54,17 @@ class PictureNames:
     def __init__(self, names: Sequence[str], folder: Path) -> None:
         self.names = names
         self.folder = folder
-        self._exact = frozenset(names)
+        self._exact = {name: Match(name) for name in names}
+        self._separators = {each for each in SEPARATORS if any(each in name for name in names)}
         self._tables: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {}
         self._found: dict[str, Match] = {}
 
     def find(self, text: str) -> Match:
         """Return the picture a text names: exactly, else in a form in which it is the only one."""
-        if text in self._exact:
-            return Match(text)
-        if text not in self._found:
-            self._found[text] = self._find(text)
-        return self._found[text]
+        match = self._exact.get(text) or self._found.get(text)
+        if match is None:
+            match = self._found[text] = self._find(text)
+        return match
 
     def members(self, text: str) -> tuple[list[str], list[str]]:
         """Pictures that one cell lists, each once, and why others are not found.
@@ -130,13 +133,14 @@ class PictureNames:
         return self._tables[form]
 
     def _parts(self, text: str) -> Iterable[str]:
-        if self._nearest(text) is not None:
+        separator = next((each for each in SEPARATORS if each in text), None)
+        may_be_whole = separator is None or separator in self._separators
+        if may_be_whole and self._nearest(text) is not None:
             return [text]
         if (listed := _as_list(text)) is not None:
             return listed
-        for separator in ("|", ";", ",", "\n"):
-            if separator in text:
-                return [part.strip() for part in text.split(separator) if part.strip()]
+        if separator is not None:
+            return [part.strip() for part in text.split(separator) if part.strip()]
         return self._parted_at_blanks(text.split())
 
     def _parted_at_blanks(self, words: Sequence[str]) -> Iterator[str]:

@@ -40,18 +40,18 @@ def read_catalogue(
 ) -> Annotations:
     """Read a catalogue in the common form.
 
-    A picture's id is its path below the folder (``shoes/red.png``); files of other endings and hidden ones
-    are passed over. The table may also name it without its ending where that names one picture.
+    A picture's id is its path below the folder (``shoes/red.png``). The table may also name it without its
+    ending, in other capitals or another Unicode normal form, where that names one picture. What else lies in
+    the folder is told, a row a file or an ending (``pictures_and_issues``).
 
-    Columns: ``reference``, ``target``, ``caption``; optionally ``caption_2`` (a second person's words),
-    ``split`` (train, val, test), ``category`` (a gallery of its own), ``set`` and ``members`` (look-alikes,
-    for subset recall: a list, or text parted by ``|`` or blanks; without ``members`` a set is what its rows
-    name). A row that names only a ``reference`` puts that picture into a gallery and makes no triplet; a row
-    with a caption and no target is a query whose answer is secret. Triplets are called
-    ``row-<n>``, n counting rows from 1.
+    Columns, or synonyms of them: ``reference``, ``target``, ``caption``; optionally ``caption_2`` (a second
+    person's words), ``split`` (train, val, test), ``category`` (a gallery of its own), ``set`` and ``members``
+    (look-alikes, for subset recall; without ``members`` a set is what its rows name). A row that names only a
+    ``reference`` puts that picture into a gallery and makes no triplet; a row with a caption and no target is
+    a query whose answer is secret. Triplets are called ``row-<n>``, n counting rows that are not blank from 1.
 
-    Dropped and reported: a triplet that names a picture which is not there (``unknown_picture``), that has no
-    words (``empty_caption``), or whose target is its reference (``reference_is_target``).
+    What cannot be used is dropped and told, row by row (``usable_rows``). Told too: a picture that stands
+    under several names (``same_picture``), and categories that look like article numbers.
 
     Splits: where the table has none, triplets that share a picture, or exact copies of one, form a group, and
     each group goes whole to one split: in an order drawn from ``seed``, val and test are filled up to their
@@ -60,12 +60,12 @@ def read_catalogue(
 
     Galleries: a split and category is searched in all pictures its rows name, sets included, by ascending
     id. A picture no row names goes where an exact copy of it is; else it is a distractor, shared out between
-    val and test by its content, in every category there. Without triplets all pictures are the gallery of
-    test: features and search cover them.
+    val and test by its content, in every category there unless they are very many. Without triplets all
+    pictures are the gallery of test: features and search cover them.
 
     Args:
         pictures: the folder of pictures.
-        table: a .csv, .tsv, .jsonl or .parquet file, UTF-8; None: no triplets.
+        table: a .csv, .tsv, .jsonl, .parquet or .xlsx file; None: no triplets.
         val_share: of the triplets, where the table has no split.
         test_share: of the triplets, where the table has no split.
         seed: decides the splits.
@@ -73,8 +73,8 @@ def read_catalogue(
             ones are read next time; None: nothing is kept.
 
     Raises:
-        BrokenAnnotations: the table cannot be read, lacks a column, names no picture that is there, or cannot
-            be split; naming file and line.
+        BrokenAnnotations: the folder cannot be listed; the table cannot be read, lacks a column, names no
+            picture that is there, or cannot be split; naming file and line.
     """
     names, of_folder = pictures_and_issues(pictures, table)
     rows, of_table = pl.DataFrame(schema=PLACED), pl.DataFrame(schema=DATA_ISSUES.schema)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -206,26 +206,23 @@ def _with_sets(kept: pl.DataFrame, names: PictureNames, table: Table) -> tuple[p
 
     A set whose rows list no members holds what they name, in the order of the table.
     """
-    texts = kept["members"].drop_nulls().unique(maintain_order=True).to_list()
+    texts = kept["members"].drop_nulls().unique(maintain_order=True)
+    cells = pl.DataFrame({"members": texts, "cell": pl.arange(len(texts), eager=True)})
     listed = [names.members(text) for text in texts]
-    members = pl.DataFrame(
-        {
-            "members": texts,
-            "set_members": [pictures for pictures, _ in listed],
-            "reasons": [reasons for _, reasons in listed],
-        },
-        schema={
-            "members": pl.String,
-            "set_members": pl.List(pl.String),
-            "reasons": pl.List(pl.String),
-        },
+    pictures = _of_cells(found for found, _ in listed)
+    rows = kept.join(cells, on="members", how="left", maintain_order="left").join(
+        pictures.group_by("cell", maintain_order=True).agg(set_members="text"),
+        on="cell",
+        how="left",
+        maintain_order="left",
     )
-    rows = kept.join(members, on="members", how="left", maintain_order="left")
+    rows = rows.with_columns(pl.when(pl.col("cell").is_not_null()).then(pl.col("set_members").fill_null([])))
+    reasons = _of_cells(reasons for _, reasons in listed)
     unknown = _issues(
-        rows.select("triplet_id", "line", "reasons").explode("reasons").drop_nulls("reasons"),
+        rows.select("triplet_id", "line", "cell").join(reasons, on="cell", maintain_order="left_right"),
         table,
         pl.lit("unknown_picture"),
-        pl.format("{}; left out of its set", "reasons"),
+        pl.format("{}; left out of its set", "text"),
     )
     with_reference = (
         pl.when(pl.col("set_members").list.contains(pl.col("reference_picture")))
@@ -262,6 +259,13 @@ def _with_sets(kept: pl.DataFrame, names: PictureNames, table: Table) -> tuple[p
         ),
         unknown,
     )
+
+
+def _of_cells(texts: Iterable[Sequence[str]]) -> pl.DataFrame:
+    """A row a text, with the number of the cell it is of, from 0."""
+    pairs = [(cell, text) for cell, of_cell in enumerate(texts) for text in of_cell]
+    cells, flat = zip(*pairs, strict=True) if pairs else ((), ())
+    return pl.DataFrame({"cell": cells, "text": flat}, schema={"cell": pl.Int64, "text": pl.String})
 
 
 def _refuse_large_sets(sizes: pl.DataFrame, table: Table) -> None:
