@@ -20,6 +20,8 @@ from urllib.request import url2pathname
 import requests
 from urllib3.exceptions import HTTPError
 
+from cir_assets.datasets.connections import AnswersInTime
+
 BLOCK = 1 << 16
 LONGEST_WAIT = 60.0
 """Seconds waited at most before one more attempt, whatever the server asks for."""
@@ -94,8 +96,10 @@ class FetchFailed(OSError):
 
 
 def polite_session() -> requests.Session:
-    """A session that says who asks."""
+    """A session that says who asks, and waits for no answer for ever."""
     session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, AnswersInTime())
     session.headers["User-Agent"] = f"cir_assets/{version('cir-assets')}"
     return session
 
