@@ -222,7 +222,7 @@ def save_as_openai(model: torch.nn.Module, file: Path) -> None:
 
     numbers = {"input_resolution": 32, "context_length": 77, "vocab_size": 49_408}
     state = {**model.state_dict(), **{name: torch.tensor(number) for name, number in numbers.items()}}
-    torch.jit.save(torch.jit.script(held(state)), str(file))  # type: ignore[no-untyped-call]
+    torch.jit.save(torch.jit.script(held(state)), str(file))
 
 
 def test_of_both_forms_transformers_is_taken_where_the_family_is_known(
