@@ -129,7 +129,7 @@ def model_files(folder: Path, *, to_install: bool = False) -> list[Path]:
     weights = weights_of(folder, form, to_install=to_install)
     others = CONFIG if form == "open_clip" else OPEN_CLIP_CONFIG
     files = {folder / name for name in SMALL_FILES if name != others} | set(weights)
-    if len(weights) > 1 or weights[0].name != WEIGHTS:
+    if form == "transformers" and weights != [folder / WEIGHTS]:
         files.add(folder / INDEX)
     return sorted(file for file in files if file.is_file())
 
