@@ -71,6 +71,7 @@ def build(storage: Path, pictures: int) -> None:
             "image": [f"P{number}" for number in range(pictures)],
             "path": [f"{number}.jpg" for number in range(pictures)],
             "category": ["even", "odd"] * (pictures // 2),
+            "image_key": [f"{number:064x}" for number in range(pictures)],
         }
     )
     examples = pl.DataFrame(

@@ -19,7 +19,7 @@ from cir_assets.store.promotions import PromotionLog, models_digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-GENERATION = 1
+GENERATION = 2
 EXAMPLES = 24
 """Queries of val with known answers, offered to be tried."""
 
@@ -139,11 +139,11 @@ def versions_digest(champion: dict[str, str]) -> str:
 
 
 def gallery_pictures(storage: Storage, dataset: str, inputs: PipelineInputs) -> pl.DataFrame:
-    """image, path and category of every picture with a feature, in the features' order."""
+    """image, path, category and image_key of every picture with a feature, in the features' order."""
     paths = read_table(storage.tables(dataset), "images").select("image", "path")
     categories = inputs.galleries.group_by("image", maintain_order=True).agg(pl.col("category").first())
     return (
-        inputs.feature_images.select("image")
+        inputs.feature_images.select("image", "image_key")
         .join(paths, on="image", how="left", maintain_order="left")
         .join(categories, on="image", how="left", maintain_order="left")
     )
