@@ -1,4 +1,4 @@
-"""Search over HTTP, end to end: one user after another, fifty at once, and the memory it takes.
+"""Search over HTTP, end to end: one user after another, fifty and two hundred at once, and the memory it takes.
 
 The gallery is random unit vectors of the embedded backbone's dimension, so the model, the index and the server are
 the real ones and only the pictures are not. The floor of a query is reading the feature matrix once.
@@ -30,6 +30,8 @@ from cir_assets.models.saving import save_combiner, save_text_encoder
 from cir_assets.serving.export import Exported, export
 
 TITLE = "search over HTTP, end to end"
+
+USERS = (50, 200)
 
 TEXTS = (
     "is red and has longer sleeves",
@@ -89,7 +91,7 @@ def resident_megabytes(process: int) -> float:
 
 
 def measure(pictures: int, queries: int) -> Measured:
-    """One size: latency of single queries and of fifty users, and memory."""
+    """One size: latency of single queries and of many users, and memory."""
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), pictures)
         with socket.socket() as probe:
@@ -131,10 +133,12 @@ def measure(pictures: int, queries: int) -> Measured:
                 with requests.Session() as session:
                     return [ask((first * 20 + turn) % queries, session) for turn in range(20)]
 
-            started = time.perf_counter()
-            with ThreadPoolExecutor(50) as users:
-                together = [took for each in users.map(user, range(50)) for took in each]
-            seconds = time.perf_counter() - started
+            together: dict[int, tuple[list[float], float]] = {}
+            for count in USERS:
+                started = time.perf_counter()
+                with ThreadPoolExecutor(count) as users:
+                    took = [each for its in users.map(user, range(count)) for each in its]
+                together[count] = took, time.perf_counter() - started
             memory = resident_megabytes(server.pid)
         finally:
             server.terminate()
@@ -155,9 +159,15 @@ def measure(pictures: int, queries: int) -> Measured:
         figures={
             "p50, ms": 1000 * p50,
             "p99, ms": 1000 * p99,
-            "50 users: p50, ms": 1000 * float(np.percentile(together, 50)),
-            "50 users: p99, ms": 1000 * float(np.percentile(together, 99)),
-            "50 users: queries a second": len(together) / seconds,
+            **{
+                f"{count} users: {name}": value
+                for count, (took, seconds) in together.items()
+                for name, value in (
+                    ("p50, ms", 1000 * float(np.percentile(took, 50))),
+                    ("p99, ms", 1000 * float(np.percentile(took, 99))),
+                    ("queries a second", len(took) / seconds),
+                )
+            },
             "server's memory, MB": memory,
             "of that the matrix, MB": pictures * 128 * 4 / 2**20,
         },
