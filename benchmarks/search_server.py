@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ from cir_assets.serving.export import Exported, export
 TITLE = "search over HTTP, end to end"
 
 USERS = (50, 200)
+ASKED = 1_000
+"""Queries by all of them together."""
 
 TEXTS = (
     "is red and has longer sleeves",
@@ -129,15 +132,17 @@ def measure(pictures: int, queries: int) -> Measured:
                     ask(number, session)
                 alone = [ask(number, session) for number in range(queries)]
 
-            def user(first: int) -> list[float]:
+            def user(first: int, turns: int) -> list[float]:
                 with requests.Session() as session:
-                    return [ask((first * 20 + turn) % queries, session) for turn in range(20)]
+                    return [ask((first * turns + turn) % queries, session) for turn in range(turns)]
 
             together: dict[int, tuple[list[float], float]] = {}
             for count in USERS:
                 started = time.perf_counter()
                 with ThreadPoolExecutor(count) as users:
-                    took = [each for its in users.map(user, range(count)) for each in its]
+                    took = [
+                        each for its in users.map(user, range(count), repeat(ASKED // count)) for each in its
+                    ]
                 together[count] = took, time.perf_counter() - started
             memory = resident_megabytes(server.pid)
         finally:

@@ -92,7 +92,7 @@ def test_it_ends_when_told_to(backbone: Backbone) -> None:
     encoding.stop()
     encoding.start()
     assert asked.result(60).shape == (backbone.feature_dimension,)
-    [thread] = [each for each in threading.enumerate() if each.name == "encode texts"] or [None]
-    if thread is not None:
-        thread.join(20)
-        assert not thread.is_alive()
+    for thread in threading.enumerate():
+        if thread.name == "encode texts":
+            thread.join(20)
+            assert not thread.is_alive()
