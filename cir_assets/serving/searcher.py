@@ -86,7 +86,8 @@ class Answer:
 class Searcher:
     """A version of a pipeline's export in memory, with its models; safe to use from many threads.
 
-    Nothing of it stays on disk: files that are removed, replaced or damaged later change nothing here.
+    All of it but the pictures' own files is in memory: files that are removed, replaced or damaged later change
+    nothing here.
 
     Attributes:
         rows_of_category: category -> rows of its pictures, int64; categories by their first picture.
