@@ -1,4 +1,4 @@
-"""Search over HTTP, end to end: one user after another, fifty at once, and the memory it takes.
+"""Search over HTTP, end to end: one user after another, fifty and two hundred at once, and the memory it takes.
 
 The gallery is random unit vectors of the embedded backbone's dimension, so the model, the index and the server are
 the real ones and only the pictures are not. The floor of a query is reading the feature matrix once.
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,10 @@ from cir_assets.models.saving import save_combiner, save_text_encoder
 from cir_assets.serving.export import Exported, export
 
 TITLE = "search over HTTP, end to end"
+
+USERS = (50, 200)
+ASKED = 1_000
+"""Queries by all of them together."""
 
 TEXTS = (
     "is red and has longer sleeves",
@@ -71,6 +76,7 @@ def build(storage: Path, pictures: int) -> None:
             "image": [f"P{number}" for number in range(pictures)],
             "path": [f"{number}.jpg" for number in range(pictures)],
             "category": ["even", "odd"] * (pictures // 2),
+            "image_key": [f"{number:064x}" for number in range(pictures)],
         }
     )
     examples = pl.DataFrame(
@@ -88,7 +94,7 @@ def resident_megabytes(process: int) -> float:
 
 
 def measure(pictures: int, queries: int) -> Measured:
-    """One size: latency of single queries and of fifty users, and memory."""
+    """One size: latency of single queries and of many users, and memory."""
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), pictures)
         with socket.socket() as probe:
@@ -126,14 +132,18 @@ def measure(pictures: int, queries: int) -> Measured:
                     ask(number, session)
                 alone = [ask(number, session) for number in range(queries)]
 
-            def user(first: int) -> list[float]:
+            def user(first: int, turns: int) -> list[float]:
                 with requests.Session() as session:
-                    return [ask((first * 20 + turn) % queries, session) for turn in range(20)]
+                    return [ask((first * turns + turn) % queries, session) for turn in range(turns)]
 
-            started = time.perf_counter()
-            with ThreadPoolExecutor(50) as users:
-                together = [took for each in users.map(user, range(50)) for took in each]
-            seconds = time.perf_counter() - started
+            together: dict[int, tuple[list[float], float]] = {}
+            for count in USERS:
+                started = time.perf_counter()
+                with ThreadPoolExecutor(count) as users:
+                    took = [
+                        each for its in users.map(user, range(count), repeat(ASKED // count)) for each in its
+                    ]
+                together[count] = took, time.perf_counter() - started
             memory = resident_megabytes(server.pid)
         finally:
             server.terminate()
@@ -154,9 +164,15 @@ def measure(pictures: int, queries: int) -> Measured:
         figures={
             "p50, ms": 1000 * p50,
             "p99, ms": 1000 * p99,
-            "50 users: p50, ms": 1000 * float(np.percentile(together, 50)),
-            "50 users: p99, ms": 1000 * float(np.percentile(together, 99)),
-            "50 users: queries a second": len(together) / seconds,
+            **{
+                f"{count} users: {name}": value
+                for count, (took, seconds) in together.items()
+                for name, value in (
+                    ("p50, ms", 1000 * float(np.percentile(took, 50))),
+                    ("p99, ms", 1000 * float(np.percentile(took, 99))),
+                    ("queries a second", len(took) / seconds),
+                )
+            },
             "server's memory, MB": memory,
             "of that the matrix, MB": pictures * 128 * 4 / 2**20,
         },

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -24,12 +27,16 @@ class FoundPicture:
 
 
 class Search:
-    """A search server that runs somewhere."""
+    """A search server that runs somewhere, at its own address or below a path of another: ``https://shop.example/cir``.
+
+    One on this machine is asked directly, whatever proxy the environment names for the world outside.
+    """
 
     def __init__(self, address: str = "http://127.0.0.1:8765", *, timeout: float = 30.0) -> None:
         self.address = address.rstrip("/")
         self.timeout = timeout
         self._session = requests.Session()
+        self._session.trust_env = not _is_here(urlsplit(self.address).hostname or "")
 
     def datasets(self) -> list[dict[str, Any]]:
         """What can be searched."""
@@ -43,7 +50,7 @@ class Search:
             dataset: its name.
             reference: id of a gallery picture, or the path of a picture file.
             text: what should differ.
-            options: pipeline, top, category, pull, target, as ``POST /search`` takes them.
+            options: pipeline, top, category, pull, target, copies, as ``POST /search`` takes them.
 
         Raises:
             SearchRefused: when the server refuses, in its words.
@@ -66,3 +73,10 @@ class Search:
                 said = answer.text[:500]
             raise SearchRefused(f"{answer.status_code}: {said}")
         return answer.json()
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this very machine's loopback."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")

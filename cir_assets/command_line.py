@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 """Names of data sets, backbones and recipes."""
+
+HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
+"""Names of hosts; an address of version 6 stands in brackets."""
 
 
 def checked_name(_context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -42,6 +46,18 @@ def checked_pipeline(_context: click.Context, _parameter: click.Parameter, value
     if len(parts) == 3 and all(map(NAME.fullmatch, parts)):
         return value
     raise click.BadParameter(f"{value!r} is no pipeline; expected dataset/backbone/recipe")
+
+
+def checked_hosts(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    """Names as a Host header has them, in small letters, or a usage error."""
+    names = [name.lower().rstrip(".") for value in values for name in value.split(",") if name]
+    for name in names:
+        if not HOST.fullmatch(name):
+            raise click.BadParameter(
+                f"{name!r} is no name of a host; expected one without https:// and without a port, as in "
+                "shop.example, or *.shop.example for all below it"
+            )
+    return names
 
 
 def dataset_option(meaning: str) -> Callable[[FC], FC]:
@@ -191,6 +207,17 @@ def compare(
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, help="Port to listen on.")
 @click.option(
+    "--trusted-host",
+    "trusted_hosts",
+    multiple=True,
+    envvar="CIR_ASSETS_TRUSTED_HOSTS",
+    show_envvar=True,
+    callback=checked_hosts,
+    metavar="NAME",
+    help="A name people reach the server by, as behind a proxy; may be given many times, in the variable with "
+    "blanks between.  [default: this machine's own names; any with a --host others can reach]",
+)
+@click.option(
     "--prepare",
     default="wardrobe/tiny_clip/small",
     callback=checked_pipeline,
@@ -198,7 +225,7 @@ def compare(
     help="Pipeline that is materialized first where nothing can be searched yet.",
 )
 @module_option
-def serve(host: str, port: int, prepare: str, module: str) -> None:
+def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, module: str) -> None:
     """Serve the search page and its API over every champion there is."""
     from cir_assets.serving.export import NothingExported, every_export
     from cir_assets.store.layout import Storage
@@ -207,10 +234,9 @@ def serve(host: str, port: int, prepare: str, module: str) -> None:
     if not every_export(root / "search"):
         click.echo(f"nothing can be searched yet: materializing {prepare} first")
         materialize(f'+key:"{prepare}/search" or key:"leaderboard"', module)
-    import uvicorn
-
     from cir_assets.serving.app import search_app
     from cir_assets.serving.champions import Champions
+    from cir_assets.serving.server import server
 
     try:
         champions = Champions(root)
@@ -219,9 +245,11 @@ def serve(host: str, port: int, prepare: str, module: str) -> None:
     for searcher in champions.all():
         click.echo(f"{searcher.name}: {len(searcher):,} pictures, {searcher.about.method}")
     click.echo(f"search: http://{host}:{port}   API: http://{host}:{port}/openapi.json")
-    # To other machines' names only those may answer who were told to listen to others.
-    hosts = ["127.0.0.1", "localhost", "[::1]"] if host in ("127.0.0.1", "localhost", "::1") else None
-    uvicorn.run(search_app(champions, hosts=hosts), host=host, port=port, log_level="warning")
+    # To other machines' names only those may answer who were told to listen to others, or who are told the names.
+    here = ["127.0.0.1", "localhost", "[::1]"]
+    hosts = [*here, *trusted_hosts] if trusted_hosts or host in (*here, "::1") else None
+    with suppress(KeyboardInterrupt):
+        server(search_app(champions, hosts=hosts), host=host, port=port).run()
 
 
 @main.command()
@@ -240,6 +268,7 @@ def serve(host: str, port: int, prepare: str, module: str) -> None:
     type=click.FloatRange(-1, 1),
     help="-1 listens to the picture alone, 1 to the text alone.",
 )
+@click.option("--copies", is_flag=True, help="Also exact copies, of the reference and of what is found.")
 @click.option(
     "--contact-sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write what was found as PNG."
 )
@@ -252,6 +281,7 @@ def search(
     top: int,
     category: str | None,
     pull: float,
+    copies: bool,
     contact_sheet: Path | None,
 ) -> None:
     """Find the pictures most like a reference with a change applied, by the data set's champion.
@@ -272,7 +302,7 @@ def search(
     try:
         searcher = Champions(Storage().root, dataset=dataset).of(dataset, pipeline)
         name = searcher.add_upload(image.read_bytes()) if image is not None else str(reference)
-        answer = searcher.search(name, text, top=top, category=category, pull=pull)
+        answer = searcher.search(name, text, top=top, category=category, pull=pull, copies=copies)
     except (NothingExported, RefusedInput, UnknownPicture, OSError) as error:
         raise click.ClickException(str(error)) from error
     table = Table(title=f"{searcher.name}, {searcher.about.method}", box=box.SIMPLE_HEAD)

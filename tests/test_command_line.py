@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+import uvicorn
 from click.testing import CliRunner, Result
+from fastapi import FastAPI
 from PIL import Image
 
 from cir_assets import command_line
 from cir_assets.command_line import main
+from cir_assets.serving import app
+from cir_assets.serving.champions import Champions
 from cir_assets.store.promotions import Decision, PromotionLog, models_digest
 from cir_assets.store.publishing import publish
 from cir_assets.store.results import write_results
@@ -111,6 +117,75 @@ def test_search_prints_a_table_and_draws_a_sheet(shop: Shop, tmp_path: Path) -> 
     )
     assert unwritable.exit_code == 1
     assert "the contact sheet cannot be written" in unwritable.output
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str] | None]:
+    """The hosts that a server, which is not run, would have answered to."""
+    seen: list[Sequence[str] | None] = []
+    own = app.search_app
+
+    def watched(champions: Champions, *, hosts: Sequence[str] | None = None) -> FastAPI:
+        seen.append(hosts)
+        return own(champions, hosts=hosts)
+
+    monkeypatch.setattr(app, "search_app", watched)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self: None)
+    return seen
+
+
+HERE = ["127.0.0.1", "localhost", "[::1]"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "hosts"),
+    [
+        ([], None, HERE),
+        (["--host", "localhost"], None, HERE),
+        (["--host", "0.0.0.0"], None, None),
+        (
+            ["--trusted-host", "Shop.Example", "--trusted-host", "*.b.example"],
+            None,
+            [*HERE, "shop.example", "*.b.example"],
+        ),
+        (["--host", "0.0.0.0"], "shop.example search", [*HERE, "shop.example", "search"]),
+        ([], "shop.example,search,", [*HERE, "shop.example", "search"]),
+        (["--trusted-host", "a.example"], "b.example", [*HERE, "a.example"]),
+        ([], "", HERE),
+    ],
+)
+def test_the_hosts_a_server_answers_to(
+    shop: Shop,
+    started: list[Sequence[str] | None],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    variable: str | None,
+    hosts: list[str] | None,
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv("CIR_ASSETS_TRUSTED_HOSTS", variable)
+    served = ran("serve", *arguments)
+    assert served.exit_code == 0, served.output
+    assert started == [hosts]
+
+
+@pytest.mark.parametrize(
+    "name", ["https://shop.example", "shop.example:443", "shop.example/cir", "a b", "*example", "é"]
+)
+def test_what_is_no_name_of_a_host_is_a_usage_error(shop: Shop, name: str) -> None:
+    refused = ran("serve", "--trusted-host", name)
+    assert refused.exit_code == 2
+    assert "is no name of a host; expected one without https:// and without a port" in " ".join(
+        refused.output.split()
+    )
+
+
+def test_copies_are_found_where_they_are_wanted(shop: Shop) -> None:
+    again = pl.concat([shop.pictures, shop.pictures[:1].with_columns(image=pl.lit("copy"))])
+    Shop(shop.storage, again, np.concatenate([shop.features, shop.features[:1]]), shop.about).promote(2)
+    asked = ("search", "--dataset", "boutique", "--reference", shop.pictures["image"][0], "--text", "is red")
+    assert " copy " not in ran(*asked, "--pull", "-1").output
+    assert " copy " in ran(*asked, "--pull", "-1", "--copies").output
 
 
 def test_search_shows_ids_of_pictures_as_they_are(shop: Shop) -> None:

@@ -34,7 +34,7 @@ class CatalogueSource(DatasetSource):
     )
     triplets: str | None = Field(
         default=None,
-        description="CSV, TSV, JSONL or Parquet with reference, target, caption, and optionally more.",
+        description="CSV, TSV, JSONL, Parquet or .xlsx with reference, target, caption, and optionally more.",
     )
     val_share: float = Field(
         default=0.15, ge=0, lt=1, description="Share of val where the table has no split."
@@ -69,7 +69,7 @@ class CatalogueSource(DatasetSource):
             require_folder(self.pictures, "source.pictures", "the pictures of the catalogue")
         if self.triplets is not None and not local(self.triplets).is_file():
             raise FileNotFoundError(
-                f"source.triplets {local(self.triplets)} is no file: name a CSV, TSV, JSONL or Parquet "
+                f"source.triplets {local(self.triplets)} is no file: name a CSV, TSV, JSONL, Parquet or .xlsx "
                 "table, or leave the key out for a catalogue without triplets"
             )
 

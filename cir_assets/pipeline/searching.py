@@ -38,7 +38,7 @@ def search_step(pipeline: Pipeline) -> Step:
         "target_ratio": settings.target_ratio,
         "pixel_limit": pipeline.data.pixel_limit,
     }
-    return Step(pipeline.name("search"), 1, plan, configuration)
+    return Step(pipeline.name("search"), 2, plan, configuration)
 
 
 def searched_in(pipeline: Pipeline) -> list[str]:
@@ -108,11 +108,11 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
 
 
 def gallery_pictures(work: Work, dataset: str, inputs: PipelineInputs) -> pl.DataFrame:
-    """image, path and category of every picture with a feature, in the features' order."""
+    """image, path, category and image_key of every picture with a feature, in the features' order."""
     paths = read_table(work.storage.tables(dataset), "images").select("image", "path")
     categories = inputs.galleries.group_by("image", maintain_order=True).agg(pl.col("category").first())
     return (
-        inputs.feature_images.select("image")
+        inputs.feature_images.select("image", "image_key")
         .join(paths, on="image", how="left", maintain_order="left")
         .join(categories, on="image", how="left", maintain_order="left")
     )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import math
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
-from threading import BoundedSemaphore
+from stat import S_ISREG
 from typing import Annotated
 from urllib.parse import quote
 
@@ -18,22 +24,28 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cir_assets.pictures.opening import UnreadablePicture
 from cir_assets.pictures.shrinking import small_picture
 from cir_assets.serving.champions import Champions
-from cir_assets.serving.searcher import LONGEST_TEXT, UnknownName, is_unicode
+from cir_assets.serving.encoding import TextEncoding
+from cir_assets.serving.searcher import LONGEST_TEXT, UnknownName, checked_text, is_unicode
 from cir_assets.serving.uploads import (
     DECODED_AT_ONCE,
     LARGEST_UPLOAD,
+    ON_THEIR_WAY,
     UPLOADED,
+    Busy,
     RefusedInput,
+    Room,
     TooLarge,
     UnknownPicture,
+    give_memory_back,
 )
 
 PAGE = Path(__file__).parent / "page"
@@ -41,8 +53,15 @@ SMALLEST, LARGEST = 32, 1024
 LARGEST_QUESTION = 100_000
 """Bytes of a request that brings no picture."""
 
-SHRINKING = BoundedSemaphore(4)
+SHRUNK_AT_ONCE = 4
 """Whole pictures are in memory while they are made small; of a gallery's there are only so many at a time."""
+
+MOST_WAITING = 256
+"""Searches that are under way or wait; over these they are refused, to be asked again."""
+
+BODY_WITHIN = 30.0
+SLOWEST = 50_000
+"""A request's body is waited for so many seconds, and one more for so many bytes of it that came."""
 
 MOST_DISCARDED = 100_000_000
 """Bytes of a file that is too large which are still read, for the sender to hear why it is refused."""
@@ -95,6 +114,10 @@ class SearchRequest(BaseModel):
         description="-1: the picture alone, 1: the text alone, 0: the learnt weight, or both alike where none is.",
     )
     target: Words | None = Field(default=None, description="The picture known to be meant: its rank is told.")
+    copies: bool = Field(
+        default=False,
+        description="Also exact copies: of the reference, and of pictures found, which one stands for otherwise.",
+    )
 
 
 class Picture(BaseModel):
@@ -104,7 +127,8 @@ class Picture(BaseModel):
     image: str = Field(description="Its id.")
     score: float = Field(description="Cosine of query and picture.")
     category: str | None
-    url: str = Field(description="Where it is shown.")
+    url: str = Field(description="Where it is shown, relative to the address that was asked.")
+    copies: int = Field(description="How many further pictures of the gallery are exact copies of it.")
 
 
 class SearchAnswer(BaseModel):
@@ -118,6 +142,9 @@ class SearchAnswer(BaseModel):
     text_weight_used: float = Field(description="The weight after the pull.")
     target_rank: int | None
     target_score: float | None
+    target_image: str | None = Field(
+        description="The picture with that rank: the target, or its exact copy that is shown."
+    )
     searched: int = Field(description="Pictures compared.")
     exact: bool
     seconds: float
@@ -177,40 +204,105 @@ class Gallery(BaseModel):
     examples: list[Example]
 
 
-class ShortQuestions:
-    """Reads no endless body where none belongs."""
+class BoundedBodies:
+    """Reads no endless body where none belongs, and waits for none without end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, its body cut off by a refusal once it is longer than ``LARGEST_QUESTION``."""
-        read = 0
+        """Pass a request on, its body cut off by a refusal once it is too long or too late."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        most = math.inf if scope["path"] == "/pictures" else LARGEST_QUESTION
+        began, read, whole = time.monotonic(), 0, False
 
-        async def counted() -> Message:
-            nonlocal read
-            message = await receive()
+        async def bounded() -> Message:
+            nonlocal read, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout(began + BODY_WITHIN + read / SLOWEST - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                late = "the request came too slowly and was given up; send it again"
+                raise HTTPException(408, late, {"Connection": "close"}) from None
             read += len(message.get("body", b""))
-            if read > LARGEST_QUESTION:
+            whole = not message.get("more_body", False)
+            if read > most:
                 raise HTTPException(413, f"the request has more than {LARGEST_QUESTION:,} bytes")
             return message
 
-        brings_picture = scope["type"] != "http" or scope["path"] == "/pictures"
-        await self.app(scope, receive if brings_picture else counted, send)
+        await self.app(scope, bounded, send)
 
 
-def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastAPI:
+class Doorkeeper:
+    """Lets in who asks for a known host, answers HEAD where GET is answered, and sees to it that answers are safe."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def safe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        host = Headers(scope=scope).get("host", "")
+        if self.hosts is not None and not is_known(host, self.hosts):
+            refused = told(
+                400,
+                f"this server does not answer to the host {host[:300]!r}; where it should, start it with "
+                "--trusted-host NAME, or with NAME in CIR_ASSETS_TRUSTED_HOSTS",
+            )
+            await refused(scope, receive, safe)
+            return
+        # The server leaves the body of an answer to HEAD out.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        await self.app(asked, receive, safe)
+
+
+class AnyText(Convertor[str]):
+    """What is left of a path, whatever characters it has; ``path`` ends at a newline."""
+
+    regex = r"(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """As it stands."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it stands."""
+        return value
+
+
+register_url_convertor("text", AnyText())
+
+
+def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> FastAPI:
     """The application over loaded champions.
 
     Args:
         champions: what is searched; watched for new ones while the application runs.
-        hosts: values of the Host header that are answered; every one if None.
+        hosts: names of the Host header that are answered, see ``is_known``; every one if None.
     """
+    texts = TextEncoding()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         champions.watch()
+        texts.start()
         yield
+        texts.stop()
         champions.stop()
 
     app = FastAPI(
@@ -220,41 +312,43 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # Relative to this very document, wherever a proxy shows it; and no redirect, which could not be.
+        servers=[{"url": "."}],
+        redirect_slashes=False,
         responses={
             404: {"model": Refused, "description": "There is no such data set, pipeline or picture."},
             422: {"model": Refused, "description": "This cannot be searched with."},
+            503: {"model": Refused, "description": "Too many people ask; try again in a few seconds."},
         },
     )
-    app.add_middleware(ShortQuestions)
+    app.add_middleware(BoundedBodies)
+    app.add_middleware(Doorkeeper, hosts=hosts)
     # Threads of their own: however many uploads wait to be decoded, searches do not wait for them.
-    bringing = CapacityLimiter(DECODED_AT_ONCE)
-    if hosts is not None:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
-
-    @app.middleware("http")
-    async def safe_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
+    bringing, shrinking = CapacityLimiter(DECODED_AT_ONCE), CapacityLimiter(SHRUNK_AT_ONCE)
+    searching = CapacityLimiter(max(2, os.cpu_count() or 1))
+    uploads, searches = Room(ON_THEIR_WAY), Room(MOST_WAITING)
 
     @app.exception_handler(RefusedInput)
     async def refused(_: Request, error: RefusedInput) -> JSONResponse:
-        return _told(422, str(error))
+        return told(422, str(error))
 
     @app.exception_handler(TooLarge)
     async def too_large(_: Request, error: TooLarge) -> JSONResponse:
-        return _told(413, str(error))
+        return told(413, str(error))
+
+    @app.exception_handler(Busy)
+    async def busy(_: Request, error: Busy) -> JSONResponse:
+        return told(503, str(error), {"Retry-After": "5"})
 
     @app.exception_handler(UnknownName)
     @app.exception_handler(UnknownPicture)
     async def unknown(_: Request, error: UnknownName | UnknownPicture) -> JSONResponse:
-        return _told(404, str(error))
+        return told(404, str(error))
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         # Answered outside the middleware below, which therefore does not see it; the server logs the traceback.
-        return _told(500, f"the server failed ({type(error).__name__}); its log says more", HEADERS)
+        return told(500, f"the server failed ({type(error).__name__}); its log says more", HEADERS)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -262,15 +356,20 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
             f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg']}"
             for each in error.errors()
         )
-        return _told(422, said)
+        return told(422, said)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        detail = error.detail if error.detail != "Not Found" else f"there is nothing at {request.url.path}"
-        return _told(error.status_code, detail)
+        detail = error.detail
+        if error.status_code == 404:
+            detail = f"there is nothing at {request.url.path}"
+        elif error.status_code == 405:
+            takes = (error.headers or {}).get("Allow", "")
+            detail = f"{request.url.path} does not take {request.method}{takes and f', but {takes}'}"
+        return told(error.status_code, detail, error.headers)
 
     @app.get("/healthz", summary="Whether the server answers, and with what")
-    def healthz() -> Health:
+    async def healthz() -> Health:
         troubles = champions.troubles()
         return Health(
             status="degraded" if troubles else "ok",
@@ -280,7 +379,7 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         )
 
     @app.get("/datasets", summary="What can be searched; the best of each data set first")
-    def datasets() -> list[Searchable]:
+    async def datasets() -> list[Searchable]:
         return [
             Searchable(
                 dataset=searcher.about.dataset,
@@ -297,7 +396,7 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         ]
 
     @app.get("/gallery", summary="Pictures of a data set, and queries to try")
-    def gallery(
+    async def gallery(
         dataset: str,
         pipeline: str | None = None,
         category: str | None = None,
@@ -305,20 +404,18 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         limit: Annotated[int, Query(ge=1, le=500)] = 60,
     ) -> Gallery:
         searcher = champions.of(dataset, pipeline)
-        pictures = searcher.pictures
-        if category is not None:
-            if category not in searcher.rows_of_category:
-                raise RefusedInput(
-                    f"{dataset} has no category {category!r}; it has {', '.join(searcher.rows_of_category)}"
-                )
-            pictures = pictures.filter(category=category)
-        shown = pictures.slice(offset, limit)
+        rows = searcher.rows(category)
+        shown = rows[offset : offset + limit]
         return Gallery(
             dataset=dataset,
-            total=pictures.height,
+            total=len(rows),
             pictures=[
-                Picture(rank=offset + place, image=image, score=0.0, category=kind, url=_url(dataset, image))
-                for place, (image, kind) in enumerate(shown.select("image", "category").iter_rows(), 1)
+                Picture(
+                    rank=rank, image=image, score=0.0, category=kind, url=_url(dataset, image), copies=copies
+                )
+                for rank, image, kind, copies in zip(
+                    count(offset + 1), *searcher.described(shown), strict=False
+                )
             ],
             examples=[
                 Example(
@@ -333,16 +430,28 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         )
 
     @app.post("/search", summary="The best pictures for a reference and a change in words")
-    def search(asked: SearchRequest) -> SearchAnswer:
+    async def search(asked: SearchRequest) -> SearchAnswer:
+        started = time.perf_counter()
         searcher = champions.of(asked.dataset, asked.pipeline)
-        answer = searcher.search(
-            asked.reference,
-            asked.text,
-            top=asked.top,
-            category=asked.category,
-            pull=asked.pull,
-            target=asked.target,
-        )
+        text = checked_text(asked.text)
+        if not searches.take():
+            raise Busy("too many people are searching at the moment; try again in a few seconds")
+        try:
+            feature = await asyncio.wrap_future(texts.submit(searcher.backbone, text))
+            found = partial(
+                searcher.search,
+                asked.reference,
+                text,
+                top=asked.top,
+                category=asked.category,
+                pull=asked.pull,
+                target=asked.target,
+                copies=asked.copies,
+                text_feature=feature,
+            )
+            answer = await to_thread.run_sync(found, limiter=searching)
+        finally:
+            searches.give()
         return SearchAnswer(
             dataset=asked.dataset,
             pipeline=searcher.name.partition("/")[2],
@@ -352,9 +461,10 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
             text_weight_used=answer.text_weight_used,
             target_rank=answer.target_rank,
             target_score=answer.target_score,
+            target_image=answer.target_image,
             searched=answer.searched,
             exact=answer.exact,
-            seconds=answer.seconds,
+            seconds=time.perf_counter() - started,
             results=[
                 Picture(
                     rank=rank,
@@ -362,9 +472,10 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
                     score=score,
                     category=category,
                     url=_url(asked.dataset, image),
+                    copies=copies,
                 )
-                for rank, (image, score, category) in enumerate(
-                    zip(answer.images, answer.scores, answer.categories, strict=True), 1
+                for rank, image, score, category, copies in zip(
+                    count(1), answer.images, answer.scores, answer.categories, answer.copies, strict=False
                 )
             ],
         )
@@ -373,7 +484,10 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         "/pictures",
         summary="Bring a picture of one's own: the body is the file",
         status_code=201,
-        responses={413: {"model": Refused, "description": f"More than {LARGEST_UPLOAD:,} bytes."}},
+        responses={
+            413: {"model": Refused, "description": f"More than {LARGEST_UPLOAD:,} bytes."},
+            503: {"model": Refused, "description": "Too many pictures come in; try again in a few seconds."},
+        },
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -384,25 +498,26 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
     )
     async def upload(request: Request, dataset: str, pipeline: str | None = None) -> Uploaded:
         searcher = champions.of(dataset, pipeline)
-        content = await _body(request)
-        reference = await to_thread.run_sync(searcher.add_upload, content, limiter=bringing)
+        async with _taken(request, uploads) as content:
+            reference = await to_thread.run_sync(searcher.add_upload, content, limiter=bringing)
         return Uploaded(reference=reference, url=_url(dataset, reference))
 
     @app.get(
-        "/pictures/{dataset}/{image:path}", summary="A picture, no larger than asked", response_class=Response
+        "/pictures/{dataset}/{image:text}", summary="A picture, no larger than asked", response_class=Response
     )
-    def picture(
+    async def picture(
         request: Request,
         dataset: str,
         image: str,
         side: Annotated[int, Query(ge=SMALLEST, le=LARGEST)] = 320,
     ) -> Response:
         searcher = champions.of(dataset)
+        shown: Callable[[], bytes]
         if image.startswith(UPLOADED):
-            content = champions.uploads.small(image, side)
+            shown = partial(champions.uploads.small, image, side)
         else:
-            path = searcher.path(image)
-            content = _thumbnail(path, _moment(path), side, searcher.about.pixel_limit)
+            shown = partial(_small, searcher.path(image), side, searcher.about.pixel_limit)
+        content = await to_thread.run_sync(shown, limiter=shrinking)
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
         if request.headers.get("if-none-match") == tag:
@@ -410,11 +525,11 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
         return Response(content, media_type="image/jpeg", headers=headers)
 
     @app.get("/", include_in_schema=False)
-    def page() -> FileResponse:
+    async def page() -> FileResponse:
         return FileResponse(PAGE / "search.html")
 
     @app.get("/static/{name}", include_in_schema=False)
-    def static(name: str) -> FileResponse:
+    async def static(name: str) -> FileResponse:
         if name not in ("search.css", "search.js"):
             raise HTTPException(404)
         return FileResponse(PAGE / name)
@@ -422,46 +537,78 @@ def search_app(champions: Champions, *, hosts: list[str] | None = None) -> FastA
     return app
 
 
-async def _body(request: Request) -> bytes:
-    """The request's body, no more of it kept than an upload may have."""
+def is_known(host: str, names: Sequence[str]) -> bool:
+    """Whether a Host header, whatever its port, has one of the names; ``*.shop.example`` are all below, ``*`` any."""
+    name = re.sub(r":\d*$", "", host).rstrip(".").lower()
+    return any(
+        known in ("*", name) or (known.startswith("*.") and name.endswith(known[1:])) for known in names
+    )
+
+
+@asynccontextmanager
+async def _taken(request: Request, room: Room) -> AsyncIterator[bytes]:
+    """A request's body, the room it takes given back in the end.
+
+    What there is no room for is read all the same, and not kept: who is still sending hears no answer.
+
+    Raises:
+        TooLarge: when it has more bytes than an upload may have.
+        Busy: when there is no room for it.
+        HTTPException: when it does not arrive whole, or there is none.
+    """
     declared = request.headers.get("content-length", "")
     length = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
     asks_first = request.headers.get("expect", "").lower() == "100-continue"
-    if length > MOST_DISCARDED or (length > LARGEST_UPLOAD and asks_first):
-        raise TooLarge
-    content, read = bytearray(), 0
+    wanted = 0 if length > LARGEST_UPLOAD else length or LARGEST_UPLOAD
+    refusal: Exception | None = TooLarge() if length > LARGEST_UPLOAD else None
+    if not room.take(wanted):
+        wanted, refusal = 0, Busy("too many pictures come in at the moment; send it again in a few seconds")
     try:
+        if refusal and (asks_first or length > MOST_DISCARDED):
+            raise refusal
+        content, read = io.BytesIO(), 0
         async for part in request.stream():
             read += len(part)
-            if read <= LARGEST_UPLOAD:
-                content += part
-            else:
-                content.clear()
+            if read > LARGEST_UPLOAD:
+                content, refusal = io.BytesIO(), TooLarge()
+            if refusal is None:
+                content.write(part)
             if read > MOST_DISCARDED:
                 break
+        if refusal:
+            raise refusal
+        if not read:
+            raise HTTPException(422, "the body is empty: send the picture's bytes as the body")
+        yield content.getvalue()
     except ClientDisconnect:
         raise HTTPException(400, "the picture did not arrive whole; send it again") from None
-    if read > LARGEST_UPLOAD:
-        raise TooLarge
-    if not content:
-        raise HTTPException(422, "the body is empty: send the picture's bytes as the body")
-    return bytes(content)
+    finally:
+        room.give(wanted)
+        if not room.taken:
+            asyncio.get_running_loop().run_in_executor(None, give_memory_back)
 
 
-def _moment(path: Path) -> int:
-    """When a file was last written, ns; 0 where there is none."""
+def _small(path: Path, side: int, pixel_limit: int) -> bytes:
+    """A gallery picture as JPEG of at most ``side`` pixels a side.
+
+    Raises:
+        UnknownPicture: when its file is not there, is no regular file (a pipe would be waited for without end), or
+            does not open.
+    """
     try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+        look = path.stat()
+    except OSError as error:
+        raise UnknownPicture(f"the picture's file cannot be read now ({error.strerror})") from error
+    if not S_ISREG(look.st_mode):
+        raise UnknownPicture("where the picture's file should be is no regular file")
+    return _thumbnail(path, look.st_mtime_ns, side, pixel_limit)
 
 
 @lru_cache(maxsize=2048)
 def _thumbnail(path: Path, moment: int, side: int, pixel_limit: int) -> bytes:
     """A picture, as it was at that moment, as JPEG of at most ``side`` pixels a side."""
     try:
-        with SHRINKING:
-            small = small_picture(path, side, pixel_limit)
+        small = small_picture(path, side, pixel_limit)
     except UnreadablePicture as error:
         raise UnknownPicture(f"the picture does not open: {error}") from error
     buffer = io.BytesIO()
@@ -470,10 +617,12 @@ def _thumbnail(path: Path, moment: int, side: int, pixel_limit: int) -> bytes:
 
 
 def _url(dataset: str, image: str) -> str:
-    return f"/pictures/{quote(dataset)}/{quote(image)}"
+    """Relative to the address that was asked, so that it holds below any path of a proxy."""
+    return f"pictures/{quote(dataset)}/{quote(image)}"
 
 
-def _told(status: int, said: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def told(status: int, said: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A refusal in the API's form."""
     # Names come back as they were sent, and may have halves of characters.
     whole = said.encode("utf-8", "backslashreplace").decode()
     return JSONResponse({"error": whole}, status_code=status, headers=headers)

@@ -8,8 +8,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
-from cir_assets.serving.export import NothingExported, current, every_export
+from cir_assets.serving.export import BrokenExport, NothingExported, current, every_export
 from cir_assets.serving.index import EXACT_UP_TO
 from cir_assets.serving.searcher import Searcher, UnknownName
 from cir_assets.serving.uploads import Uploads
@@ -20,12 +21,16 @@ TRY_AGAIN_SECONDS = 60.0
 """An export that did not load is tried again when its files change, and anyhow after so long."""
 
 
+Files = tuple[tuple[str, int, int], ...]
+"""Name, size and time of a version's files."""
+
+
 @dataclass(frozen=True)
 class _Failure:
     """An export that did not load: why, as what it lay there, and when that was."""
 
     said: str
-    files: tuple[tuple[str, int, int], ...]
+    files: Files
     moment: float
 
 
@@ -50,6 +55,7 @@ class Champions:
         self._dataset = dataset
         self.exact_up_to = exact_up_to
         self._searchers: Mapping[str, Searcher] = {}
+        self._loaded: dict[str, Files] = {}
         self._failures: dict[str, _Failure] = {}
         self._stopped = threading.Event()
         self.look()
@@ -67,24 +73,33 @@ class Champions:
         )
 
     def look(self) -> list[str]:
-        """Load what is new; names of the pipelines that changed. One that does not load leaves the old one there."""
+        """Load what is new; names of the pipelines that changed. One that does not load leaves the old one there.
+
+        So does one that was taken away, or whose files changed and no longer load.
+        """
         changed = []
         searchers, failures = dict(self._searchers), {}
-        for folder in every_export(self.root / "search", self._dataset):
-            name = "/".join(folder.parts[-3:])
-            files: tuple[tuple[str, int, int], ...] = ()
+        folders = {
+            "/".join(each.parts[-3:]): each for each in every_export(self.root / "search", self._dataset)
+        }
+        for name in dict.fromkeys([*folders, *searchers]):
+            files: Files = ()
             before = self._failures.get(name)
             try:
-                version = current(folder)
-                if name in searchers and searchers[name].version == version.name:
-                    continue
+                version = current(folders.get(name, self.root / "search" / name))
                 files = _files(version)
+                if name in searchers and (searchers[name].version, self._loaded[name]) == (
+                    version.name,
+                    files,
+                ):
+                    continue
                 if before and before.files == files and time.monotonic() - before.moment < TRY_AGAIN_SECONDS:
                     failures[name] = before
                     continue
                 searchers[name] = Searcher(
                     version, self.root, exact_up_to=self.exact_up_to, uploads=self.uploads
                 )
+                self._loaded[name] = files
                 changed.append(name)
             except Exception as error:
                 # Whatever a file holds: the other pipelines, and looking itself, go on.
@@ -149,9 +164,16 @@ class Champions:
         raise UnknownName(f"{dataset} has no pipeline {pipeline!r} to search; it has {names}")
 
 
-def _files(version: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of a version's files; empty where it is not there."""
+def _files(version: Path) -> Files:
+    """Name, size and time of a version's files; empty where it is not there.
+
+    Raises:
+        BrokenExport: when one of them is no file; a pipe in its place would be waited for without end.
+    """
     if not version.is_dir():
         return ()
-    looks = [(each.name, each.stat()) for each in sorted(version.iterdir())]
-    return tuple((name, look.st_size, look.st_mtime_ns) for name, look in looks)
+    looks = {each: each.stat() for each in sorted(version.iterdir())}
+    for file, look in looks.items():
+        if not S_ISREG(look.st_mode):
+            raise BrokenExport(file, "is no regular file")
+    return tuple((file.name, look.st_size, look.st_mtime_ns) for file, look in looks.items())

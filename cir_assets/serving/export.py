@@ -81,7 +81,8 @@ def export(
         version: name of the version.
         about: what it is.
         features: float32 (N, D), raw image features; kept as unit vectors and norms.
-        pictures: N rows in the features' order: image, path, category.
+        pictures: N rows in the features' order: image, path, category and image_key, the SHA-256 of the file's bytes
+            in hexadecimal, by which exact copies are told.
         examples: queries to try: query_id, reference, caption, target, category.
 
     Raises:
@@ -95,7 +96,7 @@ def export(
         norms = np.linalg.norm(features, axis=1)
         np.save(beside / "features.npy", features / np.maximum(norms, np.finfo(np.float32).tiny)[:, None])
         np.save(beside / "norms.npy", norms)
-        pictures.select("image", "path", "category").write_parquet(beside / "pictures.parquet")
+        pictures.select("image", "path", "category", "image_key").write_parquet(beside / "pictures.parquet")
         examples.write_parquet(beside / "examples.parquet")
         (beside / "search.json").write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
     with written_whole(folder / CURRENT) as pointer:
@@ -110,9 +111,12 @@ def current(folder: Path) -> Path:
     Raises:
         NothingExported: when there is none.
     """
+    file = folder / CURRENT
     try:
-        version = json.loads((folder / CURRENT).read_text(encoding="utf-8"))["version"]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError) as error:
+        if not file.is_file():
+            raise FileNotFoundError(file)
+        version = json.loads(file.read_text(encoding="utf-8"))["version"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise NothingExported(
             f"nothing was exported into {folder}: materialize the asset {'/'.join(folder.parts[-3:])}/search"
         ) from error
@@ -121,7 +125,7 @@ def current(folder: Path) -> Path:
 
 def every_export(root: Path, dataset: str | None = None) -> Sequence[Path]:
     """Folders with a current version below ``storage/search``, of every data set or of the one with that name."""
-    folders = sorted(file.parent for file in root.glob(f"*/*/*/{CURRENT}"))
+    folders = sorted(file.parent for file in root.glob(f"*/*/*/{CURRENT}") if file.is_file())
     return [folder for folder in folders if dataset in (None, folder.parts[-3])]
 
 

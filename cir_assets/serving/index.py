@@ -83,7 +83,12 @@ class Index:
         return torch.mv(self.features, query)
 
     def search(
-        self, query: torch.Tensor, top: int, *, among: torch.Tensor | None = None, without: int | None = None
+        self,
+        query: torch.Tensor,
+        top: int,
+        *,
+        among: torch.Tensor | None = None,
+        without: torch.Tensor | None = None,
     ) -> Found:
         """The best pictures of a unit query (D,).
 
@@ -91,24 +96,34 @@ class Index:
             query: float32 (D,), unit length.
             top: how many.
             among: int64 (n,), rows that are searched; all if None.
-            without: a row that is left out.
+            without: bool (N,), true for rows that are left out.
         """
         if self.approximate is None or among is not None:
             return self.exact(query, top, among=among, without=without)
-        wanted = min(CANDIDATES * (top + 1), len(self))
-        _, [found] = self.approximate.search(query.numpy()[None], wanted)
-        rows = torch.from_numpy(np.sort(found[found >= 0]))
-        return _best(torch.mv(self.features[rows], query), rows, top, without, exact=False)
+        wanted = CANDIDATES * (top + 1)
+        while True:
+            _, [found] = self.approximate.search(query.numpy()[None], min(wanted, len(self)))
+            rows = torch.from_numpy(np.sort(found[found >= 0]))
+            kept = rows if without is None else rows[~without[rows]]
+            # Where many of those named are left out more are asked for, as long as there are more.
+            if len(kept) >= top or len(rows) < wanted:
+                return _best(torch.mv(self.features[kept], query), kept, top, exact=False)
+            wanted *= CANDIDATES
 
     def exact(
-        self, query: torch.Tensor, top: int, *, among: torch.Tensor | None = None, without: int | None = None
+        self,
+        query: torch.Tensor,
+        top: int,
+        *,
+        among: torch.Tensor | None = None,
+        without: torch.Tensor | None = None,
     ) -> Found:
         """As ``search``, every picture compared."""
         scores = self.scores(query)
         rows = torch.arange(len(scores)) if among is None else among
-        if among is not None:
-            scores = scores[among]
-        return _best(scores, rows, top, without, exact=True)
+        if without is not None:
+            rows = rows[~without[rows]]
+        return _best(scores[rows], rows, top, exact=True)
 
     def measure_recall(self, queries: torch.Tensor) -> None:
         """Set ``recall``: the share of the exact best that the approximate index finds.
@@ -124,12 +139,9 @@ class Index:
         self.recall = float(np.mean(hits))
 
 
-def _best(scores: torch.Tensor, rows: torch.Tensor, top: int, without: int | None, *, exact: bool) -> Found:
-    """The ``top`` highest of scores (n,) of pictures ``rows`` (n,), but for one that is left out."""
-    if without is not None:
-        scores = scores.masked_fill(rows == without, -torch.inf)
-    available = len(scores) - int(without is not None and bool((rows == without).any()))
-    best = torch.topk(scores, min(top, max(available, 0)))
+def _best(scores: torch.Tensor, rows: torch.Tensor, top: int, *, exact: bool) -> Found:
+    """The ``top`` highest of scores (n,) of pictures ``rows`` (n,)."""
+    best = torch.topk(scores, min(top, len(scores)))
     # topk leaves the order of equal scores open.
     order = np.lexsort((rows[best.indices].numpy(), -best.values.numpy()))
     return Found(rows[best.indices].numpy()[order], best.values.numpy()[order], exact=exact)

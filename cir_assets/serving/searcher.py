@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 import time
 import unicodedata
+from bisect import bisect_left
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
 import torch
+from numpy.dtypes import StringDType
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 
 from cir_assets.models.backbone import Backbone
@@ -41,7 +43,7 @@ LONGEST_TEXT = 1_000
 """Characters; the text encoder reads far fewer."""
 
 COLUMNS = {
-    "pictures.parquet": {"image", "path", "category"},
+    "pictures.parquet": {"image", "path", "category", "image_key"},
     "examples.parquet": {"query_id", "reference", "caption", "target", "category"},
 }
 
@@ -58,10 +60,12 @@ class Answer:
         images: picture ids, best first.
         scores: their cosines with the query.
         categories: theirs, None where a picture has none.
+        copies: of each, how many further pictures of the gallery are exact copies.
         text_weight: the learnt lambda for this query; None for methods that learn none.
         text_weight_used: the weight after the pull.
         target_rank: place of the known target among all pictures searched, from 1; None where none was named.
         target_score: its cosine.
+        target_image: the picture with that rank: the target, or its exact copy that stands for it.
         searched: pictures compared.
         exact: whether all of them were.
         seconds: the search took.
@@ -70,17 +74,27 @@ class Answer:
     images: list[str]
     scores: list[float]
     categories: list[str | None]
+    copies: list[int]
     text_weight: float | None
     text_weight_used: float
     target_rank: int | None
     target_score: float | None
+    target_image: str | None
     searched: int
     exact: bool
     seconds: float
 
 
 class Searcher:
-    """A version of a pipeline's export in memory, with its models; safe to use from many threads."""
+    """A version of a pipeline's export in memory, with its models; safe to use from many threads.
+
+    All of it but the pictures' own files is in memory: files that are removed, replaced or damaged later change
+    nothing here.
+
+    Attributes:
+        rows_of_category: category -> rows of its pictures, int64; categories by their first picture.
+        examples: queries to try, a row each.
+    """
 
     def __init__(
         self,
@@ -108,26 +122,43 @@ class Searcher:
                 version / "search.json", f"its method {about.method!r} is none of {', '.join(METHODS)}"
             )
         self._method = METHODS[about.method]
-        self.pictures = _table(version / "pictures.parquet")
+        pictures = _table(version / "pictures.parquet")
         self.examples = _table(version / "examples.parquet")
         self.picture_root = storage_root / about.picture_root
         features, norms = _array(version / "features.npy", 2), _array(version / "norms.npy", 1)
-        if not len(features) == len(norms) == self.pictures.height:
+        if not len(features) == len(norms) == pictures.height:
             raise BrokenExport(
                 version / "features.npy",
-                f"{len(features):,} features and {len(norms):,} norms do not fit {self.pictures.height:,} pictures",
+                f"{len(features):,} features and {len(norms):,} norms do not fit {pictures.height:,} pictures",
             )
         self.index = Index(features, exact_up_to=exact_up_to)
         self._norms = torch.from_numpy(norms)
+        # NumPy's strings: Python's take fifty bytes more each, and a table's column costs a query each time.
+        self._images = np.array(pictures["image"].to_list(), StringDType())
+        self._paths = np.array(pictures["path"].to_list(), StringDType())
+        self._categories = np.array(pictures["category"].to_list(), StringDType(na_object=None))
         # In order, for bisection: a dictionary would take a hundred bytes a picture more.
-        self._order = self.pictures["image"].arg_sort()
-        self._sorted = self.pictures["image"].gather(self._order)
+        self._order = pictures["image"].arg_sort().to_numpy()
+        rows = pictures.with_row_index("row").group_by("category", maintain_order=True).agg("row")
+        self.rows_of_category = {
+            category: torch.tensor(its, dtype=torch.int64)
+            for category, its in rows.drop_nulls("category").iter_rows()
+        }
+        self._contents = _contents(pictures["image_key"])
+        _, of_content, count = np.unique(self._contents, return_inverse=True, return_counts=True)
+        self._copies = (count[of_content] - 1).astype(np.int32)
+        self._later_copies = torch.from_numpy(_later_copies(self._contents))
+        self._distinct_of_category = {
+            category: its[torch.from_numpy(~_later_copies(self._contents[its.numpy()]))]
+            for category, its in self.rows_of_category.items()
+        }
         try:
             self.backbone = Backbone.load(storage_root / about.backbone_folder, "cpu")
             if TEXT_ENCODER in about.models:
                 load_text_encoder(storage_root / about.models[TEXT_ENCODER], self.backbone)
             folders = {model: storage_root / about.models[model] for model in self._method.models}
             self._combiners = load_combiners(folders, self.backbone.feature_dimension)
+            _into_memory(self.backbone.model)
         except Exception as error:
             raise BrokenExport(version / "search.json", f"its models do not load ({error!r})") from error
         if features.shape[1] != self.backbone.feature_dimension:
@@ -154,14 +185,23 @@ class Searcher:
         """dataset/backbone/recipe."""
         return f"{self.about.dataset}/{self.about.backbone}/{self.about.recipe}"
 
-    @cached_property
-    def rows_of_category(self) -> dict[str, torch.Tensor]:
-        """Category -> rows of its pictures."""
-        rows = self.pictures.with_row_index("row").group_by("category", maintain_order=True).agg("row")
-        return {
-            category: torch.tensor(found, dtype=torch.int64)
-            for category, found in rows.drop_nulls("category").iter_rows()
-        }
+    def rows(self, category: str | None = None) -> NDArray[np.int64]:
+        """Rows of the gallery's pictures, or of those of one category.
+
+        Raises:
+            RefusedInput: when there is no such category, naming those there are.
+        """
+        if category is None:
+            return np.arange(len(self))
+        if category not in self.rows_of_category:
+            raise RefusedInput(
+                f"{self.about.dataset} has no category {category!r}; it has {', '.join(self.rows_of_category)}"
+            )
+        return self.rows_of_category[category].numpy()
+
+    def described(self, rows: NDArray[np.int64]) -> tuple[list[str], list[str | None], list[int]]:
+        """Ids, categories and numbers of further exact copies of the pictures of rows (n,)."""
+        return self._images[rows].tolist(), self._categories[rows].tolist(), self._copies[rows].tolist()
 
     def category(self, image: str) -> str | None:
         """The category of a gallery picture; None where it has none.
@@ -169,7 +209,7 @@ class Searcher:
         Raises:
             UnknownPicture: when there is no such picture.
         """
-        found: str | None = self.pictures["category"][self._row(image)]
+        found: str | None = self._categories[self._row(image)]
         return found
 
     def path(self, image: str) -> Path:
@@ -178,12 +218,12 @@ class Searcher:
         Raises:
             UnknownPicture: when there is no such picture.
         """
-        return self.picture_root / str(self.pictures["path"][self._row(image)])
+        return self.picture_root / str(self._paths[self._row(image)])
 
     def _row(self, image: str) -> int:
         """The row of a gallery picture."""
-        place = self._sorted.search_sorted(image)
-        if place == len(self._sorted) or self._sorted[place] != image:
+        place = bisect_left(self._order, image, key=self._images.__getitem__)
+        if place == len(self._order) or self._images[self._order[place]] != image:
             raise UnknownPicture(f"{self.about.dataset} has no picture {image!r}")
         return int(self._order[place])
 
@@ -227,8 +267,13 @@ class Searcher:
         category: str | None = None,
         pull: float = 0.0,
         target: str | None = None,
+        copies: bool = False,
+        text_feature: torch.Tensor | None = None,
     ) -> Answer:
         """The pictures most like the reference with the change applied; the reference itself is left out.
+
+        Exact copies of the reference are no answer either, and of exact copies among the pictures the first
+        stands for all.
 
         Args:
             reference: id of a gallery picture, or the name of an upload.
@@ -236,7 +281,9 @@ class Searcher:
             top: how many pictures.
             category: only pictures of it.
             pull: -1, the picture alone, to 1, the text alone; at 0 the learnt weight.
-            target: id of the picture known to be meant; its rank is told.
+            target: id of the picture known to be meant; its rank, or that of the copy that stands for it, is told.
+            copies: exact copies are pictures like all others.
+            text_feature: raw text feature (D,) of the text, where it was encoded already.
 
         Raises:
             UnknownPicture: when reference or target are not there.
@@ -244,33 +291,50 @@ class Searcher:
         """
         started = time.perf_counter()
         text = checked_text(text)
-        if category is not None and category not in self.rows_of_category:
-            raise RefusedInput(
-                f"{self.about.dataset} has no category {category!r}; it has {', '.join(self.rows_of_category)}"
-            )
+        searched = self.rows(category)
         image = self.reference_feature(reference)[None]
-        words = self.backbone.text_features([text])
+        words = self.backbone.text_features([text]) if text_feature is None else text_feature[None]
         query, weight = self._method.compose(image, words, self._combiners, pull)
         query = query[0]
         used = float(pulled(torch.tensor(0.5) if weight is None else weight, pull))
-        among = None if category is None else self.rows_of_category[category]
-        itself = None if reference.startswith(UPLOADED) else self._row(reference)
-        found = self.index.search(query, top, among=among, without=itself)
-        rank = score = None
+        among = None
+        if category is not None:
+            among = (self.rows_of_category if copies else self._distinct_of_category)[category]
+        without = self._left_out(reference, category, copies=copies)
+        found = self.index.search(query, top, among=among, without=without)
+        rank = score = meant = None
         if target is not None:
-            rank, score = self._rank(query, target, among, itself)
+            rank, score, meant = self._rank(query, self._row(target), among, without, copies=copies)
+        images, categories, further = self.described(found.rows)
         return Answer(
-            images=self.pictures["image"].gather(found.rows).to_list(),
-            scores=[float(value) for value in found.scores],
-            categories=self.pictures["category"].gather(found.rows).to_list(),
+            images=images,
+            scores=found.scores.tolist(),
+            categories=categories,
+            copies=further,
             text_weight=None if weight is None else float(weight),
             text_weight_used=used,
             target_rank=rank,
             target_score=score,
-            searched=len(self) if among is None else len(among),
+            target_image=meant,
+            searched=len(searched),
             exact=found.exact,
             seconds=time.perf_counter() - started,
         )
+
+    def _left_out(self, reference: str, category: str | None, *, copies: bool) -> torch.Tensor:
+        """Which rows are no answer: bool (N,)."""
+        # Within a category other copies come first than in the gallery, see _distinct_of_category.
+        folded = not copies and category is None
+        without = self._later_copies.clone() if folded else torch.zeros(len(self), dtype=torch.bool)
+        if not reference.startswith(UPLOADED):
+            row = self._row(reference)
+            without[row] = True
+            content = self._contents[row]
+        else:
+            content = np.uint64(int(reference.removeprefix(UPLOADED), 16))
+        if not copies:
+            without |= torch.from_numpy(self._contents == content)
+        return without
 
     @torch.inference_mode()
     def _composed_queries(self) -> torch.Tensor:
@@ -289,20 +353,51 @@ class Searcher:
         return self._method.compose(images * self._norms[drawn, None], words[turns], self._combiners)[0]
 
     def _rank(
-        self, query: torch.Tensor, target: str, among: torch.Tensor | None, itself: int | None
-    ) -> tuple[int | None, float]:
-        """Place and score of the target; no place where the category leaves it out, or it is the reference."""
-        row = self._row(target)
+        self,
+        query: torch.Tensor,
+        target: int,
+        among: torch.Tensor | None,
+        without: torch.Tensor,
+        *,
+        copies: bool,
+    ) -> tuple[int | None, float, str | None]:
+        """Place, score and shown copy of the target's row; no place where category or reference leave it out."""
         scores = self.index.scores(query)
-        score = scores[row]
+        score = float(scores[target])
         rows = torch.arange(len(scores)) if among is None else among
-        if row == itself or not bool((rows == row).any()):
-            return None, float(score)
+        rows = rows[~without[rows]]
+        meant = rows == target
+        if not copies:
+            meant |= torch.from_numpy(self._contents == self._contents[target])[rows]
+        if not bool(meant.any()):
+            return None, score, None
+        row = rows[meant][0]
         others = scores[rows]
-        ahead = (others > score) | ((others == score) & (rows < row))
-        if itself is not None:
-            ahead &= rows != itself
-        return int(ahead.sum()) + 1, float(score)
+        ahead = (others > scores[row]) | ((others == scores[row]) & (rows < row))
+        return int(ahead.sum()) + 1, score, self._images[int(row)]
+
+
+def _into_memory(model: nn.Module) -> None:
+    """Copy what may still be a window on a file: a file cut short under it would end the process."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+
+
+def _contents(keys: pl.Series) -> NDArray[np.uint64]:
+    """A number (N,) for each picture that exact copies, and only they, have in common.
+
+    The first 64 of the 256 bits of its key, as an upload's name has them; where there is no key, its row.
+    """
+    found = keys.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64, strict=False)
+    rows = pl.Series(np.arange(len(keys), dtype=np.uint64))
+    return found.fill_null(rows).to_numpy(writable=True)
+
+
+def _later_copies(contents: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of contents (n,) came before: bool (n,)."""
+    later = np.ones(len(contents), dtype=bool)
+    later[np.unique(contents, return_index=True)[1]] = False
+    return later
 
 
 def checked_text(text: str) -> str:

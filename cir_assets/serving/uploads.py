@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
-from cir_assets.pictures.opening import UnreadablePicture, open_picture
+from cir_assets.pictures.opening import FORMATS, UnreadablePicture, as_seen
 from cir_assets.pictures.preparing import prepare_picture
 from cir_assets.pictures.settings import Preprocessing
 from cir_assets.pictures.shrinking import shrunk
@@ -21,11 +24,24 @@ LARGEST_UPLOAD = 20_000_000
 """Bytes."""
 
 MOST_PIXELS = 25_000_000
-"""Of an upload; a data set has a limit of its own."""
+"""Of an upload that is decoded whole; a data set has a limit of its own."""
+
+MOST_JPEG_PIXELS = 210_000_000
+MOST_PROGRESSIVE_PIXELS = 50_000_000
+"""A JPEG is decoded small where it is larger; one in several scans takes up to six bytes a pixel all the same."""
+
+MOST_SCANS = 100
+"""Of a progressive JPEG; programs write ten or so, and every one goes over all pixels."""
+
+LONGEST_SIDE = 10_000
+"""Pixels; a picture with a longer side is made smaller before it is padded, which may square that side."""
 
 KEPT_UPLOADS = 256
 KEPT_BYTES = 256_000_000
 """The newest uploads that stay: at most so many, and of so many bytes together."""
+
+ON_THEIR_WAY = 200_000_000
+"""Bytes of uploads that are being sent or wait to be decoded, all together."""
 
 DECODED_AT_ONCE = 2
 """A decoded upload takes up to some 300 MB until it is prepared."""
@@ -40,6 +56,35 @@ class UnknownPicture(LookupError):
 
 class RefusedInput(ValueError):
     """Text or picture that cannot be searched with; the message says what was expected."""
+
+
+class Busy(RuntimeError):
+    """There is no room at the moment; the message says for what, and to try again."""
+
+
+class Room:
+    """Room for so much at a time, of whatever is counted; for one thread."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+
+    def take(self, amount: int = 1) -> bool:
+        """Whether there was room; then it is taken."""
+        if self.taken + amount > self.most:
+            return False
+        self.taken += amount
+        return True
+
+    def give(self, amount: int = 1) -> None:
+        """Give back what was taken."""
+        self.taken -= amount
+
+
+def give_memory_back() -> None:
+    """Hand what the allocator keeps of large uploads back to the system, where it can be told to."""
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 class TooLarge(RefusedInput):
@@ -87,16 +132,16 @@ class Uploads:
             if name in self._kept:
                 self._kept.move_to_end(name)
                 return name
-        try:
-            with self._decoding:
-                picture = open_picture(content, MOST_PIXELS, "as_seen", smaller=True)
+        with self._decoding:
+            picture = opened(content)
+            try:
                 pixels = _prepared(picture, how)
                 small = io.BytesIO()
                 shrunk(picture, SHOWN_SIDE).save(small, "JPEG", quality=85)
-        except (UnreadablePicture, OSError, ValueError, MemoryError) as error:
-            raise RefusedInput(
-                f"this is no picture that opens ({error}); send a JPEG, PNG, WebP, GIF, BMP or TIFF"
-            ) from error
+            except (UnreadablePicture, OSError, ValueError, MemoryError) as error:
+                raise RefusedInput(
+                    f"the picture cannot be made small ({error}); send it as a JPEG"
+                ) from error
         with self._lock:
             self._kept[name] = _Upload(content, small.getvalue(), {how: pixels})
             while (
@@ -116,7 +161,7 @@ class Uploads:
         found = upload.pixels.get(how)
         if found is None:
             with self._decoding:
-                found = _prepared(open_picture(upload.content, MOST_PIXELS, "as_seen", smaller=True), how)
+                found = _prepared(opened(upload.content), how)
             upload.pixels[how] = found
         return found
 
@@ -139,6 +184,108 @@ class Uploads:
         if found is None:
             raise UnknownPicture(f"the upload {name!r} is no longer kept here; send the picture again")
         return found
+
+
+def opened(content: bytes) -> Image.Image:
+    """An upload, decoded; small where it is larger than is needed, as pictures of phones are.
+
+    Raises:
+        RefusedInput: when it is no picture that opens, or one that would take too much time or memory; told before
+            anything is decoded, in words for people who only have a picture.
+    """
+    # Our own limits decide, from the header; Pillow's would warn at other numbers.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            width, height = picture.size
+            is_jpeg = isinstance(picture, JpegImageFile)
+            most = MOST_PIXELS
+            if is_jpeg:
+                scans = scans_of(content)
+                if scans > MOST_SCANS:
+                    raise RefusedInput(
+                        f"this JPEG comes in {scans:,} layers, of which at most {MOST_SCANS} are read; "
+                        "save it anew with another program and send that"
+                    )
+                in_layers = scans > 1 or "progressive" in picture.info
+                most = MOST_PROGRESSIVE_PIXELS if in_layers else MOST_JPEG_PIXELS
+            if width * height > most:
+                raise RefusedInput(
+                    f"the picture is too large: {width:,} x {height:,} are {width * height:,} pixels, and at most "
+                    f"{most:,} are taken; send it smaller{'' if is_jpeg else ', or as a JPEG'}"
+                )
+            smaller = -(-max(width, height) // LONGEST_SIDE)
+            if min(width, height) // smaller < 2:
+                raise RefusedInput(
+                    f"the picture is too narrow to show anything: {width:,} x {height:,} pixels; cut out a part of it"
+                )
+            if is_jpeg and width * height > MOST_PIXELS:
+                # Decoded at a half, a quarter or an eighth: whole would take seconds and hundreds of megabytes.
+                scale = next((s for s in (2, 4) if width * height <= MOST_PIXELS / 4 * s**2), 8)
+                picture.draft(None, (width // scale, height // scale))
+                smaller = -(-max(picture.size) // LONGEST_SIDE)
+            picture.load()
+            whole = as_seen(picture)
+            return whole.reduce(smaller) if smaller > 1 else whole
+    except RefusedInput:
+        raise
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
+        raise RefusedInput(_why_not(content, error)) from error
+
+
+def scans_of(content: bytes) -> int:
+    """How many scans a JPEG has, each of which a decoder takes over the whole picture; told from its markers alone.
+
+    What lies within a segment, as a camera's small picture of its own, or behind the end, as a moving picture of a
+    phone, is none of its scans.
+    """
+    place, scans = 2, 0
+    while marker := _MARKER.search(content, place):
+        kind = content[marker.end() - 1]
+        if kind == _END:
+            break
+        scans += kind == _SCAN
+        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
+    return scans
+
+
+_SCAN, _END = 0xDA, 0xD9
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""Of a JPEG, with a length behind it; others stand within a scan, or alone."""
+
+_BEGINNING = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II\*\x00|MM\x00\*", re.DOTALL)
+"""Of pictures that are read."""
+
+_TAKEN = "send a JPEG, PNG, WebP, GIF, BMP or TIFF"
+
+_OTHERS = {
+    "an AVIF picture": rb"....ftyp.{0,60}?avi[fs]",
+    "a HEIC picture, as iPhones keep them": rb"....ftyp(hei|hev|mif1|msf1)",
+    "a film": rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ",
+    "a JPEG XL picture": rb"\xff\x0a|....JXL ",
+    "a JPEG 2000 picture": rb"\xff\x4f\xff\x51|....jP  ",
+    "a PDF": rb"%PDF",
+    "a web page": rb"(?i)\s*<(!doctype )?html",
+    "an SVG drawing": rb"\s*<(svg|.*<svg)",
+    "a PostScript drawing": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "a Photoshop picture": rb"8BPS",
+    "an icon": rb"\x00\x00[\x01\x02]\x00",
+    "a ZIP archive": rb"PK\x03\x04",
+}
+"""What people send that is not read -> how it begins."""
+
+
+def _why_not(content: bytes, error: Exception) -> str:
+    """Why an upload does not open, and what to do."""
+    if not isinstance(error, UnidentifiedImageError) or _BEGINNING.match(content):
+        return "the picture is damaged or did not arrive whole; send it again, or save it anew as a JPEG"
+    for name, beginning in _OTHERS.items():
+        if re.match(beginning, content[:4096], re.DOTALL):
+            how = "; in Photos, share or export it as a JPEG" if "HEIC" in name else ""
+            return f"this is {name}, no picture that opens here: {_TAKEN}{how}"
+    return f"this is no picture that opens here: {_TAKEN}"
 
 
 def _prepared(picture: Image.Image, how: Preprocessing) -> NDArray[np.uint8]:

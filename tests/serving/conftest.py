@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,6 @@ import polars as pl
 import pytest
 import requests
 import torch
-import uvicorn
 from numpy.typing import NDArray
 
 from cir_assets.models.backbone import Backbone
@@ -27,6 +27,7 @@ from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.app import search_app
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import Exported, export
+from cir_assets.serving.server import server
 from tests.sample_shop import sample_pictures
 
 PICTURES = sample_pictures()
@@ -79,6 +80,7 @@ def encoded() -> tuple[pl.DataFrame, NDArray[np.float32]]:
             "image": [file.stem for file in files],
             "path": [str(file.relative_to(PICTURES)) for file in files],
             "category": [file.parent.name for file in files],
+            "image_key": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
         }
     )
     return pictures, backbone.encode_images(decoded.pixels).numpy()
@@ -119,15 +121,20 @@ def opened_shop(folder: Path, encoded: tuple[pl.DataFrame, NDArray[np.float32]])
     return shop
 
 
-@contextmanager
-def served(champions: Champions) -> Iterator[str]:
-    """The real server on a free port; its address."""
+def free_port() -> int:
+    """A port of the loopback that nobody listens to."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = search_app(champions, hosts=["127.0.0.1", "localhost"])
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def served(champions: Champions, hosts: Sequence[str] = ("127.0.0.1", "localhost")) -> Iterator[str]:
+    """The real server on a free port; its address."""
+    port = free_port()
+    running = server(search_app(champions, hosts=hosts), host="127.0.0.1", port=port, log_level="error")
+    thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 30
@@ -141,7 +148,7 @@ def served(champions: Champions) -> Iterator[str]:
     try:
         yield address
     finally:
-        server.should_exit = True
+        running.should_exit = True
         thread.join(20)
 
 

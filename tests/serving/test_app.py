@@ -13,20 +13,24 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urljoin
 
 import numpy as np
 import polars as pl
 import pytest
 import requests
+import torch
 from PIL import Image
 
 from cir_assets.client import Search, SearchRefused
-from cir_assets.pictures.opening import open_picture
+from cir_assets.models.backbone import Backbone
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import NothingExported, export
 from cir_assets.serving.searcher import UnknownName
+from cir_assets.serving.uploads import opened
 from tests.serving.conftest import PICTURES, PLACE, Shop, served
 
 TEXT = "is red and has longer sleeves"
@@ -55,7 +59,7 @@ def test_a_search_answers_with_scores_the_learnt_weight_and_the_champion(
     assert found["exact"] is True
     categories = dict(shop.pictures.select("image", "category").iter_rows())
     assert all(each["category"] == categories[each["image"]] for each in found["results"])
-    picture = requests.get(address + found["results"][0]["url"], timeout=10)
+    picture = requests.get(urljoin(f"{address}/search", found["results"][0]["url"]), timeout=10)
     assert picture.headers["content-type"] == "image/jpeg"
     assert picture.content[:2] == b"\xff\xd8"
 
@@ -67,10 +71,9 @@ def test_three_lines_of_python_search_with_a_gallery_picture_and_with_a_file(
     client = Search(address)
     by_id = client.search("boutique", shop.pictures["image"][3], TEXT, top=200)
     by_file = client.search("boutique", PICTURES / shop.pictures["path"][3], TEXT, top=200)
-    # The file is a picture of the gallery, which it finds too.
-    others = [picture.image for picture in by_file if picture.image != shop.pictures["image"][3]]
-    assert others == [picture.image for picture in by_id][: len(others)]
-    assert len(others) == 199
+    # The file is that picture of the gallery, and no more an answer than the picture is.
+    assert [picture.image for picture in by_file] == [picture.image for picture in by_id]
+    assert len(by_file) == 200
     assert by_id[0].rank == 1
     assert client.datasets()[0]["dataset"] == "boutique"
     with pytest.raises(SearchRefused, match="422: say what should differ"):
@@ -202,13 +205,17 @@ def ico(inside: bytes) -> bytes:
 UPLOADS: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "HTML": (lambda: b"<html></html>", 422, "no picture that opens"),
     "SVG": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "send a JPEG, PNG"),
-    "PDF": (lambda: saved(Image.new("RGB", (40, 50)), "PDF"), 422, "it is a PDF"),
-    "EPS": (lambda: saved(Image.new("RGB", (40, 50)), "EPS"), 422, "it is a PostScript program"),
-    "ZIP": (lambda: b"PK\3\4" + b"\0" * 40, 422, "it is a ZIP archive"),
-    "a bomb": (lambda: png(6_000, 6_000), 422, "36,000,000 pixels, more than the limit of 25,000,000"),
-    "a bomb in an icon": (lambda: ico(png(6_000, 6_000)), 422, "it is an icon"),
-    "a line": (lambda: png(2, 50_000), 422, "too long and narrow"),
-    "half a JPEG": (lambda: saved(Image.effect_noise((90, 90), 50), "JPEG")[:900], 422, "truncated"),
+    "PDF": (lambda: saved(Image.new("RGB", (40, 50)), "PDF"), 422, "this is a PDF, no picture that opens"),
+    "EPS": (lambda: saved(Image.new("RGB", (40, 50)), "EPS"), 422, "this is a PostScript drawing"),
+    "ZIP": (lambda: b"PK\3\4" + b"\0" * 40, 422, "this is a ZIP archive"),
+    "a bomb": (lambda: png(6_000, 6_000), 422, "36,000,000 pixels, and at most 25,000,000 are taken"),
+    "a bomb in an icon": (lambda: ico(png(6_000, 6_000)), 422, "this is an icon"),
+    "a line": (lambda: png(2, 50_000), 422, "too narrow to show anything"),
+    "half a JPEG": (
+        lambda: saved(Image.effect_noise((90, 90), 50), "JPEG")[:900],
+        422,
+        "did not arrive whole",
+    ),
     "nothing": (lambda: b"", 422, "the body is empty"),
     "50 MB": (lambda: b"\0" * 50_000_000, 413, "more than 20 MB"),
 }
@@ -267,13 +274,228 @@ def test_no_file_outside_the_gallery_is_served(address: str, path: str) -> None:
     assert "error" in answer.json()
 
 
-def test_every_answer_has_safe_headers_and_a_strange_host_is_refused(address: str) -> None:
+def is_safe(answer: requests.Response) -> bool:
+    """Whether an answer has the headers that every answer has."""
+    policy = answer.headers.get("Content-Security-Policy", "")
+    return "default-src 'none'" in policy and answer.headers.get("X-Content-Type-Options") == "nosniff"
+
+
+def test_every_answer_has_safe_headers(address: str) -> None:
     for path in ("/", "/static/search.js", "/datasets", "/nothing"):
-        headers = requests.get(address + path, timeout=10).headers
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
-        assert headers["X-Content-Type-Options"] == "nosniff"
-    strange = requests.get(f"{address}/datasets", headers={"Host": "evil.example"}, timeout=10)
+        assert is_safe(requests.get(address + path, timeout=10))
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "", "localhost.evil.example", "127.0.0.1@evil", "[::2]", "é"]
+)
+def test_a_strange_host_is_refused_as_all_else_is_and_told_which_option_lets_it_in(
+    address: str, host: str
+) -> None:
+    strange = requests.get(f"{address}/datasets", headers={"Host": host.encode()}, timeout=10)
     assert strange.status_code == 400
+    assert (
+        "start it with --trusted-host NAME, or with NAME in CIR_ASSETS_TRUSTED_HOSTS"
+        in strange.json()["error"]
+    )
+    assert is_safe(strange)
+    # What a client says of another host does not let it in.
+    forwarded = {"Host": "evil.example", "X-Forwarded-Host": "localhost", "Forwarded": "host=localhost"}
+    assert requests.get(f"{address}/datasets", headers=forwarded, timeout=10).status_code == 400
+
+
+def test_trusted_hosts_are_answered_whatever_their_port_and_case(shop: Shop) -> None:
+    hosts = ["localhost", "127.0.0.1", "[::1]", "shop.example", "*.shops.example"]
+    expected = {
+        "shop.example": 200,
+        "Shop.Example:8443": 200,
+        "shop.example.": 200,
+        "a.shops.example": 200,
+        "a.b.shops.example:1": 200,
+        "[::1]:8765": 200,
+        "shops.example": 400,
+        "a.shop.example": 400,
+        "notshops.example": 400,
+    }
+    with served(Champions(shop.storage), hosts) as address:
+        answered = {
+            host: requests.get(f"{address}/healthz", headers={"Host": host}, timeout=10).status_code
+            for host in expected
+        }
+    assert answered == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("GET", "/nothing", 404, "there is nothing at /nothing"),
+        ("GET", "/datasets/", 404, "there is nothing at /datasets/"),
+        ("GET", "/search", 405, "/search does not take GET, but POST"),
+        ("DELETE", "/datasets", 405, "/datasets does not take DELETE, but GET"),
+        ("OPTIONS", "/pictures", 405, "does not take OPTIONS"),
+        ("BREW", "/", 405, "does not take BREW"),
+        ("GET", "/gallery", 422, "dataset: Field required"),
+        ("GET", "/gallery?dataset=boutique&limit=none", 422, "limit: "),
+        ("GET", "/pictures/boutique/none", 404, "no picture 'none'"),
+        ("GET", "/pictures/boutique/none%0Anone", 404, "no picture 'none\\nnone'"),
+        ("POST", "/search", 422, "body: "),
+    ],
+)
+def test_whatever_is_refused_is_refused_in_one_form(
+    address: str, method: str, path: str, status: int, said: str
+) -> None:
+    answer = requests.request(method, address + path, timeout=10)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json().keys() == {"error"}
+    assert said in answer.json()["error"]
+    assert is_safe(answer)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 50_000, b"\xff\xfe{", b'{"top": 1e999}', b'{"top": ' + b"9" * 5_000 + b"}", b"null", b"0"]
+)
+def test_a_body_no_one_can_read_is_refused_in_the_same_form(address: str, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = requests.post(f"{address}/search", data=body, headers=headers, timeout=10)
+    assert answer.status_code in (400, 422)
+    assert answer.json().keys() == {"error"}
+    assert is_safe(answer)
+
+
+def test_head_is_answered_as_get_is_without_the_body(served_shop: tuple[Shop, str]) -> None:
+    shop, address = served_shop
+    paths = ("/", "/static/search.css", "/datasets", "/healthz", "/gallery?dataset=boutique", "/openapi.json")
+    for path in (*paths, f"/pictures/boutique/{shop.pictures['image'][0]}", "/nothing", "/search"):
+        whole, head = (requests.request(method, address + path, timeout=10) for method in ("GET", "HEAD"))
+        assert head.status_code == whole.status_code
+        assert head.content == b""
+        for name in ("Content-Type", "Content-Length", "Content-Security-Policy"):
+            assert head.headers[name] == whole.headers[name]
+
+
+NAMES = (
+    "two\nlines.png",
+    "ends in one\n",
+    "100 % #1?&+;.png",
+    "a/b/c d.png",
+    "é\u0301\u202e😀.png",
+    "\t\"<'\\\r\n",
+)
+
+
+@pytest.fixture
+def odd_shop(shop: Shop, tmp_path: Path) -> Shop:
+    """Pictures with names of every kind, their files beside."""
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    for number in range(len(NAMES)):
+        Image.new("RGB", (40, 50), (40 * number, 0, 0)).save(shown / f"{number}.png")
+    pictures = shop.pictures.head(len(NAMES)).with_columns(
+        image=pl.Series(NAMES), path=pl.Series([f"{number}.png" for number in range(len(NAMES))])
+    )
+    about = replace(shop.about, picture_root=str(shown), method="sum", models={})
+    odd = replace(shop, pictures=pictures, features=shop.features[: len(NAMES)], about=about)
+    export(odd.storage / PLACE, "odd", about, odd.features, pictures, pl.DataFrame(schema=EXAMPLES))
+    return odd
+
+
+def test_a_picture_has_a_working_address_whatever_its_name(odd_shop: Shop) -> None:
+    with served(Champions(odd_shop.storage)) as address:
+        found = requests.get(f"{address}/gallery", {"dataset": "boutique"}, timeout=10).json()["pictures"]
+        assert [each["image"] for each in found] == list(NAMES)
+        for number, each in enumerate(found):
+            answer = requests.get(urljoin(f"{address}/gallery", each["url"]), timeout=10)
+            assert answer.status_code == 200, each
+            [shade, _, _] = np.asarray(Image.open(io.BytesIO(answer.content))).mean(axis=(0, 1))
+            assert shade == pytest.approx(40 * number, abs=3)
+
+
+def test_what_lies_in_a_pictures_place_holds_no_thread(odd_shop: Shop) -> None:
+    """A pipe nobody writes to would be read for ever; a socket, a folder or nothing is told as well."""
+    shown = Path(odd_shop.about.picture_root)
+    for number in range(4):
+        (shown / f"{number}.png").unlink()
+    os.mkfifo(shown / "0.png")
+    (shown / "1.png").mkdir()
+    (shown / "3.png").symlink_to("/dev/zero")
+    with served(Champions(odd_shop.storage)) as address:
+        urls = [f"{address}/pictures/boutique/{quote(name)}" for name in NAMES]
+        with ThreadPoolExecutor(60) as people:
+            answers = list(people.map(lambda url: requests.get(url, timeout=10), urls[:4] * 15))
+        assert {answer.status_code for answer in answers} == {404}
+        assert {answer.json()["error"] for answer in answers} == {
+            "where the picture's file should be is no regular file",
+            "the picture's file cannot be read now (No such file or directory)",
+        }
+        assert requests.get(urls[4], timeout=10).status_code == 200
+
+
+def test_more_searches_than_can_wait_are_refused_and_told_to_come_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cir_assets.serving.app.MOST_WAITING", 3)
+    go_on, own = threading.Event(), Backbone.text_features
+
+    def slowly(backbone: Backbone, captions: list[str], *more: int) -> torch.Tensor:
+        assert go_on.wait(30)
+        return own(backbone, captions, *more)
+
+    with served(Champions(shop.storage)) as address, ThreadPoolExecutor(8) as people:
+        monkeypatch.setattr(Backbone, "text_features", slowly)
+        ask = partial(asked, address, dataset="boutique", reference=shop.pictures["image"][0], text=TEXT)
+        waiting = [people.submit(ask) for _ in range(8)]
+        try:
+            deadline = time.monotonic() + 20
+            while sum(each.done() for each in waiting) < 5:
+                assert time.monotonic() < deadline, "searches over the bound were not refused in 20 s"
+                time.sleep(0.01)
+            assert requests.get(f"{address}/healthz", timeout=10).status_code == 200
+        finally:
+            go_on.set()
+        answers = [each.result() for each in waiting]
+        assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 5
+        for refused in (answer for answer in answers if answer.status_code == 503):
+            assert "try again in a few seconds" in refused.json()["error"]
+            assert refused.headers["Retry-After"] == "5"
+            assert is_safe(refused)
+        assert ask().status_code == 200
+
+
+def test_uploads_on_their_way_have_so_much_room_together(
+    served_shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, _ = served_shop
+    monkeypatch.setattr("cir_assets.serving.app.ON_THEIR_WAY", 45_000_000)
+    with served(Champions(shop.storage)) as address:
+        host, _, port = address.removeprefix("http://").partition(":")
+
+        def begun(head: bytes) -> socket.socket:
+            connection = socket.create_connection((host, int(port)), timeout=20)
+            connection.sendall(b"POST /pictures?dataset=boutique HTTP/1.1\r\nHost: localhost\r\n" + head)
+            return connection
+
+        def status(connection: socket.socket, rest: bytes) -> int:
+            connection.sendall(rest)
+            return int(connection.recv(100).split()[1])
+
+        declared, endless = b"Content-Length: 18000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"
+        with begun(declared + b"\0" * 1_000), begun(endless + b"1\r\n\0\r\n") as second:
+            time.sleep(0.5)
+            # The third is read to its end, so that its sender hears why; a small one still finds room.
+            with begun(declared) as third:
+                assert status(third, b"\0" * 18_000_000) == 503
+            with begun(b"Expect: 100-continue\r\n" + declared) as asking:
+                assert status(asking, b"") == 503
+            small = requests.post(f"{address}/pictures?dataset=boutique", data=png(8, 8), timeout=20)
+            assert small.status_code == 201
+            assert status(second, b"0\r\n\r\n") == 422
+        deadline = time.monotonic() + 20
+        while True:
+            # The first went away unfinished, and its room is given back.
+            with begun(declared) as fourth, begun(declared) as fifth:
+                if (status(fourth, b"\0" * 18_000_000), status(fifth, b"\0" * 18_000_000)) == (422, 422):
+                    break
+            assert time.monotonic() < deadline, "the room was not given back in 20 s"
 
 
 @pytest.mark.parametrize(
@@ -313,12 +535,12 @@ def test_searches_do_not_wait_for_uploads(
     decoded = threading.Event()
     began: list[object] = []
 
-    def slowly(content: bytes, *given: Any, **named: Any) -> Image.Image:
+    def slowly(content: bytes) -> Image.Image:
         began.append(content)
         assert decoded.wait(60)
-        return open_picture(content, *given, **named)
+        return opened(content)
 
-    monkeypatch.setattr("cir_assets.serving.uploads.open_picture", slowly)
+    monkeypatch.setattr("cir_assets.serving.uploads.opened", slowly)
 
     def bring(number: int) -> int:
         content = png(8, 8) + bytes([number])
@@ -357,7 +579,7 @@ def test_a_new_champion_is_taken_without_a_restart_and_no_request_fails(shop: Sh
                 statuses.append(answer.status_code)
                 champions.add(answer.json().get("champion"))
                 for page in pages:
-                    statuses.append(requests.get(address + page, timeout=30).status_code)
+                    statuses.append(requests.get(f"{address}/{page}", timeout=30).status_code)
 
         def bringing() -> None:
             number = 0
@@ -370,7 +592,7 @@ def test_a_new_champion_is_taken_without_a_restart_and_no_request_fails(shop: Sh
                 statuses.extend([sent.status_code - 1, answer.status_code])
 
         threads = [
-            threading.Thread(target=asking, args=(shop.pictures["image"][0], "/gallery?dataset=boutique")),
+            threading.Thread(target=asking, args=(shop.pictures["image"][0], "gallery?dataset=boutique")),
             threading.Thread(target=asking, args=(kept["reference"], kept["url"], another["url"])),
             threading.Thread(target=bringing),
         ]

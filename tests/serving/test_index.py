@@ -33,7 +33,7 @@ def test_exact_search_gives_what_sorting_everything_gives(
         torch.from_numpy(query),
         top,
         among=None if among is None else torch.tensor(sorted(among)),
-        without=without,
+        without=None if without is None else torch.arange(rows) == without,
     )
     assert found.exact
     assert found.rows.tolist() == expected
@@ -82,7 +82,7 @@ def test_the_gallerys_own_pictures_would_flatter_the_recall(large: Index) -> Non
 
 def test_what_is_found_approximately_has_exact_scores_and_leaves_out_the_reference(large: Index) -> None:
     query = large.features[7]
-    found = large.search(query, 10, without=7)
+    found = large.search(query, 10, without=torch.arange(len(large)) == 7)
     assert len(found.rows) == 10
     assert 7 not in found.rows
     np.testing.assert_allclose(found.scores, (large.features[found.rows] @ query).numpy(), atol=1e-6)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
 from torch.nn import functional
 
 from cir_assets.models.combiner import pulled
+from cir_assets.models.installation import EMBEDDED
 from cir_assets.models.saving import load_combiner
-from cir_assets.pictures.opening import open_picture
 from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.export import NothingExported, current, export
 from cir_assets.serving.searcher import Searcher
-from cir_assets.serving.uploads import RefusedInput, UnknownPicture
+from cir_assets.serving.uploads import RefusedInput, UnknownPicture, opened
 from cir_assets.store.files import UNFINISHED, unfinished
 from tests.serving.conftest import PICTURES, PLACE, Shop
 
@@ -85,15 +88,107 @@ def test_the_pull_takes_lambda_from_picture_to_text(searcher: Searcher, shop: Sh
     assert pulled(torch.tensor(0.25), 0.5) == 0.625
 
 
-def test_an_uploaded_copy_of_a_picture_finds_what_the_picture_finds_and_itself(
+def test_an_uploaded_copy_of_a_picture_finds_what_the_picture_finds_and_itself_where_copies_are_wanted(
     searcher: Searcher, shop: Shop
 ) -> None:
     image, path = shop.pictures["image"][9], shop.pictures["path"][9]
     name = searcher.add_upload((PICTURES / path).read_bytes())
-    answer = searcher.search(name, TEXT, top=300)
-    assert set(answer.images) == set(shop.pictures["image"])
-    without_itself = [found for found in answer.images if found != image]
-    assert without_itself == searcher.search(image, TEXT, top=300).images
+    found = searcher.search(image, TEXT, top=300).images
+    assert searcher.search(name, TEXT, top=300).images == found
+    with_copies = searcher.search(name, TEXT, top=300, copies=True).images
+    assert set(with_copies) == set(shop.pictures["image"])
+    assert [each for each in with_copies if each != image] == found
+
+
+@pytest.fixture
+def with_copies(shop: Shop) -> Shop:
+    """Of pictures 5 and 20 the shop has three exact copies each, of picture 20 one in another category."""
+    rows = torch.tensor([*range(len(shop.features)), 5, 5, 5, 20, 20, 20])
+    categories = shop.pictures["category"][rows.tolist()].to_list()
+    categories[-3] = next(each for each in categories if each != categories[20])
+    pictures = shop.pictures[rows.tolist()].with_columns(
+        image=pl.concat([shop.pictures["image"], pl.Series([f"copy{number}" for number in range(6)])]),
+        category=pl.Series(categories),
+    )
+    more = replace(shop, pictures=pictures, features=shop.features[rows])
+    more.promote(1)
+    return more
+
+
+@pytest.mark.parametrize("exact_up_to", [10**6, 100], ids=["exact", "approximate"])
+def test_exact_copies_of_the_reference_are_no_answer_and_of_others_one_stands_for_all(
+    shop: Shop, with_copies: Shop, exact_up_to: int
+) -> None:
+    if exact_up_to == 100:
+        pytest.importorskip("faiss", reason="faiss-cpu is an extra: pip install 'cir-assets[approximate]'")
+    searcher = Searcher(current(with_copies.storage / PLACE), with_copies.storage, exact_up_to=exact_up_to)
+    if searcher.index.approximate is not None:
+        searcher.index.approximate.nprobe = searcher.index.approximate.nlist
+    reference, twice = shop.pictures["image"][5], shop.pictures["image"][20]
+    order = ranked(shop, searcher, 5)
+    found = searcher.search(reference, TEXT, top=200)
+    assert found.images == order[:200]
+    assert {image: further for image, further in zip(found.images, found.copies, strict=True) if further} == (
+        {twice: 3} if twice in order[:200] else {}
+    )
+    for asked in ("copy1", searcher.add_upload((PICTURES / shop.pictures["path"][5]).read_bytes())):
+        assert searcher.search(asked, TEXT, top=200).images == order[:200]
+    place = order.index(twice) + 1
+    for target in (twice, "copy4"):
+        meant = searcher.search(reference, TEXT, target=target)
+        assert (meant.target_rank, meant.target_image) == (place, twice)
+    of_reference = searcher.search(reference, TEXT, target="copy0")
+    assert (of_reference.target_rank, of_reference.target_image) == (None, None)
+    everything = searcher.search(reference, TEXT, top=200, copies=True)
+    assert {"copy0", "copy1", "copy2"} <= set(everything.images[:20])
+    assert reference not in everything.images
+    assert searcher.search(reference, TEXT, target="copy4", copies=True).target_image == "copy4"
+
+
+def test_a_category_shows_the_copy_that_it_has(shop: Shop, with_copies: Shop) -> None:
+    searcher = Searcher(current(with_copies.storage / PLACE), with_copies.storage)
+    first, twice = shop.pictures["image"][0], shop.pictures["image"][20]
+    there = searcher.category("copy3")
+    assert there != searcher.category(twice)
+    found = searcher.search(first, TEXT, top=200, category=there, target=twice)
+    assert "copy3" in found.images
+    assert twice not in found.images
+    assert found.target_image == "copy3"
+    own = searcher.search(first, TEXT, top=200, category=searcher.category(twice))
+    assert twice in own.images
+    assert not {"copy3", "copy4", "copy5"} & set(own.images)
+
+
+def test_hundreds_of_copies_leave_no_fewer_answers(shop: Shop) -> None:
+    """As where a supplier's "no picture yet" stands for half of the articles."""
+    pytest.importorskip("faiss", reason="faiss-cpu is an extra: pip install 'cir-assets[approximate]'")
+    rows = torch.tensor([*range(len(shop.features)), *[20] * 600])
+    names = pl.concat([shop.pictures["image"], pl.Series([f"none{number}" for number in range(600)])])
+    pictures = shop.pictures[rows.tolist()].with_columns(image=names)
+    replace(shop, pictures=pictures, features=shop.features[rows]).promote(1)
+    searcher = Searcher(current(shop.storage / PLACE), shop.storage, exact_up_to=100)
+    assert searcher.index.approximate is not None
+    searcher.index.approximate.nprobe = searcher.index.approximate.nlist
+    found = searcher.search(shop.pictures["image"][20], "is the same", top=50, pull=-1)
+    assert len(found.images) == 50
+    assert not set(names[300:]) & set(found.images)
+
+
+def test_models_are_in_memory_whatever_becomes_of_their_files(shop: Shop) -> None:
+    """A weights file is read through a window; one cut short under it would end the process with a bus error."""
+    folder = shop.storage / "backbones" / "tiny_clip"
+    folder.unlink()
+    shutil.copytree(EMBEDDED / "tiny_clip", folder)
+    searcher = Searcher(current(shop.storage / PLACE), shop.storage)
+    mapped = Path("/proc/self/maps")
+    if not mapped.is_file():
+        pytest.skip("only Linux tells what a process looks into")
+    gc.collect()
+    assert str(folder) not in mapped.read_text()
+    with (folder / "model.safetensors").open("r+b") as weights:
+        weights.truncate(100)
+    own = searcher.add_upload((PICTURES / shop.pictures["path"][9]).read_bytes())
+    assert len(searcher.search(own, TEXT).images) == 24
 
 
 def test_an_upload_is_shown_upright_as_small_as_asked_and_prepared_once_for_each_encoder(
@@ -120,13 +215,13 @@ def test_a_picture_whose_cameras_notes_are_broken_is_shown_as_stored(searcher: S
 def test_two_uploads_are_decoded_at_once(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way, most = threading.Semaphore(2), []
 
-    def watched(*given: Any, **named: Any) -> Image.Image:
+    def watched(content: bytes) -> Image.Image:
         most.append(under_way.acquire(blocking=False))
         time.sleep(0.02)
         under_way.release()
-        return open_picture(*given, **named)
+        return opened(content)
 
-    monkeypatch.setattr("cir_assets.serving.uploads.open_picture", watched)
+    monkeypatch.setattr("cir_assets.serving.uploads.opened", watched)
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     with ThreadPoolExecutor(8) as people:
@@ -165,7 +260,7 @@ def test_only_the_newest_uploads_are_kept(searcher: Searcher, monkeypatch: pytes
     [
         (b"<html>no picture</html>", "no picture that opens"),
         (b"", "no picture that opens"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "no picture that opens"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "did not arrive whole"),
         (b"\0" * 20_000_001, "more than 20 MB"),
     ],
     ids=["HTML", "nothing", "half a PNG", "too large"],

@@ -7,7 +7,8 @@ let datasets = [];
 let state = { dataset: "", reference: "", text: "", category: "", pull: 0, target: "", trail: [] };
 let asked = 0;
 
-const pictureUrl = (image, side) => `/pictures/${encodeURIComponent(state.dataset)}/${encodeURIComponent(image)}?side=${side}`;
+// Relative, as every address here, so that the page works below any path; some proxies refuse an encoded slash.
+const pictureUrl = (image, side) => `pictures/${encodeURIComponent(state.dataset)}/${image.split("/").map(encodeURIComponent).join("/")}?side=${side}`;
 
 async function fetched(path, options) {
   let answer;
@@ -109,7 +110,9 @@ function drawTrail() {
   }));
 }
 
-function card(picture, label, score, chosen) {
+const copies = (picture) => picture.copies ? `, with ${picture.copies.toLocaleString("en")} exact ${picture.copies === 1 ? "copy" : "copies"}` : "";
+
+function card(picture, label, score, chosen, meant) {
   const item = $("card").content.firstElementChild.cloneNode(true);
   const image = item.querySelector("img");
   image.src = pictureUrl(picture.image, 320);
@@ -118,7 +121,7 @@ function card(picture, label, score, chosen) {
   item.querySelector(".score").textContent = score === null ? "" : score.toFixed(3);
   const button = item.querySelector("button");
   button.title = picture.image;
-  if (picture.image === state.target) {
+  if (meant) {
     button.classList.add("meant");
     item.querySelector(".rank").textContent = `${picture.rank.toLocaleString("en")} · meant`;
   }
@@ -133,7 +136,7 @@ async function browse(offset) {
   const wanted = new URLSearchParams({ dataset: state.dataset, offset: String(offset), limit: String(PAGE) });
   if (state.category) wanted.set("category", state.category);
   try {
-    const gallery = await fetched(`/gallery?${wanted}`);
+    const gallery = await fetched(`gallery?${wanted}`);
     if (mine !== asked) return;
     const cards = gallery.pictures.map((picture) => card(picture, `Picture ${picture.image}`, null, (chosen) => {
       go({ reference: chosen.image, target: "" });
@@ -179,7 +182,7 @@ async function search() {
   if (state.category) body.category = state.category;
   if (state.target) body.target = state.target;
   try {
-    const answer = await fetched("/search", {
+    const answer = await fetched("search", {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     });
     if (mine !== asked) return;
@@ -187,14 +190,15 @@ async function search() {
     const top = $("heading").getBoundingClientRect().top;
     if (top < 0 || top > innerHeight / 2) $("heading").scrollIntoView();
     const shown = [...answer.results];
-    if (answer.target_rank > shown.length) shown.push({ image: state.target, rank: answer.target_rank, score: answer.target_score });
+    if (answer.target_rank > shown.length) shown.push({ image: answer.target_image, rank: answer.target_rank, score: answer.target_score });
     $("results").replaceChildren(...shown.map((picture) => card(
-      picture, `Result ${picture.rank}, picture ${picture.image}`, picture.score,
+      picture, `Result ${picture.rank}, picture ${picture.image}${copies(picture)}`, picture.score,
       (chosen) => {
         const text = typed() === state.text ? "" : typed();
         go({ reference: chosen.image, text, target: "", trail: [...state.trail, [state.reference, state.text]] });
         $("text").focus();
       },
+      picture.image === answer.target_image,
     )));
     const place = answer.target_rank === null ? "" : ` The picture meant is at rank ${answer.target_rank.toLocaleString("en")}.`;
     $("said").textContent = `${answer.searched.toLocaleString("en")} pictures ${answer.exact ? "compared" : "looked through"} in ${Math.max(1, Math.round(1000 * answer.seconds))} ms.${place} Click one to go on from it.`;
@@ -202,7 +206,7 @@ async function search() {
     $("weight").textContent = answer.text_weight === null
       ? `Weight of the words: ${used}.`
       : `Weight of the words (lambda): learnt ${answer.text_weight.toFixed(2)}${state.pull ? `, pulled to ${used}` : ""}.`;
-    if ($("examples-box").hidden) drawExamples((await fetched(`/gallery?${new URLSearchParams({ dataset: state.dataset, limit: "1" })}`)).examples);
+    if ($("examples-box").hidden) drawExamples((await fetched(`gallery?${new URLSearchParams({ dataset: state.dataset, limit: "1" })}`)).examples);
   } catch (error) {
     if (mine === asked) { $("results").replaceChildren(); $("said").textContent = ""; show(error.message); }
   } finally {
@@ -219,7 +223,7 @@ async function upload(file) {
   }
   $("said").textContent = "Taking your picture …";
   try {
-    const answer = await fetched(`/pictures?${new URLSearchParams({ dataset: state.dataset })}`, { method: "POST", body: file });
+    const answer = await fetched(`pictures?${new URLSearchParams({ dataset: state.dataset })}`, { method: "POST", body: file });
     await go({ reference: answer.reference, target: "" });
     $("text").focus();
   } catch (error) {
@@ -230,7 +234,7 @@ async function upload(file) {
 
 async function start() {
   try {
-    datasets = await fetched("/datasets");
+    datasets = await fetched("datasets");
   } catch (error) {
     show(error.message);
     return;

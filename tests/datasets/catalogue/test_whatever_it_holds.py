@@ -21,10 +21,11 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from cir_assets.datasets.catalogue import read_catalogue
+from cir_assets.datasets.catalogue.folder import NOT_PEOPLE_S, printable
 from cir_assets.datasets.catalogue.table import read_table
 from cir_assets.datasets.dataset_source import WatchedFiles
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
-from cir_assets.pictures.opening import ENDINGS, NOT_PEOPLE_S, printable
+from cir_assets.pictures.opening import ENDINGS
 from tests.datasets.catalogue.conftest import pictures
 from tests.datasets.catalogue.test_table import workbook
 
