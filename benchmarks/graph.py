@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from benchmarks.measuring import Measured, Scale, apart, once
-from cir_assets.components.dataset import DatasetSpec
 from cir_assets.components.graph import pipelines_of
+from cir_assets.components.specification import DatasetSpec
 from cir_assets.models.settings import BackboneSettings
 from cir_assets.pipeline.step import Work
 from cir_assets.pipeline.step import run as make

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -172,9 +171,11 @@ def compare(
     Each is named dataset/backbone/recipe/method, as in wardrobe/tiny_clip/small/combiner, which is its newest; or by
     an evaluation_id of the table evaluations, which may be an older one. A difference is SECOND minus FIRST.
     """
+    from cir_assets.pipeline.source import picture_root_of
     from cir_assets.reporting.comparison import NotComparable, compare_evaluations, published_pair
     from cir_assets.reporting.comparison_page import SHOWN_RETRIEVED, write_comparison
     from cir_assets.store.layout import Storage
+    from cir_assets.store.made import NotMade
     from cir_assets.store.publishing import NotPublished, published
 
     try:
@@ -190,7 +191,7 @@ def compare(
                 connection.execute("SELECT image, path FROM images WHERE dataset = $1", [dataset]).fetchall()
             )
             retrieved = tuple(each.retrieved(connection, SHOWN_RETRIEVED) for each in (before, after))
-        root = picture_folder(dataset, module)
+        root = picture_root_of(Storage(), dataset)
         write_comparison(
             page,
             names,
@@ -199,7 +200,7 @@ def compare(
             retrieved=(retrieved[0], retrieved[1]),
         )
         click.echo(f"page: {page}")
-    except (NotComparable, NotPublished, ValueError, OSError) as error:
+    except (NotComparable, NotMade, NotPublished, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -365,23 +366,17 @@ def status(module: str) -> None:
 
     Exits with 1 when something that was made is stale, or a data set's definition is wrong.
     """
-    import dagster as dg
     from rich import box
     from rich.table import Table
 
-    from cir_assets.graph.freshness import overdue
-    from cir_assets.graph.sensors.stale_sweep import stale_assets
+    from cir_assets.graph.status import status_of
     from cir_assets.store.layout import Storage
     from cir_assets.store.promotions import PromotionLog
 
     require_storage()
     console = terminal()
-    warnings.simplefilter("ignore", category=dg.BetaWarning)
-    graph = loaded(module).defs().resolve_asset_graph()
+    found = status_of(loaded(module).defs())
     storage = Storage()
-    with dg.DagsterInstance.get() as instance:
-        free, left = stale_assets(instance, graph)
-        late = overdue(instance, graph)
     table = Table(title="champions", box=box.SIMPLE_HEAD)
     for name in ("pipeline", "champion", "since (UTC)", "headline on val", "last decision"):
         table.add_column(name)
@@ -397,16 +392,15 @@ def status(module: str) -> None:
             f"{last['decision']}: {last['reason']}",
         )
     console.print(table if table.row_count else "no champion yet: nothing was trained and evaluated")
-    broken = [key for key in graph.materializable_asset_keys if key.path[-1] == "broken_definition"]
-    for key in sorted(broken):
-        console.print(f"wrong definition: {key.path[0]}: {graph.get(key).description}", soft_wrap=True)
-    for key in free:
-        console.print(f"stale: {key.to_user_string()}", soft_wrap=True)
-    for key, why in left.items():
-        console.print(f"stale: {key.to_user_string()}, left alone as {why}", soft_wrap=True)
-    for key, since in late.items():
-        console.print(f"overdue: {key.to_user_string()}, {since}", soft_wrap=True)
-    if not free and not left and not broken:
+    for dataset, wrong in found.wrong.items():
+        console.print(f"wrong definition: {dataset}: {wrong}", soft_wrap=True)
+    for asset in found.stale:
+        console.print(f"stale: {asset}", soft_wrap=True)
+    for asset, why in found.left_alone.items():
+        console.print(f"stale: {asset}, left alone as {why}", soft_wrap=True)
+    for asset, since in found.overdue.items():
+        console.print(f"overdue: {asset}, {since}", soft_wrap=True)
+    if not found.stale and not found.left_alone and not found.wrong:
         console.print("nothing that was made is stale")
     else:
         raise SystemExit(1)
@@ -445,30 +439,6 @@ def loaded(module: str) -> ModuleType:
     if not hasattr(found, "defs"):
         raise click.BadParameter(f"{module} has no function defs", param_hint="--module")
     return found
-
-
-def picture_folder(dataset: str, module: str) -> Path:
-    """The folder a data set's picture paths begin at, as its definition tells it.
-
-    Raises:
-        ValueError: when it is not defined, or its definition does not load.
-        FileNotFoundError: when its files are gone.
-    """
-    from cir_assets.components.dataset import Dataset
-    from cir_assets.components.loading import defs_folders, explained, tree_of
-    from cir_assets.store.layout import Storage
-
-    project = Path(str(loaded(module).__file__)).parent.parent
-    if dataset not in defs_folders(project):
-        raise ValueError(
-            f"where {dataset}'s pictures lie is told by its definition, which {module} does not have; it has "
-            f"{', '.join(defs_folders(project))}"
-        )
-    try:
-        [defined] = tree_of(project, dataset).get_all_components(of_type=Dataset)
-    except Exception as error:
-        raise ValueError(f"the definition of {dataset} does not load: {explained(error)}") from error
-    return defined.spec.source.picture_root(Storage().raw(dataset))
 
 
 def show_comparison(first: str, second: str, found: Comparison, shown: int) -> None:

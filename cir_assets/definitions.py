@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
-from cir_assets.components.dataset import Dataset
-from cir_assets.components.graph import check_models_of
+from cir_assets.components.broken import broken_definition
+from cir_assets.components.dataset import Dataset, check_models_of
 from cir_assets.components.loading import (
     InvalidDefinition,
     built_from,
     defs_folders,
+    explained,
     tree_of,
 )
-from cir_assets.graph.assets.broken import broken_definition
 from cir_assets.graph.assets.leaderboard import leaderboard_asset
 from cir_assets.graph.notifications import Webhook, decision_sensor, failure_sensor
 from cir_assets.graph.resources import StorageFolder
@@ -81,7 +82,7 @@ def build_definitions(
             ],
             sensors=[
                 upstream_changes_sensor(look_every_seconds),
-                edited_definitions_sensor(project, state, look_every_seconds),
+                edited_definitions_sensor(project, state, look_every_seconds, partial(problem_of, project)),
                 stale_sweep_sensor(),
                 dead_runs_sensor(),
                 failure_sensor(),
@@ -94,6 +95,15 @@ def build_definitions(
             executor=dg.in_process_executor,
         ),
     )
+
+
+def problem_of(project: Path) -> str | None:
+    """Why a project's definitions cannot be loaded as they are on disk now; None where they can."""
+    try:
+        build_definitions(project, set_broken_aside=True)
+    except Exception as error:
+        return explained(error)
+    return None
 
 
 @dg.definitions

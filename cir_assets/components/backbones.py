@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
-from cir_assets.components.dataset import Name
+from cir_assets.components.specification import BackbonesSpec
+from cir_assets.graph.assets.backbone import backbone_asset
 from cir_assets.models.settings import BackboneSettings
-
-
-class BackbonesSpec(BaseModel):
-    """What ``attributes`` of the backbones' ``defs.yaml`` may say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    backbones: dict[Name, BackboneSettings] = Field(
-        min_length=1, description="CLIP-like dual encoders by name: where their weights come from."
-    )
 
 
 class Backbones(dg.Component):
@@ -40,8 +31,6 @@ class Backbones(dg.Component):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """One root asset a backbone."""
-        from cir_assets.graph.assets.backbone import backbone_asset
-
         return dg.Definitions(
             assets=[backbone_asset(name, settings) for name, settings in self.backbones.items()]
         )

@@ -2,168 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails
+from pydantic import BaseModel
 
+from cir_assets.components.backbones import Backbones
+from cir_assets.components.graph import dataset_definitions, pipelines_of
 from cir_assets.components.loading import InvalidDefinition, at, checked_name, tree_beside
-from cir_assets.datasets.sources import Source
-from cir_assets.models.settings import ModelsOf, PublishedCheckpoints, ZeroShot
-from cir_assets.retrieval.promotion import PromotionRule
-from cir_assets.retrieval.protocols import DEFAULT_PROTOCOL, ProtocolName
+from cir_assets.components.specification import DatasetSpec
+from cir_assets.models.settings import ModelsOf, ZeroShot
 from cir_assets.training.settings import Recipe
 
 if TYPE_CHECKING:
     from cir_assets.models.settings import BackboneSettings
     from cir_assets.pipeline.identity import Pipeline
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-"""Names of data sets, backbones and recipes: they become asset keys, groups and file names."""
-
-PipelineRecipe = Recipe | ModelsOf | PublishedCheckpoints | ZeroShot
-"""Where a pipeline's models come from."""
-
-
-class Schedule(BaseModel):
-    """When a data set's roots are refreshed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cron: str = Field(description="Five-field cron expression, for example '0 3 * * 1' for Mondays at three.")
-    timezone: str = Field(default="UTC", description="IANA time zone the expression is read in.")
-
-    @field_validator("cron")
-    @classmethod
-    def _five_fields(cls, cron: str) -> str:
-        try:
-            dg.ScheduleDefinition(name="asked", cron_schedule=cron, target="*")
-            five_fields = len(cron.split()) == 5
-        except dg.DagsterInvalidDefinitionError:
-            five_fields = False
-        if not five_fields:
-            raise ValueError(
-                f"{cron!r} is no cron expression of five fields: minute, hour, day of the month, month, day of the "
-                "week; '0 3 * * 1' is Mondays at three"
-            )
-        return cron
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_time_zone(cls, timezone: str) -> str:
-        try:
-            ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"{timezone!r} is no IANA time zone; Europe/Rome and UTC are") from None
-        return timezone
-
-
-class DatasetSpec(BaseModel):
-    """What ``attributes`` of a data set's ``defs.yaml`` may say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: Source = Field(description="The kind of data set and where it lies.")
-    description: str = Field(default="", description="One sentence about the data set, shown in the UI.")
-    protocols: list[ProtocolName] = Field(
-        default=[DEFAULT_PROTOCOL],
-        min_length=1,
-        description="Evaluation protocols; the first one's headline on val chooses the best epoch.",
-    )
-    backbones: list[Name] = Field(
-        min_length=1, description="Backbones by name, each defined in cir_assets/defs/backbones/defs.yaml."
-    )
-    recipes: dict[Name, Recipe] = Field(
-        default_factory=dict,
-        description=(
-            "What is trained here: hyper-parameters by name of recipe, an empty mapping value means the paper's. "
-            "Without recipes, models_of and checkpoints the recipe paper is trained; a catalogue without triplets "
-            "is searched zero-shot."
-        ),
-    )
-    models_of: dict[Name, ModelsOf] = Field(
-        default_factory=dict,
-        description="What is trained on other data sets and evaluated here, by a name of one's own.",
-    )
-    checkpoints: dict[Name, PublishedCheckpoints] = Field(
-        default_factory=dict,
-        description="Published checkpoints of the reference implementation, by a name of one's own.",
-    )
-    promotion: PromotionRule = Field(
-        default=PromotionRule(),
-        description="When newly trained models take the champion's place, and how many versions are kept.",
-    )
-    schedule: Schedule | None = Field(
-        default=None, description="When the roots are refreshed; none: only when a person asks."
-    )
-    watch_every_seconds: int = Field(
-        default=60,
-        ge=5,
-        description="Between two looks at a catalogue's files; they must be the same in two of them to be read.",
-    )
-    owners: list[str] = Field(
-        default=["team:retrieval"], description="Owners shown in the UI: e-mail addresses or team:<name>."
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where models run; auto takes CUDA where there is a device."
-    )
-    encoding_batch_size: int = Field(default=256, ge=1, le=8192, description="Pictures encoded at once.")
-    decoding_workers: int = Field(
-        default=2, ge=0, le=128, description="Processes that decode pictures ahead; 0 decodes in the step."
-    )
-    pixel_limit: int = Field(
-        default=100_000_000, ge=1, description="Pictures of more pixels are refused before they are decoded."
-    )
-
-    @property
-    def all_recipes(self) -> dict[str, PipelineRecipe]:
-        """Every pipeline of this data set by name, wherever its models come from."""
-        named: dict[str, PipelineRecipe] = {}
-        named |= self.recipes
-        named |= self.models_of
-        named |= self.checkpoints
-        if not named and not self.source.has_triplets:
-            return {"zero_shot": ZeroShot()}
-        return named or {"paper": Recipe()}
-
-    @model_validator(mode="after")
-    def _names_once(self) -> DatasetSpec:
-        for name in self.models_of.keys() | self.checkpoints.keys():
-            if sum(name in named for named in (self.recipes, self.models_of, self.checkpoints)) > 1:
-                raise ValueError(
-                    f"{name!r} stands under more than one of recipes, models_of and checkpoints; rename one of them"
-                )
-        return self
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _locate_by_the_keys_of_the_file(
-        cls, value: object, handler: ModelWrapValidatorHandler[DatasetSpec]
-    ) -> DatasetSpec:
-        """Errors below ``source`` carry the kind in their place; without it the place is that in the file."""
-        try:
-            return handler(value)
-        except ValidationError as error:
-            details = [
-                {**detail, "loc": tuple(part for i, part in enumerate(loc) if (i, loc[0]) != (1, "source"))}
-                for detail in error.errors()
-                for loc in [detail["loc"]]
-            ]
-            raise ValidationError.from_exception_data(
-                error.title, cast("list[InitErrorDetails]", details)
-            ) from None
 
 
 class Dataset(dg.Component):
@@ -194,8 +48,6 @@ class Dataset(dg.Component):
         Raises:
             InvalidDefinition: for a folder that cannot be a name, or a backbone nobody defines.
         """
-        from cir_assets.components.backbones import Backbones
-
         assert isinstance(attributes, DatasetSpec)
         [defined] = tree_beside(context, "backbones").get_all_components(of_type=Backbones)
         backbones = defined.backbones
@@ -210,12 +62,45 @@ class Dataset(dg.Component):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, job and schedule of this data set."""
-        from cir_assets.components.graph import dataset_definitions
-
         return dataset_definitions(self.name, self.spec, self.backbones)
 
     def pipelines(self) -> list[Pipeline]:
         """Every combination of backbone and recipe this data set asks for."""
-        from cir_assets.components.graph import pipelines_of
-
         return pipelines_of(self.name, self.spec, self.backbones)
+
+
+def check_models_of(dataset: Dataset, datasets: Sequence[Dataset]) -> None:
+    """See that every pipeline of a data set that evaluates another's models names one there is.
+
+    Args:
+        dataset: the one looked at.
+        datasets: all that load.
+
+    Raises:
+        InvalidDefinition: naming file, line, what was named and what there is.
+    """
+    every = {pipeline.place: pipeline for dataset in datasets for pipeline in dataset.pipelines()}
+    for name, wanted in dataset.spec.models_of.items():
+        for backbone in dataset.spec.backbones:
+            found = every.get((wanted.dataset, backbone, wanted.recipe))
+            where = f"{dataset.places[name]}: models_of.{name}"
+            if found is None or isinstance(found.recipe, ModelsOf | ZeroShot):
+                there = sorted(
+                    "/".join(place)
+                    for place, p in every.items()
+                    if not isinstance(p.recipe, ModelsOf | ZeroShot)
+                )
+                raise InvalidDefinition(
+                    f"{where} wants the models of {wanted.dataset}/{backbone}/{wanted.recipe}, which no data set "
+                    f"trains or imports; there are {', '.join(there)}"
+                )
+            theirs = (
+                found.recipe.text_encoder.encoder
+                if isinstance(found.recipe, Recipe)
+                else found.recipe.encoder
+            )
+            if theirs != wanted.encoder:
+                raise InvalidDefinition(
+                    f"{where}: stage 1 of {wanted.dataset}/{backbone}/{wanted.recipe} trains encoder: {theirs}; "
+                    f"say encoder: {theirs} here too, as pictures are encoded with it"
+                )

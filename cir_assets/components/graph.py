@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import dagster as dg
 
-from cir_assets.components.dataset import Dataset, DatasetSpec
-from cir_assets.components.loading import InvalidDefinition
+from cir_assets.components.specification import DatasetSpec
 from cir_assets.graph.assets.champion import challenger_asset, champion_asset
 from cir_assets.graph.assets.checkpoints import checkpoint_asset
 from cir_assets.graph.assets.combiner import combiner_asset
@@ -22,7 +21,7 @@ from cir_assets.graph.assets.text_encoder import text_encoder_asset
 from cir_assets.graph.assets.triplets import triplets_asset
 from cir_assets.graph.schedules import refresh_schedule
 from cir_assets.graph.sensors.catalogue_files import catalogue_sensor
-from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
+from cir_assets.models.settings import BackboneSettings, PublishedCheckpoints, ZeroShot
 from cir_assets.pipeline.identity import DatasetPlan, EncodedDataset, Pipeline
 from cir_assets.training.settings import Recipe
 
@@ -103,40 +102,3 @@ def model_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
                 checkpoint_asset(pipeline, model, getattr(checkpoints, model)) for model in pipeline.models
             ]
     return assets
-
-
-def check_models_of(dataset: Dataset, datasets: Sequence[Dataset]) -> None:
-    """See that every pipeline of a data set that evaluates another's models names one there is.
-
-    Args:
-        dataset: the one looked at.
-        datasets: all that load.
-
-    Raises:
-        InvalidDefinition: naming file, line, what was named and what there is.
-    """
-    every = {pipeline.place: pipeline for dataset in datasets for pipeline in dataset.pipelines()}
-    for name, wanted in dataset.spec.models_of.items():
-        for backbone in dataset.spec.backbones:
-            found = every.get((wanted.dataset, backbone, wanted.recipe))
-            where = f"{dataset.places[name]}: models_of.{name}"
-            if found is None or isinstance(found.recipe, ModelsOf | ZeroShot):
-                there = sorted(
-                    "/".join(place)
-                    for place, p in every.items()
-                    if not isinstance(p.recipe, ModelsOf | ZeroShot)
-                )
-                raise InvalidDefinition(
-                    f"{where} wants the models of {wanted.dataset}/{backbone}/{wanted.recipe}, which no data set "
-                    f"trains or imports; there are {', '.join(there)}"
-                )
-            theirs = (
-                found.recipe.text_encoder.encoder
-                if isinstance(found.recipe, Recipe)
-                else found.recipe.encoder
-            )
-            if theirs != wanted.encoder:
-                raise InvalidDefinition(
-                    f"{where}: stage 1 of {wanted.dataset}/{backbone}/{wanted.recipe} trains encoder: {theirs}; "
-                    f"say encoder: {theirs} here too, as pictures are encoded with it"
-                )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -16,7 +15,10 @@ from cir_assets.store.contracts import IMAGES as IMAGES
 from cir_assets.store.contracts import PICTURES as PICTURES
 from cir_assets.store.contracts import SPLITS as SPLITS
 from cir_assets.store.contracts import TRIPLETS as TRIPLETS
-from cir_assets.store.contracts import Table, checked
+from cir_assets.store.contracts import checked
+from cir_assets.store.contracts import empty as empty
+from cir_assets.store.contracts import frame as frame
+from cir_assets.store.contracts import issue as issue
 
 ABOUT_FILES = ("missing_picture", "unreadable_picture", "unread_folder", "unread_format")
 """Kinds of issue that say what a folder of pictures holds, whatever a table says."""
@@ -75,21 +77,6 @@ class Annotations:
             unknown = named.filter(~named.is_in(known))
             if len(unknown):
                 raise ValueError(f"{column}: {unknown[0]!r} is not among the pictures")
-
-
-def empty(table: Table) -> pl.DataFrame:
-    """Make a frame of this table without a row."""
-    return pl.DataFrame(schema=table.schema)
-
-
-def frame(table: Table, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows as a frame of exactly this table's columns; absent keys are null."""
-    return pl.DataFrame(list(rows), schema=table.schema)
-
-
-def issue(kind: str, subject: str, detail: str) -> dict[str, str]:
-    """One row of ``DATA_ISSUES``."""
-    return {"kind": kind, "subject": subject, "detail": detail}
 
 
 def named_pictures(galleries: pl.DataFrame, triplets: pl.DataFrame) -> list[str]:

@@ -36,8 +36,9 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
 
     def make(_version: str) -> Made:
         from cir_assets.reporting.leaderboard import write_leaderboard
+        from cir_assets.retrieval.published_figures import published_results
 
-        left_out = publish(results, tables, storage.evaluation, promotions)
+        left_out = publish(results, tables, storage.evaluation, promotions, published_results())
         for said in left_out:
             work.warn(said)
         with published(storage.evaluation) as connection:

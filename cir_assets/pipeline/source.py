@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,7 +13,9 @@ from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.scanning import content_version, scan
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.store.contracts import DATA_ISSUES
-from cir_assets.store.made import Made
+from cir_assets.store.layout import Storage
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Made, NotMade
 from cir_assets.store.tables import write_table
 
 if TYPE_CHECKING:
@@ -53,6 +56,20 @@ def make_raw(work: Work, data: DatasetPlan) -> Made:
         checks=RAW_PICTURES_PRESENT(annotations, images, ("train", "val") if data.trains else ()),
         files=[write_table(not_fetched, work.storage.tables(data.dataset), "data_issues/raw")],
     )
+
+
+def picture_root_of(storage: Storage, dataset: str) -> Path:
+    """The folder the paths of a data set's pictures begin at, as its files were last found.
+
+    Raises:
+        NotMade: when they never were.
+    """
+    entry = Ledger(storage.ledger).latest(f"{dataset}/raw")
+    if entry is None:
+        raise NotMade(
+            f"{dataset}/raw was never made in {storage.root}, so nobody knows where its pictures lie"
+        )
+    return Path(Made.from_entry(entry, storage.root).metadata["folder"]["path"])
 
 
 def unfetched_issues(fetched: FetchReport | None) -> pl.DataFrame:

@@ -31,7 +31,7 @@ def images_step(data: DatasetPlan) -> Step:
 
 def make_images(work: Work, data: DatasetPlan) -> Made:
     """Write the tables of pictures that open, of galleries, of what is missing and what is wrong."""
-    from cir_assets.pictures.scanning import missing_pictures
+    from cir_assets.datasets.missing import missing_pictures
 
     annotations, pictures, issues = scan(work, data)
     galleries = annotations.galleries.join(pictures.select("image"), on="image", how="semi")

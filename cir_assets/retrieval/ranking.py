@@ -294,6 +294,58 @@ def search(
     )
 
 
+def best_of(
+    query: Tensor, gallery: Tensor, rows: Tensor, scores: Tensor, k: int
+) -> tuple[Positions, npt.NDArray[np.float32]]:
+    """The k best of some candidates of one query, in the order that ``search`` ranks them.
+
+    For whoever has their products already, a search server that leaves some out: the products only choose whose exact
+    scores decide.
+
+    Args:
+        query: float32 (D,), unit length.
+        gallery: float32 (G, D), unit length.
+        rows: int64 (n,), positions of the candidates, each once.
+        scores: float32 (n,), their products with the query.
+        k: how many; fewer candidates give fewer.
+
+    Returns:
+        positions int64 (min(k, n),) and scores float32, best first; of equal exact scores the earlier position.
+    """
+    k = min(k, len(rows))
+    if not k:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    floor = torch.topk(scores, k).values[-1] - 2 * _unit_margin(gallery)
+    positions, exact = _order_exactly(query[None], gallery, rows[scores >= floor][None])
+    return positions[0, :k].numpy(), exact[0, :k].float().numpy()
+
+
+def place_among(
+    query: Tensor, gallery: Tensor, rows: Tensor, scores: Tensor, target: int
+) -> tuple[int, float]:
+    """The place of one candidate among some of a query, from 1, and its score, by the rule of ``search``.
+
+    Args:
+        query: float32 (D,), unit length.
+        gallery: float32 (G, D), unit length.
+        rows: int64 (n,), positions of the candidates, each once, the target among them.
+        scores: float32 (n,), their products with the query.
+        target: its position.
+    """
+    [score] = exact_scores(query[None], gallery, torch.zeros(1, dtype=torch.int64), torch.tensor([target]))
+    apart = 2 * _unit_margin(gallery)
+    near = rows[(scores.double() - score).abs() <= apart]
+    exact = exact_scores(query[None], gallery, torch.zeros_like(near), near)
+    ahead = int((scores.double() - score > apart).sum())
+    ahead += int(((exact > score) | ((exact == score) & (near < target))).sum())
+    return ahead + 1, float(score)
+
+
+def _unit_margin(gallery: Tensor) -> float:
+    """As ``_checked_features`` has it, for vectors of unit length."""
+    return (gallery.shape[1] + 8) * 1.02 * _unit_roundoff() + 1e-30
+
+
 def subset_order(
     queries: Tensor, gallery: Tensor, members: Positions, reference: Positions
 ) -> tuple[Positions, npt.NDArray[np.float32]]:

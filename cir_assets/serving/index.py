@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cir_assets.retrieval.ranking import best_of
+
 LOG = logging.getLogger("cir_assets.serving")
 
 EXACT_UP_TO = 500_000
@@ -107,7 +109,7 @@ class Index:
             kept = rows if without is None else rows[~without[rows]]
             # Where many of those named are left out more are asked for, as long as there are more.
             if len(kept) >= top or len(rows) < wanted:
-                return _best(torch.mv(self.features[kept], query), kept, top, exact=False)
+                return self._best(query, kept, torch.mv(self.features[kept], query), top, exact=False)
             wanted *= CANDIDATES
 
     def exact(
@@ -123,7 +125,13 @@ class Index:
         rows = torch.arange(len(scores)) if among is None else among
         if without is not None:
             rows = rows[~without[rows]]
-        return _best(scores[rows], rows, top, exact=True)
+        return self._best(query, rows, scores[rows], top, exact=True)
+
+    def _best(
+        self, query: torch.Tensor, rows: torch.Tensor, scores: torch.Tensor, top: int, *, exact: bool
+    ) -> Found:
+        """The ``top`` best of pictures ``rows`` (n,) with scores (n,), in the order evaluation ranks them."""
+        return Found(*best_of(query, self.features, rows, scores, top), exact=exact)
 
     def measure_recall(self, queries: torch.Tensor) -> None:
         """Set ``recall``: the share of the exact best that the approximate index finds.
@@ -137,14 +145,6 @@ class Index:
             for query in queries
         ]
         self.recall = float(np.mean(hits))
-
-
-def _best(scores: torch.Tensor, rows: torch.Tensor, top: int, *, exact: bool) -> Found:
-    """The ``top`` highest of scores (n,) of pictures ``rows`` (n,)."""
-    best = torch.topk(scores, min(top, len(scores)))
-    # topk leaves the order of equal scores open.
-    order = np.lexsort((rows[best.indices].numpy(), -best.values.numpy()))
-    return Found(rows[best.indices].numpy()[order], best.values.numpy()[order], exact=exact)
 
 
 def _inverted_file(features: NDArray[np.float32]):  # type: ignore[no-untyped-def]

@@ -25,6 +25,7 @@ from cir_assets.models.saving import load_combiners, load_text_encoder
 from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pictures.settings import Preprocessing
 from cir_assets.retrieval.methods import METHODS
+from cir_assets.retrieval.ranking import place_among
 from cir_assets.serving.export import BrokenExport, read_about
 from cir_assets.serving.index import EXACT_UP_TO, RECALL_QUERIES, Index
 from cir_assets.serving.uploads import (
@@ -363,18 +364,16 @@ class Searcher:
     ) -> tuple[int | None, float, str | None]:
         """Place, score and shown copy of the target's row; no place where category or reference leave it out."""
         scores = self.index.scores(query)
-        score = float(scores[target])
         rows = torch.arange(len(scores)) if among is None else among
         rows = rows[~without[rows]]
         meant = rows == target
         if not copies:
             meant |= torch.from_numpy(self._contents == self._contents[target])[rows]
         if not bool(meant.any()):
-            return None, score, None
-        row = rows[meant][0]
-        others = scores[rows]
-        ahead = (others > scores[row]) | ((others == scores[row]) & (rows < row))
-        return int(ahead.sum()) + 1, score, self._images[int(row)]
+            return None, float(scores[target]), None
+        row = int(rows[meant][0])
+        place, score = place_among(query, self.index.features, rows, scores[rows], row)
+        return place, score, self._images[row]
 
 
 def _into_memory(model: nn.Module) -> None:

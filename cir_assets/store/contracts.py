@@ -6,8 +6,9 @@ From it come the schema of a frame in Polars, the tables of a database with thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
@@ -123,6 +124,21 @@ def fitted(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
                 f"fit it ({error})"
             ) from error
     return pl.DataFrame(columns)
+
+
+def empty(table: Table) -> pl.DataFrame:
+    """Make a frame of this table without a row."""
+    return pl.DataFrame(schema=table.schema)
+
+
+def frame(table: Table, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows as a frame of exactly this table's columns; absent keys are null."""
+    return pl.DataFrame(list(rows), schema=table.schema)
+
+
+def issue(kind: str, subject: str, detail: str) -> dict[str, str]:
+    """One row of ``DATA_ISSUES``."""
+    return {"kind": kind, "subject": subject, "detail": detail}
 
 
 def _of_one_kind(found: pl.DataType, expected: pl.DataType) -> bool:

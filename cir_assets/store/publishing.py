@@ -23,7 +23,6 @@ from cir_assets.store.contracts import (
 )
 from cir_assets.store.database import DamagedDatabase, DatabaseLocked, log_of, opened, replaced
 from cir_assets.store.files import CannotLock
-from cir_assets.store.published import published_results
 from cir_assets.store.results import create_tables, explain
 
 QUERIES: Mapping[str, str] = {
@@ -70,7 +69,11 @@ WAIT_SECONDS = 3.0
 
 
 def publish(
-    results: Sequence[Path], tables: Mapping[str, Path], destination: Path, promotions: Sequence[Path] = ()
+    results: Sequence[Path],
+    tables: Mapping[str, Path],
+    destination: Path,
+    promotions: Sequence[Path] = (),
+    figures: pl.DataFrame | None = None,
 ) -> list[str]:
     """Merge every pipeline's results and every data set's tables into one database, replaced whole.
 
@@ -82,6 +85,7 @@ def publish(
         tables: data set -> folder of its Parquet tables (images, galleries, triplets, data_issues/*).
         destination: ``storage/evaluation.duckdb``.
         promotions: the pipelines' decisions about champions, as Parquet files.
+        figures: what others published, with the columns of ``PUBLISHED_RESULTS``; none if None.
 
     Returns:
         A sentence for each part that was left out: which file, what is wrong, and how to mend it.
@@ -114,7 +118,8 @@ def publish(
             insert = f"INSERT INTO {PROMOTIONS.name} BY NAME SELECT * FROM read_parquet($1)"
             rows = partial(connection.execute, insert, [str(file)])
             take(file, rows, "put it back from a copy")
-        _insert_published(connection, published_results())
+        if figures is not None:
+            _insert_figures(connection, figures)
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {QUERIES[view.name]}")
             explain(connection, "VIEW", view)
@@ -209,7 +214,7 @@ def content_digest(
     return content.hexdigest()[:16]
 
 
-def _insert_published(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
+def _insert_figures(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
     connection.register("published_frame", frame.to_arrow())
     connection.execute(f"INSERT INTO {PUBLISHED_RESULTS.name} SELECT * FROM published_frame")
     connection.unregister("published_frame")

@@ -13,8 +13,9 @@ import pytest
 from cir_assets.datasets.captions import evaluation_caption
 from cir_assets.datasets.fashioniq import read_fashioniq
 from cir_assets.datasets.fashioniq_fetching import CATEGORIES
+from cir_assets.datasets.missing import missing_pictures
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
-from cir_assets.pictures.scanning import missing_pictures, scan_pictures
+from cir_assets.pictures.scanning import scan_pictures
 from tests.datasets.conftest import counts, subjects, triplet, write_fashioniq, write_json, write_picture
 
 TRIPLETS = {

@@ -15,7 +15,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cir_assets import datasets
-from cir_assets.components.dataset import Dataset, DatasetSpec
+from cir_assets.components.dataset import Dataset
+from cir_assets.components.specification import DatasetSpec
 from cir_assets.datasets.sources import KINDS, Source, one_of
 from cir_assets.datasets.wardrobe.source import WardrobeSource
 from cir_assets.pictures.scanning import scan_pictures

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from cir_assets.retrieval.ranking import place_among, top_k
 from cir_assets.serving.index import PROBED, Index
 
 
@@ -105,3 +106,23 @@ def test_up_to_the_stated_size_nothing_is_approximated() -> None:
     index = Index(unit(1_000, 0))
     assert index.approximate is None
     assert index.recall is None
+
+
+def test_searching_and_evaluating_have_one_order_of_a_gallery_ties_and_near_ties_among_it() -> None:
+    random = np.random.default_rng(5)
+    features = random.standard_normal((400, 24)).astype(np.float32)
+    features[100:200] = features[:100]
+    # Of the last bit of a float32: a product of matrices may order these by how it was cut into blocks.
+    features[200:300] = np.nextafter(features[:100], np.float32(2))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    queries = torch.from_numpy(features[::7].copy())
+    index, gallery = Index(features), torch.from_numpy(features)
+    everything = torch.arange(len(features))
+    positions, scores = top_k(queries, gallery, 50)
+    for query, expected, its_scores in zip(queries, positions, scores, strict=True):
+        found = index.search(query, 50)
+        np.testing.assert_array_equal(found.rows, expected)
+        np.testing.assert_array_equal(found.scores, its_scores)
+        for place in (0, 7, 49):
+            target = int(expected[place])
+            assert place_among(query, gallery, everything, index.scores(query), target)[0] == place + 1

@@ -12,9 +12,9 @@ import duckdb
 import polars as pl
 import pytest
 
+from cir_assets.retrieval.published_figures import published_results
 from cir_assets.store.contracts import PUBLISHED_TABLES, RESULTS, VIEWS
 from cir_assets.store.database import opened
-from cir_assets.store.published import published_results
 from cir_assets.store.publishing import NotPublished, publish, published
 from cir_assets.store.results import KEPT_EVALUATIONS, write_results
 from tests.cookbook import TABLES_PAGE, tables_page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -10,13 +11,16 @@ import dagster as dg
 from cir_assets.graph.private import reloading
 
 
-def edited_definitions_sensor(project: Path, loaded: str, every_seconds: int) -> dg.SensorDefinition:
+def edited_definitions_sensor(
+    project: Path, loaded: str, every_seconds: int, problem_now: Callable[[], str | None]
+) -> dg.SensorDefinition:
     """Watches the YAML files below ``defs/`` and has the definitions loaded anew when their content changed.
 
     Args:
         project: the project's folder.
         loaded: ``state_of_definitions`` of what is loaded now.
         every_seconds: between two looks; the files must be the same in two of them.
+        problem_now: loads what is on disk now, and says what is wrong with it; None where nothing is.
     """
 
     @dg.sensor(
@@ -29,9 +33,6 @@ def edited_definitions_sensor(project: Path, loaded: str, every_seconds: int) ->
         ),
     )
     def edited_definitions(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        from cir_assets.components.loading import explained
-        from cir_assets.definitions import build_definitions
-
         now = state_of_definitions(project)
         if now == loaded:
             return dg.SkipReason("the definitions on disk are those that are loaded")
@@ -40,12 +41,10 @@ def edited_definitions_sensor(project: Path, loaded: str, every_seconds: int) ->
         if context.cursor != now:
             context.update_cursor(now)
             return dg.SkipReason(f"definitions are changing; waiting until they rest for {every_seconds} s")
-        try:
-            build_definitions(project, set_broken_aside=True)
-        except Exception as error:
+        if problem := problem_now():
             return dg.SkipReason(
                 "definitions changed on disk but cannot be loaded; those from before go on until this is mended: "
-                f"{explained(error)}"
+                f"{problem}"
             )
         reload = reloading(context)
         if reload is None:
