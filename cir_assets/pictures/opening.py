@@ -208,8 +208,8 @@ def open_picture(
         source: the file, or its bytes.
         pixel_limit: pictures of more pixels are refused by their header.
         reading: ``reference``: in the file's own mode, as stored. ``as_seen``: RGB, as a viewer shows it.
-        smaller: a JPEG of too many pixels is decoded at a half, a quarter or an eighth, which costs little,
-            instead of being refused.
+        smaller: a JPEG of up to 8 times as many pixels, twice if it is progressive, is decoded at a half, a quarter
+            or an eighth, which costs little.
 
     Raises:
         NotReadNow: when the file is missing, the system does not give it, or memory does not suffice.
@@ -237,11 +237,12 @@ def open_picture(
 
 def _decoded(content: bytes, pixel_limit: int, reading: Reading, smaller: bool) -> Image.Image:
     with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+        pixels = picture.width * picture.height
         if smaller:
             _draft(picture, pixel_limit)
         problem = size_problem(*picture.size, pixel_limit)
         if problem is None and picture.format in ("JPEG", "MPO"):
-            problem = _work_problem(content, picture, pixel_limit)
+            problem = _work_problem(content, pixels, pixel_limit)
         if problem:
             raise UnreadablePicture(problem)
         picture.load()
@@ -267,7 +268,8 @@ def _draft(picture: Image.Image, pixel_limit: int) -> None:
     """Let a JPEG of too many pixels decode at the largest of a half, a quarter and an eighth that has few enough."""
     width, height = picture.size
     # A progressive one is held whole while it is decoded, however small it comes out.
-    if picture.info.get("progressive") and width * height > 4 * pixel_limit:
+    most = (2 if picture.info.get("progressive") else 8) * pixel_limit
+    if width * height > most:
         return
     for part in (1, 2, 4, 8):
         if size_problem(-(-width // part), -(-height // part), pixel_limit) is None:
@@ -275,9 +277,8 @@ def _draft(picture: Image.Image, pixel_limit: int) -> None:
             return
 
 
-def _work_problem(content: bytes, picture: Image.Image, pixel_limit: int) -> str | None:
+def _work_problem(content: bytes, pixels: int, pixel_limit: int) -> str | None:
     """Why a JPEG takes more work than its pixels are worth; None where it does not."""
-    pixels = picture.width * picture.height
     most = min(MOST_SCANS, SCANNED * pixel_limit // pixels)
     # Counted in the whole file there are at least as many, and nearly always as few.
     if content.count(b"\xff\xda") <= most or (scans := sum(1 for _ in _scans(content))) <= most:
