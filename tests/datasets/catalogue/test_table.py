@@ -408,7 +408,7 @@ def test_columns_that_would_mislead_are_refused_by_line(root: Path, lines: list[
 
 
 def test_a_category_called_all_in_every_row_is_none_at_all(root: Path) -> None:
-    read = read_text(root, f"{HEADER},category", "p0,p1,is red,val,all")
+    read = read_text(root, f"{HEADER},category", "p0,p1,is red,val,all", "p0,p1,is, red,val,all")
     assert read.galleries["category"].unique().to_list() == ["all"]
 
 
