@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -432,6 +433,9 @@ def test_rows_of_no_reference_are_told(root: Path) -> None:
 def test_an_absent_or_forbidden_table_is_named(unprivileged: Path) -> None:
     with pytest.raises(BrokenAnnotations, match=r"gone\.csv cannot be read: No such file"):
         read_table(unprivileged / "gone.csv")
+    os.mkfifo(unprivileged / "pipe.csv")
+    with pytest.raises(BrokenAnnotations, match=r"pipe\.csv is no file"):
+        read_table(unprivileged / "pipe.csv")
     file = table(unprivileged, HEADER)
     file.chmod(0)
     with pytest.raises(BrokenAnnotations, match=r"table\.csv cannot be read: Permission denied"):
