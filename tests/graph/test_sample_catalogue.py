@@ -76,7 +76,7 @@ def test_without_a_table_what_is_wrong_with_the_pictures_is_published(
     shutil.copytree(SAMPLE / "pictures" / "dress", tmp_path / "album")
     (tmp_path / "album" / "text.jpg").write_text("no picture")
     (tmp_path / "album" / "gone.jpg").symlink_to("nowhere")
-    (tmp_path / "album" / "a.heic").touch()
+    (tmp_path / "album" / "a.psd").touch()
     project.write_dataset("album", source={"kind": "catalogue", "pictures": str(tmp_path / "album")})
     steps = ('key:"album/raw"', 'key:"album/images"', 'key:"album/triplets"', 'key:"leaderboard"')
     assert project.materialize(instance, *steps).success
@@ -87,7 +87,7 @@ def test_without_a_table_what_is_wrong_with_the_pictures_is_published(
         images = connection.execute("SELECT count(*) FROM images WHERE dataset = 'album'").fetchall()
     assert told == [
         ("missing_picture", "gone.jpg"),
-        ("unread_format", ".heic"),
+        ("unread_format", ".psd"),
         ("unreadable_picture", "text.jpg"),
     ]
     assert images == [(len(list((SAMPLE / "pictures" / "dress").iterdir())),)]

@@ -77,13 +77,14 @@ def files_below(folder: Path) -> Iterator[Found]:
         BrokenAnnotations: the folder itself cannot be listed.
     """
     try:
-        holding = {_identity(place.stat()): None for place in (folder, *folder.resolve().parents)}
+        read_as: dict[tuple[int, int], str | None] = {
+            _identity(place.stat()): None for place in (folder, *folder.resolve().parents)
+        }
         os.scandir(folder).close()
     except OSError as error:
         raise BrokenAnnotations(
             f"{folder} cannot be listed ({error.strerror}): it must be a folder of pictures"
         ) from error
-    read_as: dict[tuple[int, int], str | None] = {**holding}
     places, links = deque([""]), deque[Found]()
     while places or links:
         if not places:

@@ -157,7 +157,7 @@ def _check_splits(table: Table) -> Mapping[str, str]:
     if unknown:
         line, word = whole.filter(pl.col("split").is_in(unknown)).select("line", "split").row(0)
         raise BrokenAnnotations(
-            f"{table.where(line)}: split is {word!r}, expected one of {', '.join(SPLITS)} "
+            f"{table.where(line)}: split is {word[:60]!r}, expected one of {', '.join(SPLITS)} "
             f"(or {', '.join(OTHER_SPLITS)})"
         )
     # An empty `split` in some rows only would leave them to chance while others are fixed.
@@ -172,15 +172,16 @@ def _check_splits(table: Table) -> Mapping[str, str]:
 
 
 def _check_categories(table: Table) -> None:
-    named = table.cells.filter(pl.col("category").str.to_lowercase().is_in(RESERVED_CATEGORIES))
+    whole = table.cells.filter(pl.col("broken").is_null())
+    named = whole.filter(pl.col("category").str.to_lowercase().is_in(RESERVED_CATEGORIES))
     if named.height:
         line, category = named.select("line", "category").row(0)
         raise BrokenAnnotations(
             f"{table.where(line)}: a category cannot be called {category!r}, as the mean over all of them is; "
             "call it something else"
         )
-    no_category = table.cells.filter(pl.col("category") == NO_CATEGORY)
-    if no_category.height and table.cells["category"].null_count():
+    no_category = whole.filter(pl.col("category") == NO_CATEGORY)
+    if no_category.height and whole["category"].null_count():
         raise BrokenAnnotations(
             f"{table.where(no_category['line'][0])}: a category cannot be called {NO_CATEGORY!r} where other rows "
             "have none, as theirs is called so; call it something else, or give every row one"
@@ -276,8 +277,8 @@ def _refuse_large_sets(sizes: pl.DataFrame, table: Table) -> None:
             "call the column split" if name.casefold() in {*SPLITS, *OTHER_SPLITS} else "leave the column out"
         )
         raise BrokenAnnotations(
-            f"{table.where(line)}: set {name!r} holds {size:,} pictures; a set is the few look-alikes of a query, at "
-            f"most {LARGEST_SET}: where it is a season, a brand or a split, {mend}, or list members"
+            f"{table.where(line)}: set {name[:60]!r} holds {size:,} pictures; a set is the few look-alikes of a query, "
+            f"at most {LARGEST_SET}: where it is a season, a brand or a split, {mend}, or list members"
         )
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -74,6 +75,9 @@ def read_table(file: Path) -> Table:
             f"{file}: expected a table named .csv, .tsv, .jsonl, .parquet or .xlsx; export it as one of them"
         )
     try:
+        # A pipe would be waited for without end.
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise BrokenAnnotations(f"{file} is no file: name a table")
         table = reader(file)
     except UnicodeError as error:
         raise BrokenAnnotations(_undecodable(file)) from error

@@ -168,7 +168,7 @@ def test_every_other_ending_is_told_in_one_row(tmp_path: Path) -> None:
     root = pictures(tmp_path / "p", "a.jpg", "G.JPEG")
     for name in ("b.jfif", "c.jpe"):
         shutil.copyfile(root / "a.jpg", root / name)
-    for name in ("d.avif", "e.heic", "f.HEIC", "f.jp2", "notes.txt", "README", "gone.txt.bak"):
+    for name in ("d.psd", "e.jxl", "f.JXL", "f.jp2", "notes.txt", "README", "gone.txt.bak"):
         (root / name).touch()
     (root / "gone.txt").symlink_to("nowhere")
     file = table(root, "reference,target,caption,split", "a,b,bluer,val")
@@ -176,18 +176,14 @@ def test_every_other_ending_is_told_in_one_row(tmp_path: Path) -> None:
     assert read.pictures["image"].to_list() == ["G.JPEG", "a.jpg", "b.jfif", "c.jpe"]
     others = {subject: detail for kind, subject, detail in read.issues.rows() if kind != "same_picture"}
     assert others == {
-        ".avif": "1 file is left out: AVIF is not read; save as JPEG or PNG (first: d.avif)",
+        ".psd": "1 file is left out: Photoshop's format is not read; save as JPEG or PNG (first: d.psd)",
         ".bak": "1 file is left out: named as no picture (first: gone.txt.bak)",
-        ".heic": (
-            "2 files are left out: HEIC, as phones save it, is not read; save as JPEG or PNG (first: e.heic)"
-        ),
+        ".jxl": ("2 files are left out: JPEG XL is not read; save as JPEG or PNG (first: e.jxl)"),
         ".jp2": "1 file is left out: JPEG 2000 is not read; save as JPEG or PNG (first: f.jp2)",
         ".txt": "2 files are left out: named as no picture (first: gone.txt)",
         "no ending": "1 file is left out: named as no picture (first: README)",
     }
-    assert {kind for kind, subject in told(read) if subject in (".avif", ".heic", ".jp2")} == {
-        "unread_format"
-    }
+    assert {kind for kind, subject in told(read) if subject in (".psd", ".jxl", ".jp2")} == {"unread_format"}
 
 
 def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -408,7 +409,7 @@ def test_columns_that_would_mislead_are_refused_by_line(root: Path, lines: list[
 
 
 def test_a_category_called_all_in_every_row_is_none_at_all(root: Path) -> None:
-    read = read_text(root, f"{HEADER},category", "p0,p1,is red,val,all")
+    read = read_text(root, f"{HEADER},category", "p0,p1,is red,val,all", "p0,p1,is, red,val,all")
     assert read.galleries["category"].unique().to_list() == ["all"]
 
 
@@ -432,6 +433,9 @@ def test_rows_of_no_reference_are_told(root: Path) -> None:
 def test_an_absent_or_forbidden_table_is_named(unprivileged: Path) -> None:
     with pytest.raises(BrokenAnnotations, match=r"gone\.csv cannot be read: No such file"):
         read_table(unprivileged / "gone.csv")
+    os.mkfifo(unprivileged / "pipe.csv")
+    with pytest.raises(BrokenAnnotations, match=r"pipe\.csv is no file"):
+        read_table(unprivileged / "pipe.csv")
     file = table(unprivileged, HEADER)
     file.chmod(0)
     with pytest.raises(BrokenAnnotations, match=r"table\.csv cannot be read: Permission denied"):

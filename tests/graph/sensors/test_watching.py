@@ -203,6 +203,17 @@ def test_a_link_to_nowhere_and_a_read_table_stop_no_look(shop: Shop, look: Look)
     assert look() == "no file changed since the last look"
 
 
+def test_what_lies_there_and_cannot_be_read_is_told_once_and_stops_no_look(shop: Shop, look: Look) -> None:
+    shop.project.materialize(shop.instance, 'key:"shop/raw"')
+    settled(look)
+    (shop.pictures / "loop").symlink_to(".")
+    (shop.pictures / "gone.jpg").symlink_to("nowhere")
+    (shop.pictures / os.fsdecode(b"caf\xe9.jpg")).write_bytes(picture_bytes("latin"))
+    os.mkfifo(shop.pictures / "pipe.jpg")
+    assert settled(look) == "asked"
+    assert look() == "no file changed since the last look"
+
+
 def test_edited_definitions_are_seen_once_they_rest_and_only_where_they_can_be_loaded(
     project: TrialProject, instance: dg.DagsterInstance
 ) -> None:
