@@ -4,18 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/storage
 
-.PHONY: demo test ui search changes bench tiny-clip format clean
+.PHONY: demo test test-quick lint ui search changes bench tiny-clip format clean
 
 ## demo: the whole graph on the embedded data set, ending in the evaluation table and the report's path
 demo: $(VENV)/.installed
 	$(BIN)/cir-assets demo
 
 ## test: lint, types and the whole suite
-test: $(VENV)/.installed-for-tests
+test: lint
+	$(BIN)/pytest
+
+## test-quick: lint, types and what needs no whole graph, process or browser; for every small change
+test-quick: lint
+	$(BIN)/pytest -m "not slow"
+
+## lint: ruff and mypy alone
+lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
 
 ## ui: Dagster's web UI on http://localhost:3000, with the daemon that follows changes
 ui: $(VENV)/.installed

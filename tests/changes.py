@@ -99,7 +99,6 @@ class Shop:
             recipes={"quick": self.stages},
             promotion=self.promotion,
             watch_every_seconds=5,
-            decoding_workers=0,
         )
 
     def tick(self, definitions: dg.Definitions | None = None) -> list[dg.AssetKey]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -23,13 +23,40 @@ LONGEST = (
     "tests/test_changes.py",
     "tests/graph/test_champion.py",
 )
-SLOW = (*LONGEST, "tests/graph/", "tests/test_lost_changes.py")
-"""Whole graphs, real processes and a browser; what is quick to fail runs before them."""
+SLOW = (
+    *LONGEST,
+    "tests/graph/",
+    "tests/test_benchmarks.py",
+    "tests/test_command_line.py",
+    "tests/test_definitions.py::test_a_d",
+    "tests/test_lost_changes.py",
+    "tests/test_moved_storage.py",
+    "tests/models/test_open_clip.py::test_both_stages_run_on_it_through_the_graph",
+    "tests/serving/test_behind_a_proxy.py",
+)
+"""Whole graphs and real processes, by how a test's name begins; with BROWSERS, what is left out of test-quick."""
+
+BROWSERS = {"browser", "pages"}
+"""Fixtures that start one."""
 
 
+def is_slow(item: pytest.Item) -> bool:
+    """Whether ``make test-quick`` leaves a test to ``make test``; nothing else says so."""
+    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+    return item.nodeid.startswith(SLOW) or not BROWSERS.isdisjoint(fixtures)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first; then the longest files, so that no process is left alone with one at the end."""
+    """Mark the slow ones; fast tests first, then the longest files, so that no process is left alone with one."""
+    for item in filter(is_slow, items):
+        item.add_marker("slow")
     items.sort(key=lambda item: (item.nodeid.startswith(SLOW), not item.nodeid.startswith(LONGEST)))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: one of them always waits, for a daemon, a run or a browser."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +80,13 @@ def real_data(shared: Path) -> Path:
     if not folder.is_dir():
         pytest.skip("shared/data is absent: it holds real annotation files and pictures")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _wardrobes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The session's test processes share their wardrobes: drawing a thousand pictures takes ten seconds."""
+    own = tmp_path_factory.getbasetemp()
+    TrialProject.wardrobes = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "wardrobes"
 
 
 @pytest.fixture

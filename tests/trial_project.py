@@ -10,12 +10,14 @@ import textwrap
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
 
+from cir_assets.datasets.wardrobe.generation import render_wardrobe
 from cir_assets.definitions import PROJECT, build_definitions
 from cir_assets.store.layout import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
@@ -28,6 +30,9 @@ QUICK_RECIPE = {
 
 class TrialProject:
     """A package with ``defs/`` beside a ``storage/`` folder, loaded as users load theirs."""
+
+    wardrobes: Path | None = None
+    """Where a session's tests keep the wardrobes they share, each rendered once; None: a project renders its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +79,8 @@ class TrialProject:
 
     def write_dataset(self, name: str, **attributes: Any) -> None:
         """Write a data set's YAML; what is left out is small and quick."""
-        defaults: dict[str, Any] = {"backbones": ["tiny_clip"], "device": "cpu"}
+        # A process that decodes ahead takes longer to start than a test's few pictures to decode.
+        defaults: dict[str, Any] = {"backbones": ["tiny_clip"], "device": "cpu", "decoding_workers": 0}
         if not attributes.keys() & {"recipes", "models_of", "checkpoints"}:
             defaults["recipes"] = {"quick": QUICK_RECIPE}
         self._write(name, "cir_assets.components.dataset.Dataset", {**defaults, **attributes})
@@ -100,10 +106,35 @@ class TrialProject:
             for module in [name for name in sys.modules if name.split(".")[0] == self.package]:
                 del sys.modules[module]
 
+    def _place_wardrobes(self) -> None:
+        """Put those of a thousand pictures where their roots find them whole, unless something lies there already."""
+        if self.wardrobes is None:
+            return
+        for file in (self.folder / self.package / "defs").glob("*/defs.yaml"):
+            try:
+                said = yaml.safe_load(file.read_text())
+            except yaml.YAMLError:
+                continue
+            match said:
+                case {"attributes": {"source": {"kind": "wardrobe", "size": 1000} as source}}:
+                    raw = self.storage.raw(file.parent.name)
+                    if not raw.exists():
+                        shutil.copytree(self._rendered(self.wardrobes, source.get("seed", 7)), raw)
+
+    @staticmethod
+    def _rendered(wardrobes: Path, seed: int) -> Path:
+        wardrobes.mkdir(exist_ok=True)
+        with (wardrobes / f"{seed}.lock").open("w") as lock:
+            # Whoever comes first renders it, while the other test processes wait.
+            flock(lock, LOCK_EX)
+            render_wardrobe(wardrobes / str(seed), 1000, seed, workers=1)
+        return wardrobes / str(seed)
+
     def materialize(
         self, instance: dg.DagsterInstance, *selection: str, raise_on_error: bool = True
     ) -> dg.ExecuteInProcessResult:
         """One run over the selected assets, such as ``group:wardrobe``; in this process."""
+        self._place_wardrobes()
         definitions = self.definitions()
         wanted = dg.AssetSelection.from_string(" or ".join(selection))
         keys = wanted.resolve(definitions.resolve_asset_graph())
@@ -125,6 +156,7 @@ class TrialProject:
 
     def start(self, *selection: str) -> subprocess.Popen[bytes]:
         """The same in a process of its own, with a process group of its own, printing into ``log``."""
+        self._place_wardrobes()
         with self.log.open("wb") as log:
             return subprocess.Popen(
                 self.command(*selection),

@@ -19,7 +19,7 @@ from cir_assets.models.network import Network
 from cir_assets.models.shape import BackboneShape, transformers_shape
 
 # Its bars would stand in the middle of a step's log; loading is told by the step itself.
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+transformers_logging.disable_progress_bar()
 
 STRAIGHT_QUOTES = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u201b", "'") | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')

@@ -103,7 +103,7 @@ def tiny_tokenizer(vocabulary: int, seed: int, garments: int) -> PreTrainedToken
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(START, start), (END, end)]
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=END, model_max_length=77
     )
 

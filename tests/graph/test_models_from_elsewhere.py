@@ -48,7 +48,7 @@ def test_with_both_encoders_trained_pictures_are_encoded_again_and_ranked_by_it(
 ) -> None:
     recipe = {**QUICK_RECIPE, "text_encoder": {**STAGE_1, "encoder": "both"}}
     recipe["combiner"] = {"learning_rate": 2.0e-4, "batch_size": 32, "epochs": 2}
-    project.write_dataset("shop", source=catalogue, recipes={"both": recipe}, decoding_workers=0)
+    project.write_dataset("shop", source=catalogue, recipes={"both": recipe})
     result = project.materialize(instance, 'group:"shop"', 'key:"leaderboard"')
     assert result.success
     assert metadata_of(result, "shop/tiny_clip/both/image_features")["encoded"] == 120
@@ -82,7 +82,7 @@ def test_the_image_encoder_alone_may_be_trained(
     project: TrialProject, instance: dg.DagsterInstance, catalogue: dict[str, str]
 ) -> None:
     recipe = {**QUICK_RECIPE, "text_encoder": {**STAGE_1, "epochs": 1, "encoder": "image"}}
-    project.write_dataset("shop", source=catalogue, recipes={"image": recipe}, decoding_workers=0)
+    project.write_dataset("shop", source=catalogue, recipes={"image": recipe})
     assert project.materialize(
         instance,
         *(f'key:"shop/{step}"' for step in ("raw", "images", "triplets", "tiny_clip/image_features")),

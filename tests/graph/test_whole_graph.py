@@ -27,8 +27,13 @@ WHOLE = ('group:"wardrobe"', 'key:"leaderboard"')
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TrialProject, dg.DagsterInstance]]:
     """A project whose wardrobe was materialized whole, once for all tests of this module."""
     project = TrialProject(tmp_path_factory.mktemp("whole") / "project")
+    # As users have it: rendered by its root, and decoded by processes of their own.
+    project.wardrobes = None
     project.write_dataset(
-        "wardrobe", source={"kind": "wardrobe", "size": 1000}, protocols=["fashioniq", "cirr"]
+        "wardrobe",
+        source={"kind": "wardrobe", "size": 1000},
+        protocols=["fashioniq", "cirr"],
+        decoding_workers=2,
     )
     with dg.DagsterInstance.ephemeral() as instance:
         assert project.materialize(instance, *WHOLE).success
