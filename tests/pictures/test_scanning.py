@@ -31,9 +31,9 @@ def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
     real = os.open
 
-    def told(path: Path, *given: Any) -> int:
+    def told(path: Path, *given: Any, **named: Any) -> int:
         read.append(Path(path).name)
-        return real(path, *given)
+        return real(path, *given, **named)
 
     monkeypatch.setattr(os, "open", told)
     return read
@@ -277,10 +277,10 @@ def test_content_keys_leave_out_what_cannot_be_read(tmp_path: Path, monkeypatch:
     os.mkfifo(tmp_path / "pipe")
     real = os.open
 
-    def forbidding(path: Path, *given: Any) -> int:
+    def forbidding(path: Path, *given: Any, **named: Any) -> int:
         if Path(path).name == "forbidden":
             raise PermissionError(errno.EACCES, "Permission denied")
-        return real(path, *given)
+        return real(path, *given, **named)
 
     monkeypatch.setattr(os, "open", forbidding)
     names = ["a", "b", "forbidden", "dangling", "empty", "pipe", "half \ud83d", "zero\0byte"]
