@@ -198,7 +198,10 @@ def read_header(stream: BinaryIO) -> Header:
 
 def _header(stream: BinaryIO) -> Header:
     with Image.open(stream, formats=FORMATS) as picture:
-        return Header(str(picture.format), picture.mode, *picture.size)
+        width, height = picture.size
+        if max(width, height) >= 1 << 31:
+            raise UnreadablePicture(f"its header speaks of {width} x {height} pixels; no picture has so many")
+        return Header(str(picture.format), picture.mode, width, height)
 
 
 def open_picture(source: Path | bytes, pixel_limit: int, reading: Reading = "reference") -> Image.Image:
