@@ -35,7 +35,7 @@ _BEGINNINGS = (
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
     (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
-    (b"8BPS", "a Photoshop document"),
+    (b"8BPS", "a Photoshop picture"),
     (b"gimp xcf", "a GIMP document"),
     (b"\0\0\1\0", "an icon (ICO)"),
     (b"icns", "an icon (ICNS)"),
@@ -75,7 +75,7 @@ def described(content: bytes) -> str | None:
     Args:
         content: the file, or its first ``LOOKED_AT`` bytes.
     """
-    kind = _kind(content[:LOOKED_AT])
+    kind = kind_of(content)
     if kind is None:
         return None
     damaged = "damaged" in kind
@@ -83,7 +83,12 @@ def described(content: bytes) -> str | None:
     return f"it is {kind}" + (f": {mend}" if mend else "")
 
 
-def _kind(head: bytes) -> str | None:
+def kind_of(content: bytes) -> str | None:
+    """What a file is by its beginning, such as ``a PDF``, with its article; None where its bytes do not tell.
+
+    It is one that did not open: one that begins as a picture that does is ``a damaged`` one.
+    """
+    head = content[:LOOKED_AT]
     if not head.strip(b"\0"):
         return "nothing but zero bytes" if head else "an empty file"
     if head[4:8] == b"ftyp":
@@ -98,7 +103,7 @@ def _kind(head: bytes) -> str | None:
         if head.startswith(beginning):
             return kind
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if re.search(rb"<svg[\s>]", text):
+    if re.search(rb"<svg[\s/>]", text):
         return "an SVG drawing"
     if re.match(rb"<(!doctype html|html|head|body)", text):
         return "an HTML page"

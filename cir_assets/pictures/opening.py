@@ -13,12 +13,12 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 import PIL
@@ -53,6 +53,8 @@ GENERATION = 2
 
 JUDGED_BY = f"opening {GENERATION}, Pillow {PIL.__version__}, {' '.join(FORMATS)}"
 """What a refusal holds under; under anything else the same bytes are tried again."""
+
+Looked = TypeVar("Looked")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -196,20 +198,19 @@ def read_header(stream: BinaryIO) -> Header:
 
 def _header(stream: BinaryIO) -> Header:
     with Image.open(stream, formats=FORMATS) as picture:
-        return Header(str(picture.format), picture.mode, *picture.size)
+        width, height = picture.size
+        if max(width, height) >= 1 << 31:
+            raise UnreadablePicture(f"its header speaks of {width} x {height} pixels; no picture has so many")
+        return Header(str(picture.format), picture.mode, width, height)
 
 
-def open_picture(
-    source: Path | bytes, pixel_limit: int, reading: Reading = "reference", *, smaller: bool = False
-) -> Image.Image:
+def open_picture(source: Path | bytes, pixel_limit: int, reading: Reading = "reference") -> Image.Image:
     """A fully decoded picture, from a path or from the file's bytes.
 
     Args:
         source: the file, or its bytes.
         pixel_limit: pictures of more pixels are refused by their header.
         reading: ``reference``: in the file's own mode, as stored. ``as_seen``: RGB, as a viewer shows it.
-        smaller: a JPEG of up to 8 times as many pixels, twice if it is progressive, is decoded at a half, a quarter
-            or an eighth, which costs little.
 
     Raises:
         NotReadNow: when the file is missing, the system does not give it, or memory does not suffice.
@@ -220,35 +221,43 @@ def open_picture(
     content = read_file(source, most_bytes(pixel_limit)) if isinstance(source, Path) else source
     if content is None:
         raise too_many_bytes(pixel_limit)
-    try:
-        try:
-            return _decoded(content, pixel_limit, reading, smaller)
-        except UnreadablePicture:
-            raise
-        except Exception:
-            if not content.startswith(PNG):
-                raise
-            return _decoded(_without_notes(content), pixel_limit, reading, smaller)
-    except UnreadablePicture:
-        raise
-    except Exception as error:
-        raise refusal(error, content) from error
 
-
-def _decoded(content: bytes, pixel_limit: int, reading: Reading, smaller: bool) -> Image.Image:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-        pixels = picture.width * picture.height
-        if smaller:
-            _draft(picture, pixel_limit)
+    def decoded(picture: Image.Image) -> Image.Image:
         problem = size_problem(*picture.size, pixel_limit)
         if problem is None and picture.format in ("JPEG", "MPO"):
-            problem = _work_problem(content, pixels, pixel_limit)
+            problem = _work_problem(content, picture.width * picture.height, pixel_limit)
         if problem:
             raise UnreadablePicture(problem)
         picture.load()
         if reading == "as_seen":
             return as_seen(picture)
         return picture.copy() if picture.format == "GIF" else picture
+
+    try:
+        return look_into(content, decoded)
+    except Exception as error:
+        raise refusal(error, content) from error
+
+
+def look_into(content: bytes, look: Callable[[Image.Image], Looked]) -> Looked:
+    """What ``look`` makes of the picture in these bytes, of which only the header was read.
+
+    A PNG whose texts are longer than Pillow reads, or broken, is looked into without them.
+
+    Raises:
+        Exception: whatever Pillow or ``look`` raise.
+    """
+
+    def looked(each: bytes) -> Looked:
+        with Image.open(io.BytesIO(each), formats=FORMATS) as picture:
+            return look(picture)
+
+    try:
+        return looked(content)
+    except Exception:
+        if not content.startswith(PNG):
+            raise
+        return looked(_without_notes(content))
 
 
 def size_problem(width: int, height: int, pixel_limit: int) -> str | None:
@@ -264,38 +273,29 @@ def size_problem(width: int, height: int, pixel_limit: int) -> str | None:
     return None
 
 
-def _draft(picture: Image.Image, pixel_limit: int) -> None:
-    """Let a JPEG of too many pixels decode at the largest of a half, a quarter and an eighth that has few enough."""
-    width, height = picture.size
-    # A progressive one is held whole while it is decoded, however small it comes out.
-    most = (2 if picture.info.get("progressive") else 8) * pixel_limit
-    if width * height > most:
-        return
-    for part in (1, 2, 4, 8):
-        if size_problem(-(-width // part), -(-height // part), pixel_limit) is None:
-            picture.draft(None, (width // part, height // part))
-            return
-
-
 def _work_problem(content: bytes, pixels: int, pixel_limit: int) -> str | None:
     """Why a JPEG takes more work than its pixels are worth; None where it does not."""
     most = min(MOST_SCANS, SCANNED * pixel_limit // pixels)
     # Counted in the whole file there are at least as many, and nearly always as few.
-    if content.count(b"\xff\xda") <= most or (scans := sum(1 for _ in _scans(content))) <= most:
+    if content.count(b"\xff\xda") <= most or (scans := scans_of(content)) <= most:
         return None
     return f"it comes in {scans:,} scans, each of which passes over all {pixels:,} pixels; {most:,} are the limit"
 
 
-def _scans(content: bytes) -> Iterator[int]:
-    """Where the scans of a JPEG's first picture begin."""
-    place = 2
-    while found := _MARKER.search(content, place):
-        marker, place = content[found.end() - 1], found.end()
-        if marker == 0xD9:
-            return
-        if marker == 0xDA:
-            yield place
+def scans_of(content: bytes) -> int:
+    """How many scans a JPEG has, each of which a decoder takes over the whole picture; told from its markers alone.
+
+    What lies within a segment, as a camera's small picture of its own, or behind the end, as a moving picture of a
+    phone, is none of its scans.
+    """
+    place, scans = 2, 0
+    while marker := _MARKER.search(content, place):
+        kind, place = content[marker.end() - 1], marker.end()
+        if kind == 0xD9:
+            break
+        scans += kind == 0xDA
         place += int.from_bytes(content[place : place + 2], "big")
+    return scans
 
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -29,12 +31,19 @@ def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.D
         annotations.pictures,
         annotations.picture_root,
         pixel_limit=data.pixel_limit,
-        memory=pl.read_parquet(memory) if memory.is_file() else None,
+        memory=_remembered(memory),
         progress=work.progress,
     )
     write_table(remembered, folder, STAT_MEMORY)
     of_files = annotations.issues.filter(pl.col("kind").is_in(ABOUT_FILES))
     return annotations, images, pl.concat([of_files, issues])
+
+
+def _remembered(memory: Path) -> pl.DataFrame | None:
+    """What an earlier scan found; a file that does not read, as a power failure leaves it, counts as none."""
+    with suppress(OSError, pl.exceptions.PolarsError):
+        return pl.read_parquet(memory)
+    return None
 
 
 def content_version(annotations: Annotations, images: pl.DataFrame, issues: pl.DataFrame) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import io
-import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from cir_assets.pictures.opening import FORMATS, UnreadablePicture, as_seen
+from cir_assets.pictures.magic import kind_of
+from cir_assets.pictures.opening import UnreadablePicture, as_seen, look_into, scans_of
 from cir_assets.pictures.preparing import prepare_picture
 from cir_assets.pictures.settings import Preprocessing
 from cir_assets.pictures.shrinking import shrunk
@@ -193,40 +193,8 @@ def opened(content: bytes) -> Image.Image:
         RefusedInput: when it is no picture that opens, or one that would take too much time or memory; told before
             anything is decoded, in words for people who only have a picture.
     """
-    # Our own limits decide, from the header; Pillow's would warn at other numbers.
-    Image.MAX_IMAGE_PIXELS = None
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            width, height = picture.size
-            is_jpeg = isinstance(picture, JpegImageFile)
-            most = MOST_PIXELS
-            if is_jpeg:
-                scans = scans_of(content)
-                if scans > MOST_SCANS:
-                    raise RefusedInput(
-                        f"this JPEG comes in {scans:,} layers, of which at most {MOST_SCANS} are read; "
-                        "save it anew with another program and send that"
-                    )
-                in_layers = scans > 1 or "progressive" in picture.info
-                most = MOST_PROGRESSIVE_PIXELS if in_layers else MOST_JPEG_PIXELS
-            if width * height > most:
-                raise RefusedInput(
-                    f"the picture is too large: {width:,} x {height:,} are {width * height:,} pixels, and at most "
-                    f"{most:,} are taken; send it smaller{'' if is_jpeg else ', or as a JPEG'}"
-                )
-            smaller = -(-max(width, height) // LONGEST_SIDE)
-            if min(width, height) // smaller < 2:
-                raise RefusedInput(
-                    f"the picture is too narrow to show anything: {width:,} x {height:,} pixels; cut out a part of it"
-                )
-            if is_jpeg and width * height > MOST_PIXELS:
-                # Decoded at a half, a quarter or an eighth: whole would take seconds and hundreds of megabytes.
-                scale = next((s for s in (2, 4) if width * height <= MOST_PIXELS / 4 * s**2), 8)
-                picture.draft(None, (width // scale, height // scale))
-                smaller = -(-max(picture.size) // LONGEST_SIDE)
-            picture.load()
-            whole = as_seen(picture)
-            return whole.reduce(smaller) if smaller > 1 else whole
+        return look_into(content, lambda picture: _decoded(content, picture))
     except RefusedInput:
         raise
     except Exception as error:
@@ -234,58 +202,52 @@ def opened(content: bytes) -> Image.Image:
         raise RefusedInput(_why_not(content, error)) from error
 
 
-def scans_of(content: bytes) -> int:
-    """How many scans a JPEG has, each of which a decoder takes over the whole picture; told from its markers alone.
+def _decoded(content: bytes, picture: Image.Image) -> Image.Image:
+    width, height = picture.size
+    is_jpeg = isinstance(picture, JpegImageFile)
+    most = MOST_PIXELS
+    if is_jpeg:
+        scans = scans_of(content)
+        if scans > MOST_SCANS:
+            raise RefusedInput(
+                f"this JPEG comes in {scans:,} layers, of which at most {MOST_SCANS} are read; "
+                "save it anew with another program and send that"
+            )
+        in_layers = scans > 1 or "progressive" in picture.info
+        most = MOST_PROGRESSIVE_PIXELS if in_layers else MOST_JPEG_PIXELS
+    if width * height > most:
+        raise RefusedInput(
+            f"the picture is too large: {width:,} x {height:,} are {width * height:,} pixels, and at most "
+            f"{most:,} are taken; send it smaller{'' if is_jpeg else ', or as a JPEG'}"
+        )
+    smaller = -(-max(width, height) // LONGEST_SIDE)
+    if min(width, height) // smaller < 2:
+        raise RefusedInput(
+            f"the picture is too narrow to show anything: {width:,} x {height:,} pixels; cut out a part of it"
+        )
+    if is_jpeg and width * height > MOST_PIXELS:
+        # Decoded at a half, a quarter or an eighth: whole would take seconds and hundreds of megabytes.
+        scale = next((s for s in (2, 4) if width * height <= MOST_PIXELS / 4 * s**2), 8)
+        picture.draft(None, (width // scale, height // scale))
+        smaller = -(-max(picture.size) // LONGEST_SIDE)
+    picture.load()
+    whole = as_seen(picture)
+    return whole.reduce(smaller) if smaller > 1 else whole
 
-    What lies within a segment, as a camera's small picture of its own, or behind the end, as a moving picture of a
-    phone, is none of its scans.
-    """
-    place, scans = 2, 0
-    while marker := _MARKER.search(content, place):
-        kind = content[marker.end() - 1]
-        if kind == _END:
-            break
-        scans += kind == _SCAN
-        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
-    return scans
-
-
-_SCAN, _END = 0xDA, 0xD9
-
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
-"""Of a JPEG, with a length behind it; others stand within a scan, or alone."""
-
-_BEGINNING = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|II\*\x00|MM\x00\*", re.DOTALL)
-"""Of pictures that are read."""
 
 _TAKEN = "send a JPEG, PNG, WebP, GIF, BMP or TIFF"
-
-_OTHERS = {
-    "an AVIF picture": rb"....ftyp.{0,60}?avi[fs]",
-    "a HEIC picture, as iPhones keep them": rb"....ftyp(hei|hev|mif1|msf1)",
-    "a film": rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ",
-    "a JPEG XL picture": rb"\xff\x0a|....JXL ",
-    "a JPEG 2000 picture": rb"\xff\x4f\xff\x51|....jP  ",
-    "a PDF": rb"%PDF",
-    "a web page": rb"(?i)\s*<(!doctype )?html",
-    "an SVG drawing": rb"\s*<(svg|.*<svg)",
-    "a PostScript drawing": rb"%!PS|\xc5\xd0\xd3\xc6",
-    "a Photoshop picture": rb"8BPS",
-    "an icon": rb"\x00\x00[\x01\x02]\x00",
-    "a ZIP archive": rb"PK\x03\x04",
-}
-"""What people send that is not read -> how it begins."""
 
 
 def _why_not(content: bytes, error: Exception) -> str:
     """Why an upload does not open, and what to do."""
-    if not isinstance(error, UnidentifiedImageError) or _BEGINNING.match(content):
+    if isinstance(error, UnreadablePicture):
+        return f"the picture cannot be shown: {error}; {_TAKEN}"
+    kind = kind_of(content)
+    if not isinstance(error, UnidentifiedImageError) or (kind and kind.startswith("a damaged")):
         return "the picture is damaged or did not arrive whole; send it again, or save it anew as a JPEG"
-    for name, beginning in _OTHERS.items():
-        if re.match(beginning, content[:4096], re.DOTALL):
-            how = "; in Photos, share or export it as a JPEG" if "HEIC" in name else ""
-            return f"this is {name}, no picture that opens here: {_TAKEN}{how}"
-    return f"this is no picture that opens here: {_TAKEN}"
+    named = f"{kind}, " if kind else ""
+    how = "; in Photos, share or export it as a JPEG" if "HEIC" in named else ""
+    return f"this is {named}no picture that opens here: {_TAKEN}{how}"
 
 
 def _prepared(picture: Image.Image, how: Preprocessing) -> NDArray[np.uint8]:

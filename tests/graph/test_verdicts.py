@@ -163,3 +163,12 @@ def test_what_is_made_of_the_features_goes_on_without_a_picture_that_could_not_b
     assert metadata_of(project.materialize(instance, ENCODE, search), step)["pictures"] == 5
     (tmp_path / "p3.jpg").rename(shop / "p3.jpg")
     assert metadata_of(project.materialize(instance, ENCODE, search), step)["pictures"] == 6
+
+
+def test_a_memory_of_the_scan_that_a_power_failure_left_empty_counts_as_none(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path
+) -> None:
+    project.materialize(instance, *SCAN)
+    [memory] = project.storage.tables("shop").glob("memory/*.parquet")
+    memory.write_bytes(b"")
+    assert metadata_of(project.materialize(instance, *SCAN), "shop/raw")["pictures"] == 6

@@ -149,35 +149,6 @@ def test_a_header_that_names_a_place_no_file_has_is_a_verdict(tmp_path: Path) ->
     assert not isinstance(refused.value, NotReadNow)
 
 
-# What a JPEG of too many pixels decodes to.
-
-
-@pytest.mark.parametrize(("size", "part"), [((640, 480), 1), ((1280, 960), 2), ((1600, 1200), 4)])
-def test_a_large_jpeg_is_decoded_small_where_asked(size: tuple[int, int], part: int) -> None:
-    content = saved(four_colours(*size), "JPEG")
-    small = open_picture(content, 320_000, "as_seen", smaller=True)
-    assert small.size == (size[0] // part, size[1] // part)
-    assert np.abs(np.asarray(small)[9, 9].astype(int) - (255, 0, 0)).max() <= 2
-
-
-def test_a_panorama_is_decoded_small_where_it_would_be_too_long() -> None:
-    content = saved(four_colours(3_000, 250), "JPEG")
-    with pytest.raises(UnreadablePicture, match="too long"):
-        open_picture(content, 1_000_000)
-    assert open_picture(content, 1_000_000, smaller=True).size == (1_500, 125)
-
-
-@pytest.mark.parametrize(("size", "progressive"), [((1_000, 900), False), ((500, 450), True)])
-def test_a_jpeg_too_large_to_be_decoded_small_is_refused_with_its_size(
-    size: tuple[int, int], progressive: bool
-) -> None:
-    content = saved(four_colours(*size), "JPEG", progressive=progressive)
-    with pytest.raises(
-        UnreadablePicture, match=f"{size[0]} x {size[1]} are .* more than the limit of 100,000"
-    ):
-        open_picture(content, 100_000, smaller=True)
-
-
 # As seen.
 
 

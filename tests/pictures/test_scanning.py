@@ -31,9 +31,9 @@ def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
     real = os.open
 
-    def told(path: Path, *given: Any) -> int:
+    def told(path: Path, *given: Any, **named: Any) -> int:
         read.append(Path(path).name)
-        return real(path, *given)
+        return real(path, *given, **named)
 
     monkeypatch.setattr(os, "open", told)
     return read
@@ -277,10 +277,10 @@ def test_content_keys_leave_out_what_cannot_be_read(tmp_path: Path, monkeypatch:
     os.mkfifo(tmp_path / "pipe")
     real = os.open
 
-    def forbidding(path: Path, *given: Any) -> int:
+    def forbidding(path: Path, *given: Any, **named: Any) -> int:
         if Path(path).name == "forbidden":
             raise PermissionError(errno.EACCES, "Permission denied")
-        return real(path, *given)
+        return real(path, *given, **named)
 
     monkeypatch.setattr(os, "open", forbidding)
     names = ["a", "b", "forbidden", "dangling", "empty", "pipe", "half \ud83d", "zero\0byte"]
@@ -295,3 +295,18 @@ def test_content_keys_are_found_anew_where_the_memory_does_not_read(tmp_path: Pa
     for broken in (b"", b"no Parquet at all"):
         memory.write_bytes(broken)
         assert content_keys(["a", "b"], tmp_path, memory)["a"] == hashlib.sha256(b"12").hexdigest()
+
+
+def test_a_header_that_speaks_of_more_pixels_than_can_be_counted_stops_nothing(tmp_path: Path) -> None:
+    write_picture(tmp_path / "good.png")
+    tiff = io.BytesIO()
+    Image.new("L", (36, 28)).save(tiff, "TIFF")
+    content = bytearray(tiff.getvalue())
+    height = content.index(struct.pack("<HHI", 257, 4, 1)) + 8
+    content[height : height + 4] = struct.pack("<I", (1 << 31) + 28)
+    (tmp_path / "odd.tif").write_bytes(content)
+    images, issues, _ = scan_pictures(named("good.png", "odd.tif"), tmp_path)
+    assert images["image"].to_list() == ["good"]
+    [(kind, image, reason)] = issues.rows()
+    assert (kind, image) == ("unreadable_picture", "odd")
+    assert "36 x 2147483676 pixels" in reason

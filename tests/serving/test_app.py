@@ -206,7 +206,7 @@ UPLOADS: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "HTML": (lambda: b"<html></html>", 422, "no picture that opens"),
     "SVG": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "send a JPEG, PNG"),
     "PDF": (lambda: saved(Image.new("RGB", (40, 50)), "PDF"), 422, "this is a PDF, no picture that opens"),
-    "EPS": (lambda: saved(Image.new("RGB", (40, 50)), "EPS"), 422, "this is a PostScript drawing"),
+    "EPS": (lambda: saved(Image.new("RGB", (40, 50)), "EPS"), 422, "this is a PostScript program"),
     "ZIP": (lambda: b"PK\3\4" + b"\0" * 40, 422, "this is a ZIP archive"),
     "a bomb": (lambda: png(6_000, 6_000), 422, "36,000,000 pixels, and at most 25,000,000 are taken"),
     "a bomb in an icon": (lambda: ico(png(6_000, 6_000)), 422, "this is an icon"),

@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.uploads import MOST_PIXELS, RefusedInput, Uploads
@@ -51,5 +52,20 @@ def test_a_phones_originals_and_panoramas_are_decoded_small(size: tuple[int, int
 
 
 def test_what_is_no_picture_is_named() -> None:
-    with pytest.raises(RefusedInput, match=r"it is a JPEG XL picture: convert it to JPEG or PNG"):
+    with pytest.raises(
+        RefusedInput, match="this is a JPEG XL picture, no picture that opens here: send a JPEG"
+    ):
         Uploads().add(b"\xff\x0a\x18\x7f\x02\x40", HOW)
+
+
+def test_values_no_viewer_could_show_are_told_as_such() -> None:
+    with pytest.raises(RefusedInput, match=r"cannot be shown: its values run from -1 to 1"):
+        Uploads().add(
+            saved(Image.fromarray(np.linspace(-1, 1, 400, dtype=np.float32).reshape(20, 20)), "TIFF"), HOW
+        )
+
+
+def test_a_png_with_a_text_longer_than_pillow_reads_is_searched_with() -> None:
+    notes = PngInfo()
+    notes.add_text("prompt", "word " * 1_000_000, zip=True)
+    assert pixels(saved(Image.new("RGB", (64, 64), "white"), "PNG", pnginfo=notes)).min() == 255

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cir_assets.pictures.opening import scans_of
 from cir_assets.pictures.settings import Preprocessing
-from cir_assets.serving.uploads import MOST_SCANS, RefusedInput, Room, Uploads, opened, scans_of
+from cir_assets.serving.uploads import MOST_SCANS, RefusedInput, Room, Uploads, opened
 
 HOW = Preprocessing(64, "targetpad", 1.25, 10**8)
 
@@ -100,17 +101,20 @@ def test_small_pictures_are_decoded_as_they_are() -> None:
         (lambda: saved(90, 1, "PNG"), "too narrow to show anything"),
         (lambda: in_scans(MOST_SCANS + 1), "comes in 101 layers, of which at most 100 are read"),
         (lambda: in_scans(5_000, 4_000, 4_000), "comes in 5,000 layers"),
-        (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "this is a HEIC picture, as iPhones keep them"),
+        (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "this is a HEIC photo, as iPhones take them"),
         (lambda: b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "share or export it as a JPEG"),
         (lambda: b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "this is an AVIF picture"),
-        (lambda: b"\0\0\0\x18ftypisom\0\0\0\0", "this is a film"),
+        (lambda: b"\0\0\0\x18ftypisom\0\0\0\0", "this is a video"),
         (lambda: b"\0\0\0\x0cJXL \r\n\x87\n", "this is a JPEG XL picture"),
         (lambda: saved(40, 40, "JPEG2000"), "this is a JPEG 2000 picture"),
         (lambda: saved(40, 40, "ICO"), "this is an icon"),
         (lambda: b"8BPS\0\1", "this is a Photoshop picture"),
-        (lambda: b"<!doctype html><p>no", "this is a web page"),
+        (lambda: b"<!doctype html><p>no", "this is an HTML page"),
         (lambda: b"<?xml version='1.0'?>\n<!-- a --><svg/>", "this is an SVG drawing"),
-        (lambda: b"hello", "this is no picture that opens here: send a JPEG, PNG, WebP, GIF, BMP or TIFF"),
+        (
+            lambda: b"hello",
+            "this is a text, no picture that opens here: send a JPEG, PNG, WebP, GIF, BMP or TIFF",
+        ),
         (lambda: saved(90, 90)[:20], "damaged or did not arrive whole"),
         (lambda: saved(900, 900)[:2_000], "damaged or did not arrive whole"),
         (lambda: saved(900, 900, "PNG")[:200], "damaged or did not arrive whole"),
