@@ -123,7 +123,7 @@ def test_what_one_may_not_read_is_told_and_read_once_one_may(unprivileged: Path)
     assert details(read, "unread_folder") == ["a folder that cannot be listed: Permission denied"]
     _, unreadable, _ = scan_pictures(read.pictures, root)
     assert unreadable.rows() == [
-        ("missing_picture", "copy.png", "copy.png cannot be read: Permission denied")
+        ("missing_picture", "copy.png", "copy.png: it cannot be read: Permission denied")
     ]
     forbidden = state(root)
     (root / "copy.png").chmod(0o600)
