@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import statistics
 import time
@@ -18,6 +17,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 from rich.table import Table
+
+from cir_assets.engines.cores import granted_cores
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -242,7 +243,7 @@ def machine(device: str) -> dict[str, str]:
         if line.startswith("model name")
     ]
     return {
-        "processor": f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores",
+        "processor": f"{models[0] if models else platform.processor()}, {granted_cores()} cores",
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
         "ceiling": f"{operations_per_second(device) / 1e9:,.0f} Gflop/s in float32, "

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -414,16 +415,26 @@ def terminal(width: int = 140) -> Console:
 
 
 def require_storage() -> None:
-    """See that Dagster's folder is there.
+    """See that Dagster's folder is there, and takes a file: of a full or read-only disk Dagster tells in forty lines.
 
     Raises:
-        click.ClickException: when it is not.
+        click.ClickException: when it is not, or takes none.
     """
     home = Path(os.environ["DAGSTER_HOME"])
     if not home.is_dir():
         raise click.ClickException(
             f"there is no storage folder {home}: run this in the project's folder, or set DAGSTER_HOME to it"
         )
+    try:
+        with tempfile.TemporaryFile(dir=home) as trial:
+            trial.write(bytes(4096))
+            trial.flush()
+            os.fsync(trial.fileno())
+    except OSError as error:
+        raise click.ClickException(
+            f"nothing can be written to the storage folder {home} ({error.strerror}): free space on its disk, let "
+            "this user write there, or set DAGSTER_HOME to another folder"
+        ) from error
 
 
 def loaded(module: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -290,3 +291,16 @@ def test_a_rollback_of_nothing_is_refused(home: Path, materialized: list[str]) -
     assert "there is no champion in" in none.output
     assert materialized == []
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+def test_a_folder_that_takes_no_file_is_told_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In here nobody creates a file, whoever they are.
+    monkeypatch.setenv("DAGSTER_HOME", "/proc/self")
+    result = ran("demo")
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"Error: nothing can be written to the storage folder /proc/self \([^)]+\): free space on its disk, let this "
+        r"user write there, or set DAGSTER_HOME to another folder\n",
+        result.output,
+    )

@@ -21,7 +21,8 @@ LAYERS = (
     ("features", "models"),
     ("datasets",),
     ("pictures",),
-    ("engines", "store"),
+    ("store",),
+    ("engines",),
 )
 """Rooms from the top to the bottom; an import points downward, or stays in its room."""
 

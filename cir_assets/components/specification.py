@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from cir_assets.datasets.sources import Source
+from cir_assets.engines.cores import granted_cores
 from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.retrieval.protocols import DEFAULT_PROTOCOL, ProtocolName
@@ -115,7 +116,10 @@ class DatasetSpec(BaseModel):
     )
     encoding_batch_size: int = Field(default=256, ge=1, le=8192, description="Pictures encoded at once.")
     decoding_workers: int = Field(
-        default=2, ge=0, le=128, description="Processes that decode pictures ahead; 0 decodes in the step."
+        default_factory=lambda: min(2, granted_cores()),
+        ge=0,
+        le=128,
+        description="Processes that decode pictures ahead, by default 2, or 1 on a single core; 0 decodes in the step.",
     )
     pixel_limit: int = Field(
         default=100_000_000, ge=1, description="Pictures of more pixels are refused before they are decoded."

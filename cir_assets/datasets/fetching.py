@@ -34,6 +34,7 @@ from cir_assets.datasets.asking import (
 from cir_assets.datasets.dead_links import DeadLinks
 from cir_assets.datasets.locating import ENDINGS
 from cir_assets.datasets.tables import BrokenAnnotations
+from cir_assets.engines.cores import granted_cores
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 
 GONE, NO_FILE = Verdict.GONE, Verdict.NO_FILE
@@ -560,7 +561,7 @@ def _there(folder: Path, ids: Collection[str], pixel_limit: int) -> tuple[set[st
         for file in folder.iterdir():
             if file.suffix.lower() == ending and file.stem in ids and file.is_file():
                 files.setdefault(file.stem, file)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(min(16, 2 * granted_cores())) as pool:
         opens = dict(
             zip(files, pool.map(lambda file: _opens(file, pixel_limit), files.values()), strict=True)
         )

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cir_assets.engines.cores import granted_cores
 from cir_assets.models.files import require_whole, weights_digest
 from cir_assets.models.network import Network
 from cir_assets.models.shape import backbone_shape
@@ -35,6 +36,8 @@ class Backbone:
     """
 
     def __init__(self, network: Network, digest: str, device: str) -> None:
+        # By itself torch takes a thread a core of the machine; those without a core of theirs hold up the others.
+        torch.set_num_threads(min(torch.get_num_threads(), granted_cores()))
         network.to(device)
         self._network = network
         self.model: Any = network.model

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from cir_assets.engines.cores import granted_cores
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.pictures.opening import (
     JUDGED_BY,
@@ -68,7 +69,7 @@ def scan_pictures(
     remembered: dict[str, dict[str, Any]] = {}
     with (
         progress("scan pictures", len(named), "pictures") as shown,
-        ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool,
+        ThreadPoolExecutor(min(16, 2 * granted_cores())) as pool,
     ):
         looks = pool.map(lambda chunk: [_look(root, path, known) for _, path in chunk], chunks)
         for chunk, found in zip(chunks, looks, strict=True):
@@ -118,7 +119,7 @@ def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -
         return path, found[path].st_size, found[path].st_mtime_ns
 
     unread = [path for path in same if identity(path) not in known]
-    with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(min(16, 2 * granted_cores())) as pool:
         for path, key in zip(unread, pool.map(lambda path: _digest(root / path), unread), strict=True):
             if key is not None:
                 known[identity(path)] = key

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from cir_assets.engines.cores import granted_cores
 from cir_assets.pictures.opening import UnreadablePicture, open_picture, refusal
 from cir_assets.store.files import written_whole
 
@@ -72,7 +73,7 @@ def small_pictures(
 
     pictures: dict[str, Image.Image] = {}
     reasons: dict[str, str] = {}
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(max_workers=min(4, granted_cores())) as threads:
         for image, found in zip(wanted, threads.map(opened, wanted), strict=True):
             if isinstance(found, str):
                 reasons[image] = found
@@ -143,7 +144,7 @@ def thumbnails_beside(
             os.utime(destination, ns=(moment, moment))
         return None
 
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(max_workers=min(4, granted_cores())) as threads:
         for unreadable in threads.map(made, list(names)):
             if unreadable is not None:
                 del names[unreadable]

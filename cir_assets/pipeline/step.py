@@ -104,15 +104,15 @@ def run(step: Step, work: Work) -> tuple[Made, bool]:
     if step.looks_each_time:
         before = ledger.latest(step.name)
         made = plan.make(step.code_version)
-        ledger.record(step.name, made.to_entry(step.code_version, root))
+        ledger.record(step.name, made.to_entry(step.code_version, root), alone=True)
         return made, before is not None and before.data_version == made.data_version
     fingerprint = digest({"code": step.code_version, "inputs": dict(plan.inputs)})
     entry = ledger.look_up(step.name, fingerprint) if step.keeps_versions else ledger.latest(step.name)
     complete = entry is not None and entry.detail.get("complete", True)
     if entry is not None and complete and entry.fingerprint == fingerprint and is_intact(entry, root):
         work.say(f"{step.name}: nothing changed since version {entry.data_version}; reused")
-        ledger.record(step.name, entry)
+        ledger.record(step.name, entry, alone=not step.keeps_versions)
         return Made.from_entry(entry, root), True
     made = plan.make(fingerprint)
-    ledger.record(step.name, made.to_entry(fingerprint, root))
+    ledger.record(step.name, made.to_entry(fingerprint, root), alone=not step.keeps_versions)
     return made, False

@@ -246,11 +246,15 @@ def forget_old_versions(work: Work, pipeline: Pipeline, model: str) -> list[str]
     kept = {
         version for name, version in every_champion(work.storage.champions) if name == pipeline.name(model)
     }
-    if (latest := Ledger(work.storage.ledger).latest(pipeline.name(model))) is not None:
+    ledger = Ledger(work.storage.ledger)
+    if (latest := ledger.latest(pipeline.name(model))) is not None:
         kept.add(latest.fingerprint)
     old = [folder for folder in versions[pipeline.data.promotion.keep_versions :] if folder.name not in kept]
     for folder in (*left, *old):
         shutil.rmtree(folder)
+    ledger.keep_only(
+        pipeline.name(model), {folder.name for folder in versions} - {folder.name for folder in old}
+    )
     return [folder.name for folder in old]
 
 

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import io
 import math
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cir_assets.engines.cores import granted_cores
 from cir_assets.pictures.opening import UnreadablePicture
 from cir_assets.pictures.shrinking import small_picture
 from cir_assets.serving.champions import Champions
@@ -325,7 +325,7 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
     app.add_middleware(Doorkeeper, hosts=hosts)
     # Threads of their own: however many uploads wait to be decoded, searches do not wait for them.
     bringing, shrinking = CapacityLimiter(DECODED_AT_ONCE), CapacityLimiter(SHRUNK_AT_ONCE)
-    searching = CapacityLimiter(max(2, os.cpu_count() or 1))
+    searching = CapacityLimiter(max(2, granted_cores()))
     uploads, searches = Room(ON_THEIR_WAY), Room(MOST_WAITING)
 
     @app.exception_handler(RefusedInput)

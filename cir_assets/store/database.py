@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from cir_assets.engines.cores import granted_cores
 from cir_assets.store.files import CannotLock, held, unfinished
 
 WAIT_SECONDS = 30.0
@@ -127,6 +128,8 @@ def _connected(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()
     try:
+        # By itself DuckDB takes as many as the machine has, whatever this process was granted.
+        connection.execute("SET threads = $1", [granted_cores()])
         connection.execute("SET temp_directory = $1", [str(spill)])
         _attach(connection, file, read_only, time.monotonic() + wait_seconds, wait_seconds)
         yield connection

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -34,6 +33,7 @@ from cir_assets.datasets.wardrobe.drawing import render
 from cir_assets.datasets.wardrobe.garments import shows
 from cir_assets.datasets.wardrobe.generation import plan_wardrobe, pretraining_pair
 from cir_assets.datasets.wardrobe.language import vocabulary_corpus
+from cir_assets.engines.cores import granted_cores
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.transformers_network import TransformersNetwork
@@ -153,14 +153,14 @@ def pretraining_pairs(
         first: the first pair's place in it.
         count: how many pairs.
         progress: where it is told how far the rendering is.
-        workers: processes; None takes one a core, and 1 renders in this process.
+        workers: processes; None takes one a granted core, and 1 renders in this process.
     """
     pixels = np.empty((count, RESOLUTION, RESOLUTION, 3), dtype=np.uint8)
     descriptions: list[str] = []
     starts = range(first, first + count, CHUNK)
     ends = [min(start + CHUNK, first + count) for start in starts]
     stretches = ([seed] * len(starts), starts, ends)
-    workers = min(workers or os.cpu_count() or 1, len(starts))
+    workers = min(workers or granted_cores(), len(starts))
     with ExitStack() as stack:
         shown = stack.enter_context(progress("render pairs", count, "pairs"))
         if workers > 1:

@@ -160,6 +160,8 @@ def test_old_versions_go_but_never_a_champions(shop: Shop) -> None:
     newest = shop.project.entry("shop/tiny_clip/quick/combiner").fingerprint
     assert champions | {newest} <= there
     assert len(there) == 4
+    told = shop.project.storage.ledger / "shop/tiny_clip/quick/combiner"
+    assert {entry.stem for entry in told.iterdir()} == there | {"latest"}
 
 
 def test_one_command_goes_back_to_the_champion_before(shop: Shop) -> None:

@@ -27,6 +27,7 @@ from cir_assets.datasets.wardrobe.garments import (
     visible,
 )
 from cir_assets.datasets.wardrobe.language import describe, relative_captions
+from cir_assets.engines.cores import granted_cores
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 
 SPLITS = ("train", "val", "test")
@@ -139,7 +140,7 @@ def render_wardrobe(
         size: number of pictures, 60 to 1,000,000.
         seed: the same size and seed give the same bytes on every machine.
         progress: where it is told how many pictures are there.
-        workers: processes that draw; None takes one a core, and 1 draws in this process.
+        workers: processes that draw; None takes one a granted core, and 1 draws in this process.
 
     Raises:
         ValueError: ``size`` is out of bounds.
@@ -171,7 +172,7 @@ def render_wardrobe(
     with progress("render pictures", len(wardrobe.pictures), "pictures") as shown:
         shown.advance(len(wardrobe.pictures) - len(missing))
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-        workers = (os.cpu_count() or 1) if workers is None else workers
+        workers = granted_cores() if workers is None else workers
         if workers <= 1 or len(chunks) <= 1:
             for chunk in chunks:
                 shown.advance(_render_chunk(folder, seed, chunk))
