@@ -18,6 +18,7 @@ from unittest import mock
 
 import dagster as dg
 
+from cir_assets.graph.resources import StorageFolder
 from cir_assets.models.installation import EMBEDDED
 from tests.random_pictures import picture_bytes
 from tests.trial_project import TrialProject, metadata_of
@@ -124,29 +125,32 @@ class Shop:
                     instance=self.instance,
                     cursor=cursors.get(name),
                     definitions=definitions,
-                    resources={"storage": self.project.storage},
+                    resources={"storage": StorageFolder(folder=str(self.project.storage.root))},
                 ) as context:
                     said = definitions.resolve_sensor_def(name).evaluate_tick(context)
                 cursors[name] = said.cursor
                 asked += [name for _ in said.run_requests or ()]
         return asked
 
-    def settle(self, *roots: str) -> Ran:
-        """Refresh roots, as a schedule does, then tick and run what is asked for until nothing is."""
+    def settle(self, *roots: str, by: Mapping[str, str] | None = None) -> Ran:
+        """Refresh roots, as a person does, then tick and run what is asked for until nothing is.
+
+        ``by`` are the tags of the first run, by which a sensor or a schedule is told.
+        """
         started, ran = time.process_time(), Ran()
         wanted = [dg.AssetKey(root.split("/")) for root in roots]
         for _ in range(20):
             if wanted:
-                self._run(wanted, ran)
-            wanted = self.tick()
+                self._run(wanted, ran, by)
+            wanted, by = self.tick(), None
             if not wanted:
                 break
         ran.seconds = time.process_time() - started
         return ran
 
-    def _run(self, wanted: list[dg.AssetKey], ran: Ran) -> None:
+    def _run(self, wanted: list[dg.AssetKey], ran: Ran, tags: Mapping[str, str] | None) -> None:
         selection = [f'key:"{key.to_user_string()}"' for key in wanted]
-        result = self.project.materialize(self.instance, *selection, raise_on_error=False)
+        result = self.project.materialize(self.instance, *selection, raise_on_error=False, tags=tags)
         for key in wanted:
             name = key.to_user_string()
             short = name.removeprefix("shop/").replace("tiny_clip/", "").replace("quick/", "")

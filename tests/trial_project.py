@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -131,15 +131,25 @@ class TrialProject:
         return wardrobes / str(seed)
 
     def materialize(
-        self, instance: dg.DagsterInstance, *selection: str, raise_on_error: bool = True
+        self,
+        instance: dg.DagsterInstance,
+        *selection: str,
+        raise_on_error: bool = True,
+        tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """One run over the selected assets, such as ``group:wardrobe``; in this process."""
+        """One run over the selected assets, such as ``group:wardrobe``; in this process.
+
+        A sensor's or a schedule's carries their name among its tags, a person's does not.
+        """
         self._place_wardrobes()
         definitions = self.definitions()
         wanted = dg.AssetSelection.from_string(" or ".join(selection))
         keys = wanted.resolve(definitions.resolve_asset_graph())
         return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance, asset_selection=list(keys), raise_on_error=raise_on_error
+            instance=instance,
+            asset_selection=list(keys),
+            raise_on_error=raise_on_error,
+            tags=dict(tags or {}),
         )
 
     def command(self, *selection: str) -> list[str]:

@@ -22,6 +22,7 @@ from cir_assets.graph.assets.triplets import triplets_asset
 from cir_assets.graph.schedules import refresh_schedule
 from cir_assets.graph.sensors.catalogue_files import catalogue_sensor
 from cir_assets.models.settings import BackboneSettings, PublishedCheckpoints, ZeroShot
+from cir_assets.models.stages import COMBINER, TEXT_ENCODER
 from cir_assets.pipeline.identity import DatasetPlan, EncodedDataset, Pipeline
 from cir_assets.training.settings import Recipe
 
@@ -37,8 +38,15 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
         encoding_batch_size=spec.encoding_batch_size,
         decoding_workers=spec.decoding_workers,
         pixel_limit=spec.pixel_limit,
+        hold_when_pictures_shrink_by=spec.hold_when_pictures_shrink_by,
         promotion=spec.promotion,
-        trains=any(isinstance(recipe, Recipe) for recipe in spec.all_recipes.values()),
+        batches=tuple(
+            (f"{recipe_name}.{stage}", getattr(recipe, stage).batch_size)
+            for recipe_name, recipe in spec.all_recipes.items()
+            if isinstance(recipe, Recipe)
+            for stage in (TEXT_ENCODER, COMBINER)
+        ),
+        evaluates=not all(isinstance(recipe, ZeroShot) for recipe in spec.all_recipes.values()),
     )
     return [
         Pipeline(EncodedDataset(data, backbone, backbones[backbone]), recipe_name, recipe)

@@ -108,6 +108,14 @@ class DatasetSpec(BaseModel):
         ge=5,
         description="Between two looks at a catalogue's files; they must be the same in two of them to be read.",
     )
+    hold_when_pictures_shrink_by: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description=(
+            "A refresh that lost more than this share of the pictures or triplets waits for a person; 1 never waits."
+        ),
+    )
     owners: list[str] = Field(
         default=["team:retrieval"], description="Owners shown in the UI: e-mail addresses or team:<name>."
     )

@@ -109,7 +109,15 @@ def work_of(context: dg.AssetExecutionContext, storage: Storage) -> Work:
         context.log.warning,
         context.run.run_id,
         report,
+        by_a_person(context.run.tags),
     )
+
+
+def by_a_person(tags: Mapping[str, str]) -> bool:
+    """Whether a person launched a run of these tags, or asked for it once more; not a sensor or a schedule."""
+    by_itself = tags.keys() & {"dagster/sensor_name", "dagster/schedule_name"}
+    once_more = "dagster/parent_run_id" in tags and "dagster/retry_number" not in tags
+    return not by_itself or once_more
 
 
 def _result(made: Made, checks: Mapping[str, StepCheck], *, reused: bool) -> dg.MaterializeResult:

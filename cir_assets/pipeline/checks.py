@@ -10,10 +10,29 @@ import numpy as np
 import polars as pl
 
 from cir_assets.datasets.tables import Annotations, pictures_by_split
+from cir_assets.pipeline.holding import Loss
 from cir_assets.retrieval.methods import METHODS, ZERO_SHOT
+from cir_assets.retrieval.protocols import query_groups
 from cir_assets.store.made import Check
 
 EVALUATED_SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a data set's triplets.
+
+    Attributes:
+        step: that makes them.
+        protocols: they are evaluated by.
+        batches: (stage, triplets a batch takes) of all that is trained on them.
+        evaluates: whether any model is judged by them.
+    """
+
+    step: str
+    protocols: Sequence[str]
+    batches: Sequence[tuple[str, int]]
+    evaluates: bool
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,51 @@ def captions_present(triplets: pl.DataFrame) -> Check:
         if speechless
         else f"all {triplets.height:,} triplets say something",
         {"without_caption": speechless},
+    )
+
+
+def protocols_applicable(
+    images: pl.DataFrame, galleries: pl.DataFrame, triplets: pl.DataFrame, asked: Asked
+) -> Check:
+    """There is what is trained on and judged by, and every split with targets can be ranked by every protocol."""
+    if not asked.evaluates:
+        return Check(True, "nothing is trained or evaluated here")
+    answered = triplets.filter(pl.col("target").is_not_null())
+    if triplets.is_empty():
+        lacking = [
+            "there are no triplets: give a table of them, or leave recipes, models_of and checkpoints out"
+        ]
+    else:
+        lacking = []
+        if asked.batches and answered.filter(split="train").is_empty():
+            lacking.append(
+                "split 'train' has no triplet with a target to train on; add rows of split train, or leave the "
+                "column split out"
+            )
+        ranked = sorted({"val", *answered["split"]} & {*EVALUATED_SPLITS}, reverse=True)
+        for split in ranked:
+            for protocol in asked.protocols:
+                try:
+                    query_groups(protocol, split, images["image"].to_list(), galleries, triplets)
+                except ValueError as error:
+                    lacking.append(str(error))
+    told = ". ".join(lacking)
+    if lacking:
+        told += f". Where the YAML is what is mended, materialize {asked.step} again"
+    return Check(not lacking, told or f"{', '.join(ranked)} can be ranked by {', '.join(asked.protocols)}")
+
+
+def batches_filled(triplets: pl.DataFrame, asked: Asked) -> Check:
+    """The train split fills a batch of every stage that is trained; an incomplete batch is dropped."""
+    count = triplets.filter((pl.col("split") == "train") & pl.col("target").is_not_null()).height
+    large = [f"{stage} has batch_size {size:,}" for stage, size in asked.batches if size > count]
+    return Check(
+        not large,
+        f"train has {count:,} triplets and fills no batch where {', '.join(large)}: "
+        f"set each to at most {count:,}, or add triplets"
+        if large
+        else f"the {count:,} triplets of train fill every batch",
+        {"train_triplets": count},
     )
 
 
@@ -179,6 +243,20 @@ def raw_pictures_present(annotations: Annotations, images: pl.DataFrame, needed:
     return Check(images.height > 0 and not empty, told)
 
 
+def pictures_kept(loss: Loss, share: float, step: str, accepted: bool) -> Check:
+    """No more is gone of the data set ``step`` looks at than ``share`` lets go, or a person ``accepted`` it."""
+    if not loss.exceeds(share):
+        return Check(True, str(loss))
+    if accepted:
+        return Check(True, f"{loss}; a person accepted that")
+    return Check(
+        False,
+        f"{loss}, more than hold_when_pictures_shrink_by: {share:g} lets go by itself: nothing is made from it, and "
+        f"the champion stays. Bring them back, and all goes on; where it is meant, materialize {step} by hand once "
+        "more, which accepts it",
+    )
+
+
 def pictures_decode(undecodable: int, not_read: int, pictures: int) -> Check:
     """No picture that opens turned out not to decode, and each could be read."""
     return Check(
@@ -219,6 +297,12 @@ RAW_PICTURES_PRESENT = StepCheck(
     raw_pictures_present,
     blocking=True,
 )
+PICTURES_KEPT = StepCheck(
+    "pictures_kept",
+    "A refresh lost no more pictures or triplets than it may, or a person accepted that.",
+    pictures_kept,
+    blocking=True,
+)
 PICTURES_READABLE = StepCheck(
     "pictures_readable", "Every named picture opens.", pictures_readable, warns=True
 )
@@ -236,6 +320,15 @@ TRIPLET_PICTURES_PRESENT = StepCheck(
 )
 CAPTIONS_PRESENT = StepCheck(
     "captions_present", "Every triplet says something.", captions_present, warns=True
+)
+PROTOCOLS_APPLICABLE = StepCheck(
+    "protocols_applicable",
+    "There are triplets to train on, val to judge by, and what every protocol needs.",
+    protocols_applicable,
+    blocking=True,
+)
+BATCHES_FILLED = StepCheck(
+    "batches_filled", "The train split fills a batch of every recipe.", batches_filled, warns=True
 )
 FEATURES_FINITE = StepCheck(
     "features_finite",

@@ -139,10 +139,13 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
         f"{len(missing):,} pictures encoded, {known_before:,} already known, {undecodable:,} do not decode, "
         f"{not_read:,} could not be read now, of which {changed:,} changed since they were scanned"
     )
-    if readable.is_empty() and not_read:
+    share = data.hold_when_pictures_shrink_by
+    if not_read > share * images.height or (not_read and readable.is_empty()):
+        _, first, why = issues.filter(kind="picture_not_read_now").row(0)
         raise NotMade(
-            f"none of {images.height:,} pictures could be read now (the first: {issues['detail'][0]}); "
-            "see that the folder is there and may be read, and materialize again"
+            f"{not_read:,} of {images.height:,} pictures could not be read now (the first is {first}: {why}), more "
+            f"than hold_when_pictures_shrink_by: {share:g} lets go; see that the folder is there and may be read, and "
+            f"materialize again; where they are gone for good, materialize {data.name('raw')} first"
         )
     features = cache.matrix(readable["image_key"].to_list(), preprocessing, encoder.version)
     return Made(

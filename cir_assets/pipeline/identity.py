@@ -25,9 +25,12 @@ class DatasetPlan:
     encoding_batch_size: int
     decoding_workers: int
     pixel_limit: int
+    hold_when_pictures_shrink_by: float
     promotion: PromotionRule
-    trains: bool
-    """Whether a model is trained on it, so that it takes pictures of train and val."""
+    batches: Sequence[tuple[str, int]]
+    """(stage, triplets a batch takes) of all that is trained on it; empty: it needs no pictures of train and val."""
+    evaluates: bool
+    """Whether any model is judged on it, trained here or elsewhere."""
 
     def name(self, step: str) -> str:
         """``<dataset>/<step>``: the step's name everywhere."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cir_assets.datasets.tables import ABOUT_FILES
+from cir_assets.pipeline.holding import memory_of
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.step import Work
 from cir_assets.store.digests import digest, digest_frame
@@ -25,7 +26,7 @@ def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.D
     from cir_assets.pictures.scanning import scan_pictures
 
     annotations = data.source.read(work.storage.raw(data.dataset))
-    folder = work.storage.tables(data.dataset) / "memory"
+    folder = memory_of(work.storage, data.dataset)
     memory = folder / f"{STAT_MEMORY}.parquet"
     images, issues, remembered = scan_pictures(
         annotations.pictures,

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from cir_assets.pipeline.checks import RAW_PICTURES_PRESENT
+from cir_assets.pipeline.checks import PICTURES_KEPT, RAW_PICTURES_PRESENT
+from cir_assets.pipeline.holding import (
+    HeldRefresh,
+    Loss,
+    accept,
+    held_refresh,
+    hold,
+    loss_of_pictures,
+    memory_of,
+)
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.scanning import content_version, scan
-from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.pipeline.step import Plan, Refused, Step, Work
 from cir_assets.store.contracts import DATA_ISSUES
 from cir_assets.store.layout import Storage
 from cir_assets.store.ledger import Ledger
@@ -20,6 +29,7 @@ from cir_assets.store.tables import write_table
 
 if TYPE_CHECKING:
     from cir_assets.datasets.fetching import FetchReport
+    from cir_assets.datasets.tables import Annotations
 
 FILES = "state_of_files"
 """What the state of watched files that a look found is called."""
@@ -30,19 +40,32 @@ def raw_step(data: DatasetPlan) -> Step:
     return Step(
         data.name("raw"),
         2,
-        lambda work: Plan({}, lambda _: make_raw(work, data)),
+        lambda work: Plan({}, lambda version: make_raw(work, data, version)),
         data.source.model_dump(mode="json"),
         looks_each_time=True,
     )
 
 
-def make_raw(work: Work, data: DatasetPlan) -> Made:
-    """Fetch or render what is asked for, and look at every file."""
+def make_raw(work: Work, data: DatasetPlan, version: str) -> Made:
+    """Fetch or render what is asked for, and look at every file.
+
+    Raises:
+        Refused: when more is gone since the last refresh of the same ``version`` than may go without a person.
+    """
     # Before anything is read: what is written meanwhile differs from it, and is seen.
     files = data.source.watched.state() if data.source.watched is not None else None
     fetched = data.source.prepare(work.storage.raw(data.dataset), work.progress)
     not_fetched = unfetched_issues(fetched)
     annotations, images, issues = scan(work, data)
+    loss, share = loss_since(work, data, version, annotations, images), data.hold_when_pictures_shrink_by
+    held = held_refresh(work.storage, data.dataset)
+    accepted = work.by_a_person and held is not None and list(held.gone) == list(loss.gone)
+    checks = RAW_PICTURES_PRESENT(annotations, images, ("train", "val") if data.batches else ())
+    checks |= PICTURES_KEPT(loss, share, data.name("raw"), accepted)
+    if loss.exceeds(share) and not accepted:
+        hold(work.storage, data.dataset, HeldRefresh(loss.gone, files))
+        raise Refused(f"{data.name('raw')} is held: {checks[PICTURES_KEPT.name].description}", checks)
+    accept(work.storage, data.dataset, images)
     return Made(
         data_version=content_version(annotations, images, pl.concat([issues, not_fetched])),
         metadata={
@@ -53,9 +76,21 @@ def make_raw(work: Work, data: DatasetPlan) -> Made:
             **({FILES: files} if files else {}),
             **(fetch_metadata(fetched) if fetched else {}),
         },
-        checks=RAW_PICTURES_PRESENT(annotations, images, ("train", "val") if data.trains else ()),
+        checks=checks,
         files=[write_table(not_fetched, work.storage.tables(data.dataset), "data_issues/raw")],
     )
+
+
+def loss_since(
+    work: Work, data: DatasetPlan, version: str, annotations: Annotations, images: pl.DataFrame
+) -> Loss:
+    """What is gone since the last refresh; nothing where that was of another ``version``, so of another source."""
+    before = Ledger(work.storage.ledger).latest(data.name("raw"))
+    if before is None or before.fingerprint != version:
+        return Loss()
+    pictures, gone = loss_of_pictures(memory_of(work.storage, data.dataset), images)
+    triplets = before.detail["metadata"]["triplets"]
+    return Loss(pictures, gone, triplets, max(0, triplets - annotations.triplets.height))
 
 
 def picture_root_of(storage: Storage, dataset: str) -> Path:

@@ -24,6 +24,7 @@ class Work:
         warn: takes a sentence about what is wrong.
         run_id: of the run the work is done in; empty outside of one.
         also_made: is told of another step that had to be made first.
+        by_a_person: whether a person asked for it, not a sensor or a schedule.
     """
 
     storage: Storage
@@ -32,6 +33,7 @@ class Work:
     warn: Callable[[str], object] = print
     run_id: str = ""
     also_made: Callable[[Step, Made], object] = lambda step, made: None
+    by_a_person: bool = True
 
 
 @dataclass(frozen=True)

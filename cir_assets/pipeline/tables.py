@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import polars as pl
 
 from cir_assets.datasets.tables import ABOUT_FILES
 from cir_assets.pipeline.checks import (
+    BATCHES_FILLED,
     CAPTIONS_PRESENT,
     PICTURES_READABLE,
+    PROTOCOLS_APPLICABLE,
     SPLITS_DISJOINT,
     TRIPLET_PICTURES_PRESENT,
+    Asked,
 )
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.scanning import scan
@@ -68,16 +73,19 @@ def triplets_step(data: DatasetPlan) -> Step:
 
     def plan(work: Work) -> Plan:
         versions = versions_of(work.storage, data.name("raw"), data.name("images"))
-        return Plan(versions, lambda _: make_triplets(work, data))
+        # What was found true of them is found anew when something else is asked of them.
+        return Plan({**versions, "asked": digest(asdict(asked))}, lambda _: make_triplets(work, data, asked))
 
+    asked = Asked(data.name("triplets"), data.protocols, data.batches, data.evaluates)
     return Step(data.name("triplets"), 1, plan, {"source": data.source.model_dump(mode="json")})
 
 
-def make_triplets(work: Work, data: DatasetPlan) -> Made:
+def make_triplets(work: Work, data: DatasetPlan, asked: Asked) -> Made:
     """Write the table of triplets whose pictures are there, and what became of the others."""
     folder = work.storage.tables(data.dataset)
     annotations = data.source.read(work.storage.raw(data.dataset))
-    kept, dropped = split_by_pictures(annotations.triplets, read_table(folder, "images"))
+    images, galleries = read_table(folder, "images"), read_table(folder, "galleries")
+    kept, dropped = split_by_pictures(annotations.triplets, images)
     # What lies in the folder is told with the pictures.
     issues = pl.concat([annotations.issues.filter(~pl.col("kind").is_in(ABOUT_FILES)), dropped])
     return Made(
@@ -87,7 +95,10 @@ def make_triplets(work: Work, data: DatasetPlan) -> Made:
             **{f"{split}_triplets": count for split, count in kept.group_by("split").len().iter_rows()},
             "left_out": dropped.height,
         },
-        checks=TRIPLET_PICTURES_PRESENT(kept, dropped) | CAPTIONS_PRESENT(kept),
+        checks=TRIPLET_PICTURES_PRESENT(kept, dropped)
+        | CAPTIONS_PRESENT(kept)
+        | PROTOCOLS_APPLICABLE(images, galleries, kept, asked)
+        | BATCHES_FILLED(kept, asked),
         files=[
             write_table(kept, folder, "triplets"),
             write_table(issues, folder, "data_issues/triplets"),

@@ -26,7 +26,7 @@ from cir_assets.store.files import clear_unfinished, folder_written_whole
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.promotions import every_champion
-from cir_assets.training.settings import CombinerSettings, TextEncoderSettings
+from cir_assets.training.settings import CombinerSettings, Recipe, TextEncoderSettings
 
 if TYPE_CHECKING:
     from cir_assets.models.backbone import Backbone
@@ -63,12 +63,16 @@ def train_stage_1(
     from cir_assets.models.saving import save_text_encoder
     from cir_assets.training.text_encoder import train_text_encoder
 
+    triplets = inputs.training_triplets(settings.caption_variants)
+    if isinstance(pipeline.recipe, Recipe):
+        # Stage 1 is for stage 2: where that cannot be trained, it is told before either is.
+        triplets.checked(pipeline.recipe.combiner.batch_size)
     folder = work.storage.models(*pipeline.place, TEXT_ENCODER)
     checkpoints = folder / "checkpoints" / version
     outcome = train_text_encoder(
         backbone,
         inputs.features,
-        inputs.training_triplets(settings.caption_variants),
+        triplets,
         inputs.validation(pipeline.data.protocols[0]),
         settings,
         checkpoints,

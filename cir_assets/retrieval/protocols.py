@@ -174,28 +174,43 @@ def protocol_named(protocol: Protocol | str) -> Protocol:
 
 
 def missing_for(
-    protocol: Protocol | str, split: str, galleries: pl.DataFrame, triplets: pl.DataFrame
+    protocol: Protocol | str,
+    split: str,
+    galleries: pl.DataFrame,
+    triplets: pl.DataFrame,
+    *,
+    with_targets: bool = True,
 ) -> str | None:
-    """Say what a data set lacks for a protocol, or None if it can be evaluated by it.
+    """Say what a data set lacks for a protocol and how to mend it, or None if it can be evaluated by it.
 
     Args:
         protocol: a protocol or its name.
         split: "train", "val" or "test".
         galleries: columns split, category, position, image.
         triplets: columns as in :func:`query_groups`.
+        with_targets: False asks for no targets, as a submission has none.
     """
     protocol = protocol_named(protocol)
+    add_rows = f"add rows of split {split}, or leave the column split out"
     if galleries.filter(pl.col("split") == split).is_empty():
-        return f"split {split!r} has no gallery"
+        return f"split {split!r} has no gallery; {add_rows}"
     rows = triplets.filter(pl.col("split") == split)
     if rows.is_empty():
-        return f"split {split!r} has no triplets"
-    if rows["target"].null_count() == len(rows):
-        return f"split {split!r} has no public targets"
+        return f"split {split!r} has no triplets; {add_rows}"
+    if with_targets and rows["target"].null_count() == len(rows):
+        return f"split {split!r} has no public targets; name a target in its rows"
+    leave_out = f"leave {protocol.name} out of protocols"
     if protocol.subset and rows["set_members"].null_count() == len(rows):
-        return f"split {split!r} has no image sets, which {protocol.name} ranks the target in"
-    if protocol.several_targets and not rows["further_targets"].list.len().fill_null(0).sum():
-        return f"split {split!r} has one target a query; {protocol.name} is for several"
+        return (
+            f"split {split!r} has no image sets, which {protocol.name} ranks the target in; add a column set or "
+            f"members, or {leave_out}"
+        )
+    if (
+        with_targets
+        and protocol.several_targets
+        and not rows["further_targets"].list.len().fill_null(0).sum()
+    ):
+        return f"split {split!r} has one target a query; {protocol.name} is for several: {leave_out}"
     return None
 
 
@@ -230,8 +245,7 @@ def query_groups(
         ValueError: the protocol cannot be applied to the split, or no query is left.
     """
     protocol = protocol_named(protocol)
-    lacking = missing_for(protocol, split, galleries, triplets)
-    if lacking and (with_targets or not lacking.endswith("no public targets")):
+    if lacking := missing_for(protocol, split, galleries, triplets, with_targets=with_targets):
         raise ValueError(f"protocol {protocol.name!r} cannot be applied: {lacking}")
     row_of = {image: row for row, image in enumerate(feature_images)}
     galleries = galleries.filter(pl.col("split") == split).sort("position", maintain_order=True)

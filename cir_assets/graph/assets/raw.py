@@ -3,7 +3,7 @@
 import dagster as dg
 
 from cir_assets.graph.step import step_asset
-from cir_assets.pipeline.checks import RAW_PICTURES_PRESENT
+from cir_assets.pipeline.checks import PICTURES_KEPT, RAW_PICTURES_PRESENT
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.source import raw_step
 
@@ -15,7 +15,7 @@ def raw_asset(data: DatasetPlan) -> dg.AssetsDefinition:
         group=data.dataset,
         owners=data.owners,
         kinds={data.source.kind, "files"},
-        checks=[RAW_PICTURES_PRESENT],
+        checks=[RAW_PICTURES_PRESENT, PICTURES_KEPT],
         description=(
             f"The files of `{data.dataset}` as they were rendered, fetched or found: annotations and pictures. "
             f"Rendered and fetched files lie in `storage/raw/{data.dataset}/`; a local folder is read where it "

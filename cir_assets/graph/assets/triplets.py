@@ -4,7 +4,12 @@ import dagster as dg
 
 from cir_assets.graph.columns import column_schema
 from cir_assets.graph.step import step_asset
-from cir_assets.pipeline.checks import CAPTIONS_PRESENT, TRIPLET_PICTURES_PRESENT
+from cir_assets.pipeline.checks import (
+    BATCHES_FILLED,
+    CAPTIONS_PRESENT,
+    PROTOCOLS_APPLICABLE,
+    TRIPLET_PICTURES_PRESENT,
+)
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.tables import triplets_step
 from cir_assets.store.contracts import TRIPLETS
@@ -18,7 +23,7 @@ def triplets_asset(data: DatasetPlan) -> dg.AssetsDefinition:
         group=data.dataset,
         owners=data.owners,
         kinds={"polars", "parquet"},
-        checks=[TRIPLET_PICTURES_PRESENT, CAPTIONS_PRESENT],
+        checks=[TRIPLET_PICTURES_PRESENT, CAPTIONS_PRESENT, PROTOCOLS_APPLICABLE, BATCHES_FILLED],
         columns=column_schema(TRIPLETS),
         description=(
             "One row a triplet whose pictures are all there: reference, relative captions as written, target "

@@ -10,6 +10,7 @@ from cir_assets.datasets.dataset_source import WatchedFiles
 from cir_assets.graph.resources import StorageFolder
 from cir_assets.graph.sensors.stale_sweep import run_under_way
 from cir_assets.graph.step import asset_key
+from cir_assets.pipeline.holding import held_refresh
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.source import FILES
 from cir_assets.store.ledger import Ledger
@@ -24,8 +25,8 @@ def catalogue_sensor(data: DatasetPlan, files: WatchedFiles, every_seconds: int)
     A look compares names, sizes and times alone, so that it costs the same however much is new; reading is the run's.
     While they differ from the last look, files are taken to be still on their way. What was only touched is read
     again and found to be what it was: nothing follows. A change stays wanted until the root has read it: when the run
-    that was asked for fails or is killed, another is asked for, once. A catalogue whose root was never made is left
-    alone: a person begins.
+    that was asked for fails or is killed, another is asked for, once; not when too much was gone, which waits for a
+    person or for files that change again. A catalogue whose root was never made is left alone: a person begins.
     """
     root = asset_key(data.name("raw"))
 
@@ -50,7 +51,14 @@ def catalogue_sensor(data: DatasetPlan, files: WatchedFiles, every_seconds: int)
         now = files.state()
         if now is None:
             return dg.SkipReason(f"{files.pictures} is not there at the moment; waiting for it")
-        if now == made.detail["metadata"].get(FILES):
+        held = held_refresh(storage.storage, data.dataset)
+        if held is not None and now == held.files:
+            return dg.SkipReason(
+                f"{len(held.gone):,} pictures are gone, and {data.name('raw')} is held for a person: bring them back, "
+                f"or materialize {data.name('raw')} to accept it"
+            )
+        as_made = now == made.detail["metadata"].get(FILES)
+        if as_made and held is None:
             return dg.SkipReason("no file changed since the last look")
         before = json.loads(context.cursor or "{}")
         if now != before.get("seen"):
@@ -65,7 +73,7 @@ def catalogue_sensor(data: DatasetPlan, files: WatchedFiles, every_seconds: int)
                 f"materialize {data.name('raw')}"
             )
         context.update_cursor(json.dumps({"seen": now, "asked": asked + 1}))
-        why = f"files changed since version {made.data_version}"
+        why = f"files {'are again those of' if as_made else 'changed since'} version {made.data_version}"
         if asked:
             why += "; once more, as the run that was asked for did not read them"
         context.log.info(why)
