@@ -177,10 +177,10 @@ def compare(
     from cir_assets.reporting.comparison_page import SHOWN_RETRIEVED, write_comparison
     from cir_assets.store.layout import Storage
     from cir_assets.store.made import NotMade
-    from cir_assets.store.publishing import NotPublished, published
+    from cir_assets.store.publishing import NotPublished, open_publication
 
     try:
-        with published(Storage().evaluation) as connection:
+        with open_publication(Storage().evaluation) as connection:
             before, after = published_pair(connection, first, second, split, protocol)
             found = compare_evaluations(before, after)
             names = (before.label, after.label)
@@ -376,7 +376,7 @@ def status(module: str) -> None:
 
     require_storage()
     console = terminal()
-    found = status_of(loaded(module).defs())
+    found = status_of(import_definitions(module).defs())
     storage = Storage()
     table = Table(title="champions", box=box.SIMPLE_HEAD)
     for name in ("pipeline", "champion", "since (UTC)", "headline on val", "last decision"):
@@ -437,7 +437,7 @@ def require_storage() -> None:
         ) from error
 
 
-def loaded(module: str) -> ModuleType:
+def import_definitions(module: str) -> ModuleType:
     """The module with the definitions.
 
     Raises:
@@ -496,11 +496,11 @@ def show_ladder(dataset: str) -> None:
 
     from cir_assets.reporting.ladder import ladder_table
     from cir_assets.store.layout import Storage
-    from cir_assets.store.publishing import NotPublished, published
+    from cir_assets.store.publishing import NotPublished, open_publication
 
     storage = Storage()
     try:
-        with published(storage.evaluation) as connection:
+        with open_publication(storage.evaluation) as connection:
             newest = pl.from_arrow(
                 connection.sql(
                     "SELECT e.* FROM evaluations e SEMI JOIN leaderboard USING (evaluation_id) WHERE dataset = $1 "

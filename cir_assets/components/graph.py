@@ -21,7 +21,7 @@ from cir_assets.graph.assets.text_encoder import text_encoder_asset
 from cir_assets.graph.assets.triplets import triplets_asset
 from cir_assets.graph.schedules import refresh_schedule
 from cir_assets.graph.sensors.catalogue_files import catalogue_sensor
-from cir_assets.models.settings import BackboneSettings, PublishedCheckpoints, ZeroShot
+from cir_assets.models.settings import BackboneSettings, ReferenceCheckpoints, ZeroShot
 from cir_assets.models.stages import COMBINER, TEXT_ENCODER
 from cir_assets.pipeline.identity import DatasetPlan, EncodedDataset, Pipeline
 from cir_assets.training.settings import Recipe
@@ -105,7 +105,7 @@ def model_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
                 combiner_asset(pipeline, recipe.combiner, frozen_clip=True),
                 combiner_asset(pipeline, recipe.combiner, frozen_clip=False),
             ]
-        case PublishedCheckpoints() as checkpoints:
+        case ReferenceCheckpoints() as checkpoints:
             assets += [
                 checkpoint_asset(pipeline, model, getattr(checkpoints, model)) for model in pipeline.models
             ]

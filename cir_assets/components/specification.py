@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails
 
 from cir_assets.datasets.sources import Source
 from cir_assets.engines.cores import granted_cores
-from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
+from cir_assets.models.settings import BackboneSettings, ModelsOf, ReferenceCheckpoints, ZeroShot
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.retrieval.protocols import DEFAULT_PROTOCOL, ProtocolName
 from cir_assets.training.settings import Recipe
@@ -28,7 +28,7 @@ from cir_assets.training.settings import Recipe
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 """Names of data sets, backbones and recipes: they become asset keys, groups and file names."""
 
-PipelineRecipe = Recipe | ModelsOf | PublishedCheckpoints | ZeroShot
+PipelineRecipe = Recipe | ModelsOf | ReferenceCheckpoints | ZeroShot
 """Where a pipeline's models come from."""
 
 
@@ -92,7 +92,7 @@ class DatasetSpec(BaseModel):
         default_factory=dict,
         description="What is trained on other data sets and evaluated here, by a name of one's own.",
     )
-    checkpoints: dict[Name, PublishedCheckpoints] = Field(
+    checkpoints: dict[Name, ReferenceCheckpoints] = Field(
         default_factory=dict,
         description="Published checkpoints of the reference implementation, by a name of one's own.",
     )

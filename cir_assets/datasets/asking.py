@@ -146,7 +146,7 @@ def without_objects(text: str) -> str:
     return re.sub(r"<([\w.]+) object at 0x[0-9a-fA-F]+>", r"\1", text)
 
 
-def repeated(politeness: Politeness, ask: Callable[[], Given]) -> Given:
+def ask_repeatedly(politeness: Politeness, ask: Callable[[], Given]) -> Given:
     """Ask until it works, a failure that does not pass, or the last attempt; waits double, as servers may ask for more.
 
     Raises:
@@ -165,7 +165,7 @@ def repeated(politeness: Politeness, ask: Callable[[], Given]) -> Given:
     raise AssertionError("attempts is at least one")
 
 
-def asked(
+def ask_once(
     session: requests.Session, address: str, politeness: Politeness, headers: Mapping[str, str] | None = None
 ) -> Any:
     """A server's answer of status 200 (with ``headers`` also 206 and 416), its body not read yet.

@@ -27,7 +27,7 @@ from cir_assets.engines.progress import ProgressFactory, terminal_progress
 Category = Literal["dress", "shirt", "toptee"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 
-PUBLISHED: Mapping[str, str] = {
+ANNOTATIONS: Mapping[str, str] = {
     "captions/cap.dress.test.json": "190240b3b4d115cd4f80de65ab78ca18a3f8581c041cbeea6f5a1f57ee4f5a48",
     "captions/cap.dress.train.json": "1691bd52e5bbda755b0c1f14d1024000be2c57a0cc29511a327af1372636a946",
     "captions/cap.dress.val.json": "5e5117d45695df9c3ca91fac3e0bc49e6422ae9c8b3793f0ac9b3ab83adb7de9",
@@ -181,7 +181,7 @@ def fetch_annotations(
         base = str(folder / "fetched" / "annotations_unpacked")
     with progress("fetch annotations", len(names), "files") as shown:
         for name in names:
-            expected = PUBLISHED.get(name) if fetch.check_annotations else None
+            expected = ANNOTATIONS.get(name) if fetch.check_annotations else None
             _small_file(fetch, f"{base}/{name}", folder / name, expected)
             shown.advance()
 

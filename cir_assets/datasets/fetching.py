@@ -23,12 +23,12 @@ from cir_assets.datasets.asking import (
     Politeness,
     Verdict,
     announced_bytes,
-    asked,
+    ask_once,
+    ask_repeatedly,
     body_of,
     host_of,
     local_path,
     polite_session,
-    repeated,
     without_objects,
 )
 from cir_assets.datasets.dead_links import DeadLinks
@@ -121,7 +121,7 @@ def fetch_file(
         else:
             with polite_session() as session:
                 session.headers["Accept-Encoding"] = "identity"
-                repeated(
+                ask_repeatedly(
                     politeness,
                     lambda: _transfer(
                         session, address, part, politeness, largest_bytes, until, progress, destination.name
@@ -339,7 +339,7 @@ class _Crowd:
         host = host_of(wanted.address)
         try:
             try:
-                picture = repeated(self.politeness, lambda: self._picture(wanted))
+                picture = ask_repeatedly(self.politeness, lambda: self._picture(wanted))
             except FetchFailed as error:
                 self._note_failure(host, wanted, error)
                 self._look_at_row(host)
@@ -375,7 +375,7 @@ class _Crowd:
     def _picture(self, wanted: PictureAddress) -> _Picture:
         self._wait_for_turn()
         began = time.monotonic()
-        with closing(asked(self._session(), wanted.address, self.politeness)) as response:
+        with closing(ask_once(self._session(), wanted.address, self.politeness)) as response:
             body = b"".join(
                 body_of(
                     response,
@@ -601,7 +601,7 @@ def _transfer(
     held = part.stat().st_size if part.is_file() else 0
     validator = _validator(part).read_text() if held and _validator(part).is_file() else ""
     headers = {"Range": f"bytes={held}-", "If-Range": validator} if validator else {}
-    with closing(asked(session, address, politeness, headers)) as response:
+    with closing(ask_once(session, address, politeness, headers)) as response:
         if response.status_code == 416:
             _discard(part)
             raise FetchFailed(f"{address} has another length now; beginning anew", wait=0.0)

@@ -76,7 +76,7 @@ class ModelsOf(BaseModel):
     )
 
 
-class PublishedCheckpoints(BaseModel):
+class ReferenceCheckpoints(BaseModel):
     """Files of the reference implementation, evaluated without training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,7 +98,7 @@ class PublishedCheckpoints(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _names_something_usable(self) -> PublishedCheckpoints:
+    def _names_something_usable(self) -> ReferenceCheckpoints:
         if self.text_encoder is None and self.combiner_frozen_clip is None:
             raise ValueError(
                 "name the files: text_encoder (and combiner), combiner_frozen_clip, or all three"

@@ -65,7 +65,7 @@ def small_pictures(
     """Open many pictures small: image id -> picture, and image id -> reason for those that do not open."""
     wanted = list(dict.fromkeys(images))
 
-    def opened(image: str) -> Image.Image | str:
+    def open_small(image: str) -> Image.Image | str:
         try:
             return small_picture(picture_path(image), side, pixel_limit)
         except UnreadablePicture as error:
@@ -74,7 +74,7 @@ def small_pictures(
     pictures: dict[str, Image.Image] = {}
     reasons: dict[str, str] = {}
     with ThreadPoolExecutor(max_workers=min(4, granted_cores())) as threads:
-        for image, found in zip(wanted, threads.map(opened, wanted), strict=True):
+        for image, found in zip(wanted, threads.map(open_small, wanted), strict=True):
             if isinstance(found, str):
                 reasons[image] = found
             else:
@@ -127,7 +127,7 @@ def thumbnails_beside(
         image: f"{hashlib.sha256(image.encode()).hexdigest()[:16]}.jpg" for image in dict.fromkeys(images)
     }
 
-    def made(image: str) -> str | None:
+    def write_small(image: str) -> str | None:
         destination, path = folder / names[image], picture_path(image)
         moment = path.stat().st_mtime_ns if path is not None and path.is_file() else None
         if moment is not None and destination.is_file() and destination.stat().st_mtime_ns == moment:
@@ -145,7 +145,7 @@ def thumbnails_beside(
         return None
 
     with ThreadPoolExecutor(max_workers=min(4, granted_cores())) as threads:
-        for unreadable in threads.map(made, list(names)):
+        for unreadable in threads.map(write_small, list(names)):
             if unreadable is not None:
                 del names[unreadable]
     kept = set(names.values())

@@ -9,7 +9,7 @@ from cir_assets.models.files import weights_version
 from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.backbones import install_on_first_use
 from cir_assets.pipeline.identity import Pipeline, backbone_name
-from cir_assets.pipeline.inputs import installed_backbone
+from cir_assets.pipeline.inputs import load_backbone
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.pipeline.training import forget_old_versions
 from cir_assets.store.digests import digest_file
@@ -59,14 +59,14 @@ def keep_imported(folder: Path, source: Path, save: Callable[[Path], int]) -> Ma
 
 
 def _writer(work: Work, pipeline: Pipeline, model: str, source: Path) -> Callable[[Path], int]:
-    from cir_assets.models.published import import_published_clip, import_published_combiner
+    from cir_assets.models.reference_checkpoints import import_reference_clip, import_reference_combiner
     from cir_assets.models.saving import ModelMismatch, save_combiner, save_text_encoder
 
-    backbone = installed_backbone(work, pipeline.encoded)
+    backbone = load_backbone(work, pipeline.encoded)
     about = {"checkpoint": source.name}
 
     def text_encoder(beside: Path) -> int:
-        found = import_published_clip(source, backbone)
+        found = import_reference_clip(source, backbone)
         if found.image is not None and not pipeline.tunes_images:
             raise ModelMismatch(
                 f"{source} holds an image encoder that was tuned too, so its features are not the backbone's; say "
@@ -79,7 +79,7 @@ def _writer(work: Work, pipeline: Pipeline, model: str, source: Path) -> Callabl
         return found.epoch
 
     def combiner(beside: Path) -> int:
-        network, epoch = import_published_combiner(source)
+        network, epoch = import_reference_combiner(source)
         if network.feature_dimension != backbone.feature_dimension:
             raise ModelMismatch(
                 f"{source} holds a Combiner for features of dimension {network.feature_dimension}, but the backbone "

@@ -15,7 +15,7 @@ from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.backbones import install_on_first_use
 from cir_assets.pipeline.checks import FEATURES_FINITE, PICTURES_DECODE
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline, backbone_name
-from cir_assets.pipeline.inputs import installed_backbone, model_folder
+from cir_assets.pipeline.inputs import load_backbone, model_folder
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.store.contracts import DATA_ISSUES
 from cir_assets.store.digests import digest, digest_array
@@ -48,7 +48,7 @@ def image_features_step(encoded: EncodedDataset) -> Step:
     def encoder(work: Work) -> Encoder:
         [version] = versions_of(work.storage, backbone_name(encoded.backbone)).values()
         cache = work.storage.features(encoded.data.dataset, encoded.backbone)
-        return Encoder(version, lambda: installed_backbone(work, encoded), cache, encoded.backbone)
+        return Encoder(version, lambda: load_backbone(work, encoded), cache, encoded.backbone)
 
     weights = backbone_name(encoded.backbone)
     return _features_step(encoded, encoded.name("image_features"), weights, encoder)
@@ -69,7 +69,7 @@ def tuned_encoder(work: Work, pipeline: Pipeline, text_encoder: Path) -> Encoder
     from cir_assets.models.saving import load_text_encoder
 
     def tuned() -> Backbone:
-        backbone = installed_backbone(work, pipeline.encoded)
+        backbone = load_backbone(work, pipeline.encoded)
         load_text_encoder(text_encoder, backbone)
         return backbone
 

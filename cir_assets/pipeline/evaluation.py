@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from cir_assets.models.settings import PublishedCheckpoints
+from cir_assets.models.settings import ReferenceCheckpoints
 from cir_assets.pipeline.checks import EVALUATION_COMPLETE, ladder_check
 from cir_assets.pipeline.identity import Pipeline
-from cir_assets.pipeline.inputs import installed_backbone, load_inputs, model_folder
+from cir_assets.pipeline.inputs import load_backbone, load_inputs, model_folder
 from cir_assets.pipeline.queries import MethodQueries, method_queries
 from cir_assets.pipeline.report import SHEET_TITLE, report_inputs
 from cir_assets.pipeline.step import Plan, Step, Work
@@ -44,7 +44,7 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
     from cir_assets.reporting.pictures import as_markdown, draw_contact_sheet
     from cir_assets.store.results import write_results
 
-    backbone = installed_backbone(work, pipeline.encoded)
+    backbone = load_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     protocols, splits = pipeline.data.protocols, inputs.splits_with_targets()
     asked = {
@@ -134,7 +134,7 @@ def evaluate_method(
             "recipe": [recipe],
             "models_from": [
                 "published checkpoints"
-                if isinstance(pipeline.recipe, PublishedCheckpoints)
+                if isinstance(pipeline.recipe, ReferenceCheckpoints)
                 else "/".join(pipeline.models_place)
             ],
             "method": [asked.method],

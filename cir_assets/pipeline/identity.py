@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cir_assets.datasets.sources import Source
-from cir_assets.models.settings import BackboneSettings, ModelsOf, PublishedCheckpoints, ZeroShot
+from cir_assets.models.settings import BackboneSettings, ModelsOf, ReferenceCheckpoints, ZeroShot
 from cir_assets.models.stages import MODELS
 from cir_assets.retrieval.methods import LADDER, METHODS, ZERO_SHOT, served
 from cir_assets.retrieval.promotion import PromotionRule
@@ -56,7 +56,7 @@ class Pipeline:
 
     encoded: EncodedDataset
     recipe_name: str
-    recipe: Recipe | ModelsOf | PublishedCheckpoints | ZeroShot
+    recipe: Recipe | ModelsOf | ReferenceCheckpoints | ZeroShot
 
     @property
     def data(self) -> DatasetPlan:
@@ -78,7 +78,7 @@ class Pipeline:
     @property
     def models(self) -> tuple[str, ...]:
         """The models there are, in the ladder's order: steps of this pipeline or of the one they come from."""
-        if isinstance(self.recipe, PublishedCheckpoints):
+        if isinstance(self.recipe, ReferenceCheckpoints):
             return tuple(name for name in MODELS if getattr(self.recipe, name) is not None)
         return () if isinstance(self.recipe, ZeroShot) else MODELS
 

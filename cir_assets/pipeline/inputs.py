@@ -126,7 +126,7 @@ def resolved_device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def installed_backbone(work: Work, encoded: EncodedDataset) -> Backbone:
+def load_backbone(work: Work, encoded: EncodedDataset) -> Backbone:
     """The backbone as ``backbones/<backbone>`` installed it, on the data set's device.
 
     Raises:

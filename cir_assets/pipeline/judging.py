@@ -13,7 +13,7 @@ from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.checks import StepCheck
 from cir_assets.pipeline.encoding import encode_missing, tuned_encoder
 from cir_assets.pipeline.identity import Pipeline
-from cir_assets.pipeline.inputs import installed_backbone, load_inputs, newest_models
+from cir_assets.pipeline.inputs import load_backbone, load_inputs, newest_models
 from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.step import Plan, Refused, Step, Work
 from cir_assets.store.digests import digest
@@ -124,13 +124,13 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
     models = {pipeline.model_name(model): folder.name for model, folder in newest.items()}
     before = log.champion()
     if before == models:
-        return told(log, models, "the newest models are the champion already", {})
-    challenger = ranked_on_val(work, pipeline, models)
+        return judgement(log, models, "the newest models are the champion already", {})
+    challenger = rank_on_val(work, pipeline, models)
     figures: dict[str, float | None] = {"challenger_headline": challenger.headline}
     if before is None:
         promoted, reason = True, "the first models of this pipeline"
     else:
-        champion = ranked_on_val(work, pipeline, before)
+        champion = rank_on_val(work, pipeline, before)
         difference = compare(challenger, champion)
         promoted, reason = data.promotion.judge(difference)
         figures |= {
@@ -163,10 +163,10 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
     said = f"{'promoted' if promoted else 'refused'}: {reason}"
     work.say(f"{pipeline.name('challenger')} {said}")
     shown = {name: round(value, 3) for name, value in figures.items() if value is not None}
-    return told(log, models, said, shown)
+    return judgement(log, models, said, shown)
 
 
-def ranked_on_val(work: Work, pipeline: Pipeline, models: Mapping[str, str]) -> Evaluation:
+def rank_on_val(work: Work, pipeline: Pipeline, models: Mapping[str, str]) -> Evaluation:
     """What given versions of a pipeline's models rank on val under its first protocol, with today's data.
 
     A tuned image encoder's features of pictures it never saw are made and cached first.
@@ -179,7 +179,7 @@ def ranked_on_val(work: Work, pipeline: Pipeline, models: Mapping[str, str]) -> 
     by_model = {name.rpartition("/")[2]: folder for name, folder in folders.items()}
     if pipeline.tunes_images:
         encode_missing(work, pipeline.encoded, tuned_encoder(work, pipeline, by_model[TEXT_ENCODER]))
-    backbone = installed_backbone(work, pipeline.encoded)
+    backbone = load_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     protocol = pipeline.data.protocols[0]
     asked = {("val", protocol): inputs.query_groups(protocol, "val")}
@@ -209,7 +209,7 @@ def model_folders(work: Work, models: Mapping[str, str]) -> dict[str, Path]:
     return folders
 
 
-def told(log: PromotionLog, models: Mapping[str, str], said: str, figures: Mapping[str, float]) -> Made:
+def judgement(log: PromotionLog, models: Mapping[str, str], said: str, figures: Mapping[str, float]) -> Made:
     """A judgement over models as what the step made: the champion that follows from it, and its history."""
     rows = log.rows()
     champion = log.champion()

@@ -22,7 +22,7 @@ def leaderboard_step(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = (
 
 def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[str]) -> Plan:
     """What would be published now."""
-    from cir_assets.store.publishing import content_digest, publish, published
+    from cir_assets.store.publishing import content_digest, open_publication, publish
 
     storage = work.storage
     places = [pipeline.place for pipeline in pipelines]
@@ -36,12 +36,12 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
 
     def make(_version: str) -> Made:
         from cir_assets.reporting.leaderboard import write_leaderboard
-        from cir_assets.retrieval.published_figures import published_results
+        from cir_assets.retrieval.reported_figures import reported_figures
 
-        left_out = publish(results, tables, storage.evaluation, promotions, published_results())
+        left_out = publish(results, tables, storage.evaluation, promotions, reported_figures())
         for said in left_out:
             work.warn(said)
-        with published(storage.evaluation) as connection:
+        with open_publication(storage.evaluation) as connection:
             rows = connection.execute(
                 "SELECT dataset, backbone, recipe, split, protocol, method, headline FROM leaderboard"
             ).fetchall()

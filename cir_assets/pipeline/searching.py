@@ -10,7 +10,7 @@ from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.checks import GALLERY_SEARCHABLE
 from cir_assets.pipeline.encoding import encode_missing, tuned_encoder
 from cir_assets.pipeline.identity import Pipeline
-from cir_assets.pipeline.inputs import PipelineInputs, installed_backbone, load_inputs, load_tuned
+from cir_assets.pipeline.inputs import PipelineInputs, load_backbone, load_inputs, load_tuned
 from cir_assets.pipeline.judging import model_folders
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.retrieval.methods import ZERO_SHOT
@@ -55,7 +55,7 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
     log = PromotionLog(work.storage.promotions(*pipeline.place))
     champion = log.champion() or {}
     folders = {name.rpartition("/")[2]: folder for name, folder in model_folders(work, champion).items()}
-    backbone = installed_backbone(work, pipeline.encoded)
+    backbone = load_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     if TEXT_ENCODER in folders:
         if pipeline.tunes_images:

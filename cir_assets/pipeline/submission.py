@@ -9,7 +9,7 @@ from typing import Any
 
 from cir_assets.pipeline.checks import SUBMISSION_COMPLETE
 from cir_assets.pipeline.identity import Pipeline
-from cir_assets.pipeline.inputs import installed_backbone, load_inputs
+from cir_assets.pipeline.inputs import load_backbone, load_inputs
 from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.retrieval.protocols import CIRR
@@ -47,7 +47,7 @@ def make_submission(work: Work, pipeline: Pipeline, protocol: str, method: str) 
 
     from cir_assets.retrieval.submissions import circo_submission, cirr_submission, document_bytes
 
-    backbone = installed_backbone(work, pipeline.encoded)
+    backbone = load_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     asked = {("test", protocol): inputs.query_groups(protocol, "test", with_targets=False)}
     [queries] = method_queries(work, pipeline, backbone, inputs, asked, [method])

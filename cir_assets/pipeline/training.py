@@ -15,7 +15,7 @@ from cir_assets.models.stages import COMBINER, COMBINER_FROZEN_CLIP, TEXT_ENCODE
 from cir_assets.pipeline.checks import LOSS_FALLING
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import (
-    installed_backbone,
+    load_backbone,
     load_inputs,
     load_tuned,
     model_folder,
@@ -38,7 +38,7 @@ def text_encoder_step(pipeline: Pipeline, settings: TextEncoderSettings) -> Step
     """Stage 1: CLIP's text encoder tuned on the sum of image and text features."""
 
     def plan(work: Work) -> Plan:
-        backbone = installed_backbone(work, pipeline.encoded)
+        backbone = load_backbone(work, pipeline.encoded)
         inputs = load_inputs(work, pipeline.encoded, backbone)
         return Plan(
             seen_by_training(work, pipeline, backbone, inputs),
@@ -97,7 +97,7 @@ def combiner_step(pipeline: Pipeline, settings: CombinerSettings, *, frozen_clip
     name = COMBINER_FROZEN_CLIP if frozen_clip else COMBINER
 
     def plan(work: Work) -> Plan:
-        backbone = installed_backbone(work, pipeline.encoded)
+        backbone = load_backbone(work, pipeline.encoded)
         inputs = load_inputs(work, pipeline.encoded, backbone)
         versions = seen_by_training(work, pipeline, backbone, inputs)
         text_encoder = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cir_assets.models.settings import PublishedCheckpoints, ZeroShot
+from cir_assets.models.settings import ReferenceCheckpoints, ZeroShot
 from cir_assets.pipeline.backbones import backbone_step
 from cir_assets.pipeline.checkpoints import checkpoint_step
 from cir_assets.pipeline.encoding import image_features_step, tuned_image_features_step
@@ -45,7 +45,7 @@ def _steps(pipeline: Pipeline) -> Iterator[Step]:
 
 def _model_steps(pipeline: Pipeline) -> Iterator[Step]:
     recipe = pipeline.recipe
-    if isinstance(recipe, PublishedCheckpoints):
+    if isinstance(recipe, ReferenceCheckpoints):
         for model in pipeline.models:
             yield checkpoint_step(pipeline, model, getattr(recipe, model))
     if isinstance(recipe, Recipe):

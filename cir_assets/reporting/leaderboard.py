@@ -22,7 +22,7 @@ from cir_assets.retrieval.protocols import MetricKey
 CHARTED = 24
 """Bars a chart shows at most; the table has every row."""
 
-LISTED_PUBLISHED, LISTED_DECISIONS = 400, 50
+LISTED_REPORTED, LISTED_DECISIONS = 400, 50
 """Rows of these tables the page shows at most; of more it says how many there are, and where."""
 
 
@@ -69,7 +69,7 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
                 "id": len(boards),
             }
         )
-    published = _rows(
+    reported = _rows(
         connection,
         "SELECT dataset, split, protocol, metric, k, backbone, recipe, method, ours, system, venue, published, "
         "difference, source FROM against_published WHERE category = 'mean' ORDER BY ALL",
@@ -83,8 +83,8 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
         environment.from_string(page_part("leaderboard.html"))
         .render(
             boards=boards,
-            published=published[:LISTED_PUBLISHED],
-            all_published=len(published),
+            reported=reported[:LISTED_REPORTED],
+            all_reported=len(reported),
             decisions=decisions[:LISTED_DECISIONS],
             all_decisions=len(decisions),
             label=method_label,

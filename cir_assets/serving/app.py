@@ -259,7 +259,7 @@ class Doorkeeper:
 
         host = Headers(scope=scope).get("host", "")
         if self.hosts is not None and not is_known(host, self.hosts):
-            refused = told(
+            refused = error_response(
                 400,
                 f"this server does not answer to the host {host[:300]!r}; where it should, start it with "
                 "--trusted-host NAME, or with NAME in CIR_ASSETS_TRUSTED_HOSTS",
@@ -330,25 +330,25 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
 
     @app.exception_handler(RefusedInput)
     async def refused(_: Request, error: RefusedInput) -> JSONResponse:
-        return told(422, str(error))
+        return error_response(422, str(error))
 
     @app.exception_handler(TooLarge)
     async def too_large(_: Request, error: TooLarge) -> JSONResponse:
-        return told(413, str(error))
+        return error_response(413, str(error))
 
     @app.exception_handler(Busy)
     async def busy(_: Request, error: Busy) -> JSONResponse:
-        return told(503, str(error), {"Retry-After": "5"})
+        return error_response(503, str(error), {"Retry-After": "5"})
 
     @app.exception_handler(UnknownName)
     @app.exception_handler(UnknownPicture)
     async def unknown(_: Request, error: UnknownName | UnknownPicture) -> JSONResponse:
-        return told(404, str(error))
+        return error_response(404, str(error))
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         # Answered outside the middleware below, which therefore does not see it; the server logs the traceback.
-        return told(500, f"the server failed ({type(error).__name__}); its log says more", HEADERS)
+        return error_response(500, f"the server failed ({type(error).__name__}); its log says more", HEADERS)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -356,7 +356,7 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
             f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg']}"
             for each in error.errors()
         )
-        return told(422, said)
+        return error_response(422, said)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -366,7 +366,7 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
         elif error.status_code == 405:
             takes = (error.headers or {}).get("Allow", "")
             detail = f"{request.url.path} does not take {request.method}{takes and f', but {takes}'}"
-        return told(error.status_code, detail, error.headers)
+        return error_response(error.status_code, detail, error.headers)
 
     @app.get("/healthz", summary="Whether the server answers, and with what")
     async def healthz() -> Health:
@@ -621,7 +621,7 @@ def _url(dataset: str, image: str) -> str:
     return f"pictures/{quote(dataset)}/{quote(image)}"
 
 
-def told(status: int, said: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def error_response(status: int, said: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """A refusal in the API's form."""
     # Names come back as they were sent, and may have halves of characters.
     whole = said.encode("utf-8", "backslashreplace").decode()

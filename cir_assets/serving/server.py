@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from cir_assets.serving.app import HEADERS, told
+from cir_assets.serving.app import HEADERS, error_response
 
 MOST_CONNECTIONS = 500
 """Over these a request is answered by 503, over twice as many not at all; a process may often hold 1,024 files open."""
@@ -145,7 +145,7 @@ def server(app: FastAPI, *, host: str, port: int, log_level: str = "warning") ->
 
 def _refusal(status: int, said: str) -> JSONResponse:
     again = {"Retry-After": "5"} if status == 503 else {}
-    return told(status, said, {**HEADERS, **again, "Connection": "close"})
+    return error_response(status, said, {**HEADERS, **again, "Connection": "close"})
 
 
 def _cancelled(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:

@@ -133,7 +133,7 @@ class Uploads:
                 self._kept.move_to_end(name)
                 return name
         with self._decoding:
-            picture = opened(content)
+            picture = open_upload(content)
             try:
                 pixels = _prepared(picture, how)
                 small = io.BytesIO()
@@ -161,7 +161,7 @@ class Uploads:
         found = upload.pixels.get(how)
         if found is None:
             with self._decoding:
-                found = _prepared(opened(upload.content), how)
+                found = _prepared(open_upload(upload.content), how)
             upload.pixels[how] = found
         return found
 
@@ -186,7 +186,7 @@ class Uploads:
         return found
 
 
-def opened(content: bytes) -> Image.Image:
+def open_upload(content: bytes) -> Image.Image:
     """An upload, decoded; small where it is larger than is needed, as pictures of phones are.
 
     Raises:

@@ -155,7 +155,7 @@ class NotPublished(RuntimeError):
 
 
 @contextmanager
-def published(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_publication(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """The published database, open for reading, with every table and column this version knows.
 
     Raises:

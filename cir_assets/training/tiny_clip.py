@@ -272,7 +272,7 @@ def shorten_text_features(
         backbone.model.text_projection.weight.mul_(settings.text_length * image / text)
 
 
-def measured(
+def measure(
     backbone: Backbone, settings: PretrainingSettings, progress: ProgressFactory = terminal_progress
 ) -> dict[str, float]:
     """Measure a pre-trained backbone on what it was not trained on; everything in percent.
@@ -407,7 +407,7 @@ def main() -> None:
     checkpoint.unlink(missing_ok=True)
     parameters = sum(p.numel() for p in backbone.model.parameters())
     minutes = round((time.perf_counter() - started) / 60, 1)
-    figures = measured(backbone, settings)
+    figures = measure(backbone, settings)
     print(json.dumps({"parameters": parameters, "minutes": minutes, **figures}, indent=2))
 
 

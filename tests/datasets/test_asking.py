@@ -10,7 +10,7 @@ from cir_assets.datasets.asking import (
     FetchFailed,
     Politeness,
     Verdict,
-    asked,
+    ask_once,
     in_own_network,
     polite_session,
     without_objects,
@@ -37,7 +37,7 @@ def proxy(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> FileServer:
 def ask(address: str, **manners: object) -> bytes:
     polite = Politeness(timeout_seconds=2, **manners)  # type: ignore[arg-type]
     with polite_session() as session:
-        return bytes(asked(session, address, polite).content)
+        return bytes(ask_once(session, address, polite).content)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from cir_assets.datasets.asking import FetchFailed
 from cir_assets.datasets.fashioniq import FashionIQSource
-from cir_assets.datasets.fashioniq_fetching import PUBLISHED, FashionIQFetch, fetch_annotations
+from cir_assets.datasets.fashioniq_fetching import ANNOTATIONS, FashionIQFetch, fetch_annotations
 from cir_assets.datasets.fetching import FetchReport
 from tests.file_server import FileServer, gives, serving
 from tests.random_pictures import picture_bytes
@@ -152,7 +152,7 @@ def test_the_published_annotations_are_known_by_their_checksums(
     server: FileServer, real_data: Path, tmp_path: Path
 ) -> None:
     source = real_data / "fashion-iq"
-    server.answers = {f"/fiq/{name}": gives((source / name).read_bytes()) for name in PUBLISHED}
+    server.answers = {f"/fiq/{name}": gives((source / name).read_bytes()) for name in ANNOTATIONS}
     every = FashionIQFetch.model_validate(
         {"annotations": server.at("/fiq"), "picture_lists": "unused", **QUICK}
     )

@@ -20,7 +20,7 @@ from cir_assets.models.shape import backbone_shape
 from cir_assets.pictures.preparing import preprocessing_name
 from cir_assets.store.feature_cache import FeatureCache
 from tests.models.families import write_family
-from tests.models.test_published import as_openai
+from tests.models.test_reference_checkpoints import as_openai
 from tests.random_pictures import picture_bytes
 from tests.trial_project import QUICK_RECIPE, TrialProject, metadata_of
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from cir_assets.models.published import import_published_combiner
+from cir_assets.models.reference_checkpoints import import_reference_combiner
 from cir_assets.models.saving import (
     ModelMismatch,
     combiner_from_state,
@@ -70,7 +70,7 @@ def test_real_captions_become_the_references_tokens(
 
 
 def test_a_published_checkpoint_is_imported_without_running_anything_in_it(parity: Path) -> None:
-    combiner, epoch = import_published_combiner(parity / "checkpoint" / "combiner_tiny.pt")
+    combiner, epoch = import_reference_combiner(parity / "checkpoint" / "combiner_tiny.pt")
     assert epoch == 17
     assert (combiner.feature_dimension, combiner.projection_dimension, combiner.hidden_dimension) == (
         16,
@@ -85,10 +85,10 @@ def test_a_published_checkpoint_is_imported_without_running_anything_in_it(parit
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "Combiner": {"weight": torch.ones(2)}}, tmp_path / "other.pt")
     with pytest.raises(ModelMismatch, match="expected text_projection_layer"):
-        import_published_combiner(tmp_path / "other.pt")
+        import_reference_combiner(tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("no checkpoint")
     with pytest.raises(ModelMismatch, match=r"text\.pt is not a published Combiner checkpoint"):
-        import_published_combiner(tmp_path / "text.pt")
+        import_reference_combiner(tmp_path / "text.pt")
 
 
 def test_a_combiner_of_another_dimension_is_refused_with_both(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from cir_assets.reporting.comparison import (
 )
 from cir_assets.retrieval.evaluation import Evaluation, compare, evaluate
 from cir_assets.retrieval.protocols import query_groups
-from cir_assets.store.publishing import publish, published
+from cir_assets.store.publishing import open_publication, publish
 from cir_assets.store.results import write_results
 from tests.store.test_results import frames
 
@@ -223,7 +223,7 @@ def test_average_precision_of_several_targets_is_compared_as_it_was_evaluated(tm
     triplets.write_parquet(tables / "triplets.parquet")
     files = [tmp_path / f"{name}.duckdb" for name in found]
     publish(files, {"circo": tables}, tmp_path / "evaluation.duckdb")
-    with published(tmp_path / "evaluation.duckdb") as connection:
+    with open_publication(tmp_path / "evaluation.duckdb") as connection:
         shown = compare_evaluations(*published_pair(connection, "noise2", "noise0.5"))
     by_name = {metric.metric: metric for metric in shown.metrics}
     expected = compare(found["noise0.5"], found["noise2"])
@@ -234,7 +234,7 @@ def test_average_precision_of_several_targets_is_compared_as_it_was_evaluated(tm
     # Today's targets are others than those it was evaluated with.
     triplets.with_columns(further_targets=pl.lit(images[:3])).write_parquet(tables / "triplets.parquet")
     publish(files, {"circo": tables}, tmp_path / "evaluation.duckdb")
-    with published(tmp_path / "evaluation.duckdb") as connection:
+    with open_publication(tmp_path / "evaluation.duckdb") as connection:
         shown = compare_evaluations(*published_pair(connection, "noise2", "noise0.5"))
     assert [metric.metric for metric in shown.metrics] == [f"recall@{k}" for k in (5, 10, 25, 50)]
     assert "headline (mean_average_precision@10) is not compared" in shown.notes[0]

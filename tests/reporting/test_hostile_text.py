@@ -20,7 +20,7 @@ from cir_assets.reporting.ladder import ladder_markdown
 from cir_assets.reporting.leaderboard import write_leaderboard
 from cir_assets.reporting.report import write_report
 from cir_assets.store.contracts import RESULTS
-from cir_assets.store.publishing import publish, published
+from cir_assets.store.publishing import open_publication, publish
 from cir_assets.store.results import write_results
 
 HOSTILE = "</script><img src=http://evil.example/x onerror=alert(1)>\"'`|**b**; DROP TABLE rankings;--\\ &lt; {{7*7}}"
@@ -113,7 +113,7 @@ def first_of(page: Page) -> str:
 
 def test_the_leaderboard_shows_it_as_text(database: Path, browser: Browser, tmp_path: Path) -> None:
     publish([database], {}, tmp_path / "evaluation.duckdb")
-    with published(tmp_path / "evaluation.duckdb") as connection:
+    with open_publication(tmp_path / "evaluation.duckdb") as connection:
         page, wrong = opened(browser, write_leaderboard(connection, tmp_path))
     expect(page.locator(".board tbody tr").first).to_contain_text(HOSTILE)
     expect(page.locator(".board .ytick text").first).to_contain_text("<img src=http://evil.example/x")

@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, expect
 
 from cir_assets.reporting import leaderboard
 from cir_assets.reporting.leaderboard import write_leaderboard
+from cir_assets.retrieval.reported_figures import reported_figures
 from cir_assets.store.promotions import Decision, PromotionLog
-from cir_assets.store.publishing import publish, published
+from cir_assets.store.publishing import open_publication, publish
 from cir_assets.store.results import write_results
 from tests.store.test_results import frames
 
@@ -60,8 +61,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             champion_headline=52.5,
         )
     )
-    publish(files, {}, tmp_path / "evaluation.duckdb", [log.file])
-    with published(tmp_path / "evaluation.duckdb") as connection:
+    publish(files, {}, tmp_path / "evaluation.duckdb", [log.file], reported_figures())
+    with open_publication(tmp_path / "evaluation.duckdb") as connection:
         return write_leaderboard(connection, tmp_path / "reports")
 
 
@@ -124,8 +125,8 @@ def test_a_phone_in_the_dark_shows_the_protocols_own_metrics_and_colours_change(
 
 def test_a_table_that_is_cut_says_so(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "are shown; all stand in" not in page.read_text(encoding="utf-8")
-    monkeypatch.setattr(leaderboard, "LISTED_PUBLISHED", 3)
-    with published(page.parents[1] / "evaluation.duckdb") as connection:
+    monkeypatch.setattr(leaderboard, "LISTED_REPORTED", 3)
+    with open_publication(page.parents[1] / "evaluation.duckdb") as connection:
         text = write_leaderboard(connection, tmp_path).read_text(encoding="utf-8")
         total = connection.sql("SELECT count(*) FROM against_published WHERE category = 'mean'").fetchall()[
             0
@@ -134,10 +135,10 @@ def test_a_table_that_is_cut_says_so(page: Path, tmp_path: Path, monkeypatch: py
 
 
 def test_equal_tables_give_equal_bytes_and_no_evaluation_says_so(tmp_path: Path, page: Path) -> None:
-    with published(page.parents[1] / "evaluation.duckdb") as connection:
+    with open_publication(page.parents[1] / "evaluation.duckdb") as connection:
         again = write_leaderboard(connection, tmp_path / "again")
     assert again.read_bytes() == page.read_bytes()
     publish([], {}, tmp_path / "empty.duckdb")
-    with published(tmp_path / "empty.duckdb") as connection:
+    with open_publication(tmp_path / "empty.duckdb") as connection:
         empty = write_leaderboard(connection, tmp_path / "nothing")
     assert "Nothing was evaluated yet" in empty.read_text(encoding="utf-8")

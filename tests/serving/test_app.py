@@ -30,7 +30,7 @@ from cir_assets.models.backbone import Backbone
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import NothingExported, export
 from cir_assets.serving.searcher import UnknownName
-from cir_assets.serving.uploads import opened
+from cir_assets.serving.uploads import open_upload
 from tests.serving.conftest import PICTURES, PLACE, Shop, served
 
 TEXT = "is red and has longer sleeves"
@@ -538,9 +538,9 @@ def test_searches_do_not_wait_for_uploads(
     def slowly(content: bytes) -> Image.Image:
         began.append(content)
         assert decoded.wait(60)
-        return opened(content)
+        return open_upload(content)
 
-    monkeypatch.setattr("cir_assets.serving.uploads.opened", slowly)
+    monkeypatch.setattr("cir_assets.serving.uploads.open_upload", slowly)
 
     def bring(number: int) -> int:
         content = png(8, 8) + bytes([number])

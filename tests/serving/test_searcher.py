@@ -24,7 +24,7 @@ from cir_assets.models.saving import load_combiner
 from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.export import NothingExported, current, export
 from cir_assets.serving.searcher import Searcher
-from cir_assets.serving.uploads import RefusedInput, UnknownPicture, opened
+from cir_assets.serving.uploads import RefusedInput, UnknownPicture, open_upload
 from cir_assets.store.files import UNFINISHED, unfinished
 from tests.serving.conftest import PICTURES, PLACE, Shop
 
@@ -219,9 +219,9 @@ def test_two_uploads_are_decoded_at_once(searcher: Searcher, monkeypatch: pytest
         most.append(under_way.acquire(blocking=False))
         time.sleep(0.02)
         under_way.release()
-        return opened(content)
+        return open_upload(content)
 
-    monkeypatch.setattr("cir_assets.serving.uploads.opened", watched)
+    monkeypatch.setattr("cir_assets.serving.uploads.open_upload", watched)
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     with ThreadPoolExecutor(8) as people:

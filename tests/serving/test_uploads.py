@@ -13,7 +13,7 @@ from PIL import Image
 
 from cir_assets.pictures.opening import scans_of
 from cir_assets.pictures.settings import Preprocessing
-from cir_assets.serving.uploads import MOST_SCANS, RefusedInput, Room, Uploads, opened
+from cir_assets.serving.uploads import MOST_SCANS, RefusedInput, Room, Uploads, open_upload
 
 HOW = Preprocessing(64, "targetpad", 1.25, 10**8)
 
@@ -55,7 +55,7 @@ def in_scans(number: int, width: int = 64, height: int = 64) -> bytes:
 def test_what_phones_make_is_taken_and_decoded_no_larger_than_is_needed(
     width: int, height: int, options: dict[str, Any]
 ) -> None:
-    picture = opened(saved(width, height, **options))
+    picture = open_upload(saved(width, height, **options))
     assert picture.width * picture.height <= 25_000_000
     assert max(picture.size) <= 10_000
     assert picture.width / picture.height == pytest.approx(width / height, rel=0.01)
@@ -80,12 +80,12 @@ def test_a_picture_with_another_behind_it_as_phones_keep_depth_and_light_is_its_
     buffer = io.BytesIO()
     whole = Image.open(io.BytesIO(saved(8064, 6048)))
     whole.save(buffer, "MPO", save_all=True, append_images=[Image.new("RGB", (40, 30), "green")])
-    assert opened(buffer.getvalue()).size == (2016, 1512)
+    assert open_upload(buffer.getvalue()).size == (2016, 1512)
 
 
 def test_small_pictures_are_decoded_as_they_are() -> None:
     content = saved(900, 700)
-    assert np.array_equal(np.asarray(opened(content)), np.asarray(Image.open(io.BytesIO(content))))
+    assert np.array_equal(np.asarray(open_upload(content)), np.asarray(Image.open(io.BytesIO(content))))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_small_pictures_are_decoded_as_they_are() -> None:
 )
 def test_what_is_not_taken_is_told_in_words_for_who_only_has_a_picture(content: Any, said: str) -> None:
     with pytest.raises(RefusedInput, match=said) as refused:
-        opened(content())
+        open_upload(content())
     for programmers in ("Error", "cannot identify", "object at", "None", "buffer"):
         assert programmers not in str(refused.value)
 
@@ -132,11 +132,11 @@ def test_scans_are_counted_where_they_are_and_nowhere_else() -> None:
     assert scans_of(saved(64, 64)) == 1
     assert 5 < scans_of(saved(64, 64, progressive=True)) < 20
     assert scans_of(in_scans(90)) == 90
-    opened(in_scans(90))
+    open_upload(in_scans(90))
     # A camera's own small picture within, and a film behind, are no scans.
     own = saved(64, 64, comment=b"\xff\xda" * 9_000)
     assert scans_of(own + b"\xff\xda" * 9_000) == 1
-    assert opened(own + b"\xff\xda" * 9_000).size == (64, 64)
+    assert open_upload(own + b"\xff\xda" * 9_000).size == (64, 64)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -150,7 +150,7 @@ def test_whatever_is_broken_in_a_file_it_opens_or_is_refused(place: int, bytes_:
     place %= len(content)
     broken = content[:place] + bytes_ + content[place + len(bytes_) :]
     try:
-        picture = opened(broken)
+        picture = open_upload(broken)
     except RefusedInput:
         return
     assert 0 < picture.width * picture.height <= 25_000_000

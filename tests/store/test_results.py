@@ -12,10 +12,10 @@ import duckdb
 import polars as pl
 import pytest
 
-from cir_assets.retrieval.published_figures import published_results
+from cir_assets.retrieval.reported_figures import reported_figures
 from cir_assets.store.contracts import PUBLISHED_TABLES, RESULTS, VIEWS
 from cir_assets.store.database import opened
-from cir_assets.store.publishing import NotPublished, publish, published
+from cir_assets.store.publishing import NotPublished, open_publication, publish
 from cir_assets.store.results import KEPT_EVALUATIONS, write_results
 from tests.cookbook import TABLES_PAGE, tables_page
 
@@ -179,7 +179,7 @@ def test_the_leaderboard_shows_the_newest_evaluation_headline_first(tmp_path: Pa
 def test_published_figures_stand_beside_ours_only_where_everything_agrees(tmp_path: Path) -> None:
     part, published = tmp_path / "part.duckdb", tmp_path / "evaluation.duckdb"
     write_results(part, frames("one", headline=51.0))
-    publish([part], {}, published)
+    publish([part], {}, published, figures=reported_figures())
     compared = rows(
         published,
         "SELECT metric, k, ours, published, difference FROM against_published WHERE venue = 'CVPRW 2022' ORDER BY k",
@@ -206,7 +206,7 @@ def test_whoever_holds_the_published_file_keeps_reading_it(tmp_path: Path) -> No
 
 
 def test_every_published_figure_has_a_source() -> None:
-    frame = published_results()
+    frame = reported_figures()
     assert frame.filter(pl.col("source").str.len_chars() < 10).is_empty()
     paper = frame.filter((pl.col("venue") == "CVPRW 2022") & (pl.col("dataset") == "fashioniq"))
     assert paper.filter(pl.col("category") == "mean").select("metric", "k", "value").rows() == [
@@ -259,11 +259,11 @@ def test_a_database_another_process_writes_in_names_who_and_what_to_do(
             pytest.raises(
                 NotPublished, match=rf"held open for writing by process {holder.pid} .*close it there"
             ),
-            published(database),
+            open_publication(database),
         ):
             pass
         holder.communicate("\n")
-    with published(database) as connection:
+    with open_publication(database) as connection:
         assert connection.sql("SELECT count(*) FROM leaderboard").fetchall() == [(1,)]
 
 
@@ -273,7 +273,7 @@ def test_a_view_of_an_older_form_is_said_to_be_one(database: Path) -> None:
         connection.execute("CREATE OR REPLACE VIEW leaderboard AS SELECT evaluation_id FROM evaluations")
     with (
         pytest.raises(NotPublished, match=r"it lacks leaderboard\.dataset.* and \d+ more; materialize"),
-        published(database),
+        open_publication(database),
     ):
         pass
 
@@ -311,11 +311,14 @@ def test_the_database_and_the_page_of_tables_say_what_the_contracts_say(database
 def test_changes_somebody_left_beside_the_published_database_are_not_read_as_figures(database: Path) -> None:
     log = database.with_name("evaluation.duckdb.wal")
     log.write_bytes(b"changes")
-    with pytest.raises(NotPublished, match=r"left changes in evaluation\.duckdb\.wal"), published(database):
+    with (
+        pytest.raises(NotPublished, match=r"left changes in evaluation\.duckdb\.wal"),
+        open_publication(database),
+    ):
         pass
     publish([], {}, database)
     assert not log.exists()
-    with published(database):
+    with open_publication(database):
         pass
 
 

@@ -1,4 +1,4 @@
-"""Figures others published, with their sources, to stand beside ours where data set, split and protocol are equal."""
+"""Figures others reported, with their sources, to stand beside ours where data set, split and protocol are equal."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ _ZERO_SHOT_VENUE = "as others report it"
 _ZERO_SHOT_SOURCE = "zero-shot CLIP ViT-L/14 as reported in later papers"
 
 
-def published_results() -> pl.DataFrame:
-    """Every published figure, one a row, in percent; as ``PUBLISHED_RESULTS``."""
+def reported_figures() -> pl.DataFrame:
+    """Every figure others reported, one a row, in percent; as ``PUBLISHED_RESULTS``."""
     rows: list[tuple[object, ...]] = []
     for (system, venue), categories in _FASHIONIQ.items():
         common = (system, venue, "fashioniq", "val", FASHIONIQ.name)

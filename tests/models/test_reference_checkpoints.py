@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cir_assets.models.backbone import Backbone
-from cir_assets.models.published import import_published_clip
+from cir_assets.models.reference_checkpoints import import_reference_clip
 from cir_assets.models.saving import ModelMismatch
 from tests.models.families import write_family
 
@@ -71,7 +71,7 @@ def written(file: Path, state: dict[str, Tensor], **more: Any) -> Path:
 def test_a_tuned_text_encoder_gives_its_own_features(folder: Path, tmp_path: Path) -> None:
     there = tuned(folder)
     here = Backbone.load(folder)
-    found = import_published_clip(written(tmp_path / "clip.pt", as_openai(there)), here)
+    found = import_reference_clip(written(tmp_path / "clip.pt", as_openai(there)), here)
     assert (found.epoch, found.image) == (7, None)
     here.load_text_state_dict(found.text)
     assert (here.text_features(CAPTIONS) - there.text_features(CAPTIONS)).abs().max() <= 1e-6
@@ -81,13 +81,13 @@ def test_half_precision_does_not_make_a_frozen_image_encoder_a_tuned_one(
     folder: Path, tmp_path: Path
 ) -> None:
     state = {name: value.half() for name, value in as_openai(tuned(folder)).items()}
-    assert import_published_clip(written(tmp_path / "clip.pt", state), Backbone.load(folder)).image is None
+    assert import_reference_clip(written(tmp_path / "clip.pt", state), Backbone.load(folder)).image is None
 
 
 def test_a_tuned_image_encoder_is_noticed_and_given(folder: Path, tmp_path: Path) -> None:
     there = tuned(folder, image=True)
     here = Backbone.load(folder)
-    found = import_published_clip(written(tmp_path / "clip.pt", as_openai(there)), here)
+    found = import_reference_clip(written(tmp_path / "clip.pt", as_openai(there)), here)
     assert found.image is not None
     here.load_image_state_dict(found.image)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
@@ -99,10 +99,10 @@ def test_another_architecture_is_told_by_its_first_parameter(folder: Path, tmp_p
     with pytest.raises(
         ModelMismatch, match=r"tuned from another architecture: .* there and .* in .*D = 24, 56 px"
     ):
-        import_published_clip(written(tmp_path / "clip.pt", as_openai(tuned(folder))), other)
+        import_reference_clip(written(tmp_path / "clip.pt", as_openai(tuned(folder))), other)
     siglip = Backbone.load(write_family("siglip", tmp_path / "siglip"))
     with pytest.raises(ModelMismatch, match="this backbone is of family siglip"):
-        import_published_clip(tmp_path / "clip.pt", siglip)
+        import_reference_clip(tmp_path / "clip.pt", siglip)
 
 
 class Harm:
@@ -118,5 +118,5 @@ class Harm:
 def test_nothing_in_a_file_is_executed(folder: Path, tmp_path: Path) -> None:
     torch.save({"epoch": 1, "CLIP": {}, "x": Harm(tmp_path / "harm")}, tmp_path / "evil.pt")
     with pytest.raises(ModelMismatch, match="not a published CLIP checkpoint"):
-        import_published_clip(tmp_path / "evil.pt", Backbone.load(folder))
+        import_reference_clip(tmp_path / "evil.pt", Backbone.load(folder))
     assert not (tmp_path / "harm").exists()

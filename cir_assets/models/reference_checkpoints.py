@@ -19,7 +19,7 @@ NEITHER = ("logit_scale", "logit_bias", "input_resolution", "context_length", "v
 
 
 @dataclass(frozen=True)
-class PublishedEncoders:
+class ReferenceEncoders:
     """A CLIP checkpoint under the names of the backbone it was read for; all tensors float32.
 
     ``image`` is None where the image encoder is the backbone's own: it stayed frozen.
@@ -30,7 +30,7 @@ class PublishedEncoders:
     image: dict[str, Tensor] | None
 
 
-def import_published_combiner(checkpoint: Path) -> tuple[Combiner, int]:
+def import_reference_combiner(checkpoint: Path) -> tuple[Combiner, int]:
     """A Combiner and its epoch from a reference checkpoint ``{"epoch": int, "Combiner": state_dict}``.
 
     Widths are inferred. Nothing in the file is executed: it is read as plain tensors only.
@@ -42,7 +42,7 @@ def import_published_combiner(checkpoint: Path) -> tuple[Combiner, int]:
     return combiner_from_state(state), epoch
 
 
-def import_published_clip(checkpoint: Path, backbone: Backbone) -> PublishedEncoders:
+def import_reference_clip(checkpoint: Path, backbone: Backbone) -> ReferenceEncoders:
     """Both encoders of a reference checkpoint ``{"epoch": int, "CLIP": state_dict}`` for a backbone.
 
     Nothing in the file is executed: it is read as plain tensors only.
@@ -78,7 +78,7 @@ def import_published_clip(checkpoint: Path, backbone: Backbone) -> PublishedEnco
     image = {name: state.get(name, own) for name, own in own_image.items()}
     # Checkpoints are kept in half precision at places: what differs by its rounding alone is the same.
     frozen = all(torch.allclose(image[name], own, rtol=1e-2, atol=1e-3) for name, own in own_image.items())
-    return PublishedEncoders(epoch, {name: state[name] for name in own_text}, None if frozen else image)
+    return ReferenceEncoders(epoch, {name: state[name] for name in own_text}, None if frozen else image)
 
 
 def _content(checkpoint: Path, key: str) -> tuple[dict[str, Tensor], int]:
