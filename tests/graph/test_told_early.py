@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from tests.random_pictures import write_pictures
@@ -139,3 +141,15 @@ def test_a_batch_larger_than_the_train_split_is_told_and_trains_no_other_stage_i
     )
     assert "shop/tiny_clip/quick/text_encoder" in made
     assert "shop/tiny_clip/large/text_encoder" not in made
+
+
+def test_one_picture_under_many_names_is_published_with_how_many_are_targets(catalogue: Catalogue) -> None:
+    for name in catalogue.names[1:5]:
+        shutil.copyfile(catalogue.pictures / catalogue.names[0], catalogue.pictures / name)
+    stages = {stage: {**settings, "batch_size": 4, "epochs": 6} for stage, settings in SMALL.items()}
+    catalogue.write(recipes={"quick": stages})
+    catalogue.run('group:"shop"', 'key:"leaderboard"')
+    with duckdb.connect(str(catalogue.project.storage.evaluation), read_only=True) as published:
+        rows = published.sql("SELECT subject, detail FROM data_issues WHERE kind = 'same_picture'").fetchall()
+    told = "one picture stands under 5 names, 5 of them targets: p00.jpg, p01.jpg, p02.jpg, …"
+    assert rows == [("p00.jpg", told)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,10 +15,21 @@ from cir_assets.pipeline.checks import (
     ladder_in_order,
     ladder_order,
     loss_falling,
+    pictures_kept,
     pictures_readable,
     splits_disjoint,
     triplet_pictures_present,
 )
+from cir_assets.pipeline.holding import (
+    HeldRefresh,
+    Loss,
+    accept,
+    held_refresh,
+    hold,
+    loss_of_pictures,
+    memory_of,
+)
+from cir_assets.store.layout import Storage
 
 NO_ISSUES = pl.DataFrame(schema={"kind": pl.String, "subject": pl.String, "detail": pl.String})
 IMAGES = pl.DataFrame({"image": ["a", "b", "c"], "image_key": ["1", "2", "2"]})
@@ -62,6 +74,30 @@ def test_triplets_left_out_are_told_with_their_share() -> None:
 def test_a_triplet_is_silent_only_when_all_its_captions_are_empty() -> None:
     assert captions_present(pl.DataFrame({"captions": [["", "is red"], ["is blue"]]})).passed
     assert not captions_present(pl.DataFrame({"captions": [["", "  "], ["is blue"]]})).passed
+
+
+def test_a_loss_is_told_and_passes_up_to_the_share_or_where_a_person_accepted_it() -> None:
+    loss = Loss(10, ("b.jpg", "a.jpg"), 100, 0)
+    assert pictures_kept(loss, 0.2, "shop/raw", False).passed
+    held = pictures_kept(loss, 0.19, "shop/raw", False)
+    assert not held.passed
+    assert "2 of 10 pictures (first: b.jpg, a.jpg) and 0 of 100 triplets are gone" in held.description
+    assert pictures_kept(loss, 0.19, "shop/raw", True).passed
+    assert not pictures_kept(Loss(10, (), 100, 21), 0.2, "shop/raw", False).passed
+    assert pictures_kept(Loss(10, ("a.jpg",) * 10, 100, 100), 1, "shop/raw", False).passed
+    assert pictures_kept(Loss(), 0, "shop/raw", False).passed
+
+
+def test_a_picture_is_gone_when_neither_its_name_nor_its_content_is_there(tmp_path: Path) -> None:
+    storage, accepted = Storage(tmp_path), pl.DataFrame({"image": list("abcd"), "image_key": list("1234")})
+    memory = memory_of(storage, "shop")
+    assert loss_of_pictures(memory, accepted) == (0, [])
+    hold(storage, "shop", HeldRefresh(["a"], "state"))
+    assert held_refresh(storage, "shop") == HeldRefresh(["a"], "state")
+    accept(storage, "shop", accepted)
+    assert held_refresh(storage, "shop") is None
+    now = pl.DataFrame({"image": ["a", "renamed", "new"], "image_key": ["other", "2", "5"]})
+    assert loss_of_pictures(memory, now) == (4, ["c", "d"])
 
 
 def test_features_must_be_finite_nonzero_and_of_the_backbones_dimension() -> None:

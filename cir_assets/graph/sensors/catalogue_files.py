@@ -54,8 +54,8 @@ def catalogue_sensor(data: DatasetPlan, files: WatchedFiles, every_seconds: int)
         held = held_refresh(storage.storage, data.dataset)
         if held is not None and now == held.files:
             return dg.SkipReason(
-                f"{len(held.gone):,} pictures are gone, and {data.name('raw')} is held for a person: bring them back, "
-                f"or materialize {data.name('raw')} to accept it"
+                f"{data.name('raw')} is held for a person, as too much is gone: bring it back, or materialize "
+                f"{data.name('raw')} to accept that"
             )
         as_made = now == made.detail["metadata"].get(FILES)
         if as_made and held is None:

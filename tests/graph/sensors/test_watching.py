@@ -129,7 +129,7 @@ def test_files_that_vanish_are_asked_for_once_then_held_for_a_person_until_they_
     shutil.copytree(away, shop.pictures, ignore=shutil.ignore_patterns("train0*"))
     assert settled(look) == "asked"
     for _ in range(3):
-        assert look().startswith("100 pictures are gone, and shop/raw is held for a person")
+        assert look().startswith("shop/raw is held for a person, as too much is gone")
     shutil.rmtree(shop.pictures)
     away.rename(shop.pictures)
     assert settled(look) == "asked"
