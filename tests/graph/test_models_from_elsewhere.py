@@ -70,7 +70,7 @@ def test_with_both_encoders_trained_pictures_are_encoded_again_and_ranked_by_it(
         ).fetchall()
     assert (keys, backbones) == (120, [version])
     assert (
-        preprocessing_name(64, "targetpad", 1.25)
+        preprocessing_name(64, "targetpad", 1.25, "as_seen")
         == metadata_of(result, "shop/tiny_clip/both/image_features")["preprocessing"]
     )
     again = project.materialize(instance, 'group:"shop"')

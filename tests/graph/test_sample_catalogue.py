@@ -73,7 +73,7 @@ def test_without_a_table_there_are_features_and_a_gallery_to_search(
 def test_without_a_table_what_is_wrong_with_the_pictures_is_published(
     project: TrialProject, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    shutil.copytree(SAMPLE / "pictures" / "dress", tmp_path / "album")
+    shutil.copytree(sample_pictures() / "dress", tmp_path / "album")
     (tmp_path / "album" / "text.jpg").write_text("no picture")
     (tmp_path / "album" / "gone.jpg").symlink_to("nowhere")
     (tmp_path / "album" / "a.psd").touch()
@@ -90,7 +90,7 @@ def test_without_a_table_what_is_wrong_with_the_pictures_is_published(
         ("unread_format", ".psd"),
         ("unreadable_picture", "text.jpg"),
     ]
-    assert images == [(len(list((SAMPLE / "pictures" / "dress").iterdir())),)]
+    assert images == [(len(list((sample_pictures() / "dress").iterdir())),)]
 
 
 def test_an_exact_copy_follows_its_original_into_its_split(
