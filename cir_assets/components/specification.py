@@ -20,6 +20,7 @@ from pydantic_core import InitErrorDetails
 
 from cir_assets.datasets.sources import Source
 from cir_assets.models.settings import BackboneSettings, ModelsOf, ReferenceCheckpoints, ZeroShot
+from cir_assets.pictures.settings import PIXEL_LIMIT
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.retrieval.protocols import DEFAULT_PROTOCOL, ProtocolName
 from cir_assets.training.settings import Recipe
@@ -118,7 +119,7 @@ class DatasetSpec(BaseModel):
         default=2, ge=0, le=128, description="Processes that decode pictures ahead; 0 decodes in the step."
     )
     pixel_limit: int = Field(
-        default=100_000_000, ge=1, description="Pictures of more pixels are refused before they are decoded."
+        default=PIXEL_LIMIT, ge=1, description="Pictures of more pixels are refused before they are decoded."
     )
 
     @property
