@@ -21,6 +21,7 @@ from pydantic_core import InitErrorDetails
 from cir_assets.datasets.sources import Source
 from cir_assets.engines.cores import granted_cores
 from cir_assets.models.settings import BackboneSettings, ModelsOf, ReferenceCheckpoints, ZeroShot
+from cir_assets.pictures.settings import PIXEL_LIMIT
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.retrieval.protocols import DEFAULT_PROTOCOL, ProtocolName
 from cir_assets.training.settings import Recipe
@@ -130,7 +131,7 @@ class DatasetSpec(BaseModel):
         description="Processes that decode pictures ahead, by default 2, or 1 on a single core; 0 decodes in the step.",
     )
     pixel_limit: int = Field(
-        default=100_000_000, ge=1, description="Pictures of more pixels are refused before they are decoded."
+        default=PIXEL_LIMIT, ge=1, description="Pictures of more pixels are refused before they are decoded."
     )
 
     @property

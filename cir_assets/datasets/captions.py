@@ -65,20 +65,6 @@ def training_captions(
     return every[: {"paper": 4, "joined": 2, "evaluation": 1}[variants]]
 
 
-def variant_for_draw(draw: float) -> int:
-    """Tell which of the four ``training_captions`` the reference implementation takes for a draw in [0, 1).
-
-    Its comparisons are strict on both sides, so a draw of exactly .25, .5 or .75 takes the last one.
-    """
-    if draw < 0.25:
-        return 0
-    if 0.25 < draw < 0.5:
-        return 1
-    if 0.5 < draw < 0.75:
-        return 2
-    return 3
-
-
 def says_something(caption: str) -> bool:
     """Tell whether a caption is more than blanks, punctuation, a number, or "n/a"."""
     said = strip_caption(caption.strip()).casefold()

@@ -36,6 +36,7 @@ from cir_assets.datasets.locating import ENDINGS
 from cir_assets.datasets.tables import BrokenAnnotations
 from cir_assets.engines.cores import granted_cores
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
+from cir_assets.pictures.settings import PIXEL_LIMIT
 
 GONE, NO_FILE = Verdict.GONE, Verdict.NO_FILE
 
@@ -150,7 +151,7 @@ def fetch_pictures(
     *,
     politeness: Politeness = POLITE,
     ask_dead_links_again: bool = False,
-    pixel_limit: int = 100_000_000,
+    pixel_limit: int = PIXEL_LIMIT,
     progress: ProgressFactory = terminal_progress,
 ) -> FetchReport:
     """Fetch pictures that are not there yet into ``folder``, many at once.

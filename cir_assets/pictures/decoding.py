@@ -32,7 +32,7 @@ from cir_assets.pictures.opening import (
     too_many_bytes,
 )
 from cir_assets.pictures.preparing import prepare_picture
-from cir_assets.pictures.settings import Padding, Preprocessing, Reading
+from cir_assets.pictures.settings import PIXEL_LIMIT, Padding, Preprocessing, Reading
 
 CHUNK = 32
 """Pictures a worker decodes at a time: small enough to keep every worker busy within one batch."""
@@ -111,7 +111,7 @@ def decoded_batches(
     target_ratio: float = 1.25,
     batch_size: int = 256,
     workers: int = 2,
-    pixel_limit: int = 100_000_000,
+    pixel_limit: int = PIXEL_LIMIT,
     reading: Reading = "reference",
     on_encoders_cores: bool = False,
 ) -> Iterator[DecodedBatch]:

@@ -56,13 +56,6 @@ def pad(picture: Image.Image, padding: Padding, target_ratio: float = 1.25) -> I
     return padded
 
 
-def normalise(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (b, r, r, 3) to CLIP's normalised float32 (b, 3, r, r)."""
-    scaled = pixels.astype(np.float32) / np.float32(255)
-    shifted = (scaled - np.array(CLIP_MEAN, np.float32)) / np.array(CLIP_STD, np.float32)
-    return np.ascontiguousarray(shifted.transpose(0, 3, 1, 2))
-
-
 def preprocessing_name(
     resolution: int, padding: Padding, target_ratio: float, reading: Reading = "reference"
 ) -> str:

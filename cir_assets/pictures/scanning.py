@@ -25,11 +25,9 @@ from cir_assets.pictures.opening import (
     read_header,
     size_problem,
 )
+from cir_assets.pictures.settings import PIXEL_LIMIT
 from cir_assets.store.contracts import DATA_ISSUES, IMAGES, STAT_MEMORY, frame, issue
 from cir_assets.store.files import written_whole
-
-PIXEL_LIMIT = 100_000_000
-"""Pictures of more pixels are refused by their header: decoded they would take 300 MB each."""
 
 _CONTENT_MEMORY = pl.Schema(
     {"path": pl.String(), "bytes": pl.Int64(), "modified_ns": pl.Int64(), "key": pl.String()}

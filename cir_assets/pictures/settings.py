@@ -21,3 +21,7 @@ class Preprocessing:
     target_ratio: float
     pixel_limit: int
     reading: Reading = "reference"
+
+
+PIXEL_LIMIT = 100_000_000
+"""Pictures of more pixels are refused by their header: decoded they would take 300 MB each."""

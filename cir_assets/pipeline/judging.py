@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cir_assets.retrieval.evaluation import Evaluation
 
 GENERATION = 2
+SHOWN_DECISIONS = 10
 FIGURES = ("challenger_headline", "champion_headline", "difference", "difference_low", "difference_high")
 
 
@@ -228,7 +229,7 @@ def judgement(log: PromotionLog, models: Mapping[str, str], said: str, figures: 
     )
 
 
-def history(rows: pl.DataFrame, shown: int = 10) -> str:
+def history(rows: pl.DataFrame) -> str:
     """The newest decisions as a Markdown table, newest first."""
     from cir_assets.reporting.ladder import markdown_text
 
@@ -236,7 +237,7 @@ def history(rows: pl.DataFrame, shown: int = 10) -> str:
         "| decided (UTC) | decision | models | headline | difference | reason |",
         "|---|---|---|---:|---:|---|",
     ]
-    for row in rows.tail(shown).reverse().iter_rows(named=True):
+    for row in rows.tail(SHOWN_DECISIONS).reverse().iter_rows(named=True):
         headline = "" if row["challenger_headline"] is None else f"{row['challenger_headline']:.2f}"
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
         lines.append(

@@ -10,6 +10,7 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from cir_assets.pictures.settings import PIXEL_LIMIT
 from cir_assets.pictures.shrinking import thumbnails
 from cir_assets.reporting.comparison import Comparison
 from cir_assets.reporting.pictures import write_beside
@@ -30,7 +31,6 @@ def write_comparison(
     *,
     retrieved: tuple[pl.DataFrame, pl.DataFrame] | None = None,
     each: int = 20,
-    pixel_limit: int = 100_000_000,
 ) -> Path:
     """Write a comparison as one self-contained page: no request at all, equal bytes for equal inputs.
 
@@ -41,7 +41,6 @@ def write_comparison(
         picture_path: image id -> its file, or None.
         retrieved: what the first and the second found: query_id, rank from 1, image; None shows none of it.
         each: queries shown that gained and that lost most.
-        pixel_limit: pictures of more pixels are not opened.
 
     Returns:
         ``destination``.
@@ -55,7 +54,7 @@ def write_comparison(
         [frame[side] for frame in (gained, lost) for side in ("reference", "target")]
         + [pl.Series([image for row in side.values() for image in row], dtype=pl.String) for side in best]
     )
-    small = thumbnails(images, picture_path, budget=PICTURE_BUDGET, pixel_limit=pixel_limit)
+    small = thumbnails(images, picture_path, budget=PICTURE_BUDGET, pixel_limit=PIXEL_LIMIT)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

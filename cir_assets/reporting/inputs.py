@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+
+from cir_assets.pictures.settings import PIXEL_LIMIT
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "evaluations": (
@@ -44,20 +45,12 @@ class ReportInputs:
         training_epochs: stage, version, epoch (from 1), loss, selection_metric (percent); dataset, backbone,
             recipe, learning_rate and seconds are used where they stand.
         picture_path: image id -> the file, or None where there is none.
-        lambdas: query id -> the Combiner's lambda on val; None takes them from ``rankings.text_weight``.
         galleries: split, category, image, to tell each gallery's size; None leaves that out.
-        versions: what to name in the heading, as {"data version": "3f2a…", "cir-assets": "0.1.0"}.
-        made_at: when the report was made; None takes the newest evaluation's time, so that equal inputs
-            give equal bytes.
-        sheet_split: the split whose queries are shown in pictures.
         sheet_protocol: under which protocol; None takes the first that a method that may serve was evaluated under.
-        sheets_each: how many best, median and worst queries are shown, at least 1.
-        top: how many retrieved pictures each sheet shows, 1 to 50.
         pixel_limit: pictures of more pixels are not opened.
-        picture_budget: bytes all thumbnails may take; they are made smaller where they would take more.
 
     Raises:
-        ValueError: a frame lacks a column, ranks do not begin at 1, or a number is out of range.
+        ValueError: a frame lacks a column, or ranks do not begin at 1.
     """
 
     dataset: str
@@ -69,16 +62,9 @@ class ReportInputs:
     retrieved: pl.DataFrame
     training_epochs: pl.DataFrame
     picture_path: Callable[[str], Path | None]
-    lambdas: Mapping[str, float] | None = None
     galleries: pl.DataFrame | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    made_at: datetime | None = None
-    sheet_split: str = "val"
     sheet_protocol: str | None = None
-    sheets_each: int = 8
-    top: int = 10
-    pixel_limit: int = 100_000_000
-    picture_budget: int = 1_900_000
+    pixel_limit: int = PIXEL_LIMIT
 
     def __post_init__(self) -> None:
         for table, columns in _NEEDED.items():
@@ -94,11 +80,6 @@ class ReportInputs:
                 raise ValueError(
                     f"ranks in the report's {table}.{column} begin at 1, got {lowest}; add 1 to ranks from 0"
                 )
-        if self.sheets_each < 1 or not 1 <= self.top <= 50:
-            raise ValueError(
-                f"a report shows at least one query of each kind and 1 to 50 pictures for each, "
-                f"got sheets_each={self.sheets_each}, top={self.top}"
-            )
 
     @property
     def own_evaluations(self) -> pl.DataFrame:

@@ -188,27 +188,24 @@ def markdown_text(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", " ".join(text.splitlines()))
 
 
-def ladder_table(evaluations: pl.DataFrame, metrics: pl.DataFrame, protocol: str | None = None) -> Table:
+def ladder_table(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> Table:
     """The ladder for a terminal of 80 columns: the headline and its parts with 95 % intervals, val and test.
 
     Args:
         evaluations: table ``evaluations`` of one pipeline.
         metrics: table ``metrics``.
-        protocol: which one to show; the first if None.
 
     Raises:
-        ValueError: the evaluations are of several pipelines, there are none, or none of that protocol.
+        ValueError: the evaluations are of several pipelines, or there are none.
     """
     every = ladders(evaluations, metrics)
-    protocol = protocol or next((ladder.protocol for ladder in every), None)
-    shown = [ladder for ladder in every if ladder.protocol == protocol]
-    if not shown:
-        known = ", ".join(dict.fromkeys(ladder.protocol for ladder in every)) or "none at all"
-        raise ValueError(f"there is no evaluation under protocol {protocol or 'any'!r}; evaluated: {known}")
-    columns = tuple(dict.fromkeys(key for ladder in shown for key in ladder.main_metrics))
+    if not every:
+        raise ValueError("there is no evaluation to show")
+    first_protocol = [ladder for ladder in every if ladder.protocol == every[0].protocol]
+    columns = tuple(dict.fromkeys(key for ladder in first_protocol for key in ladder.main_metrics))
     pipeline = " · ".join(str(evaluations[name][0]) for name in ("dataset", "backbone", "recipe"))
     table = Table(
-        title=escape(f"{pipeline} ({shown[0].protocol} protocol)"),
+        title=escape(f"{pipeline} ({every[0].protocol} protocol)"),
         caption="percent, with 95 % bootstrap intervals over queries",
         box=box.SIMPLE_HEAD,
         # Three figures of "100.0 (95.5–100.0)" and the longest method leave no room for more in 80 columns.
@@ -221,7 +218,7 @@ def ladder_table(evaluations: pl.DataFrame, metrics: pl.DataFrame, protocol: str
     table.add_column("Method", no_wrap=True)
     for metric in columns:
         table.add_column(metric_label(metric), justify="right", no_wrap=True)
-    for ladder in shown:
+    for ladder in first_protocol:
         table.add_row(
             Text.assemble((ladder.split, "bold"), (f"  {ladder.queries:,} queries", "dim")),
             *[""] * len(columns),

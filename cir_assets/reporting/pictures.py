@@ -10,10 +10,14 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from cir_assets.pictures.settings import PIXEL_LIMIT
 from cir_assets.pictures.shrinking import small_pictures
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladders
-from cir_assets.reporting.sheets import Sheet, choose_sheets
+from cir_assets.reporting.sheets import SHEET_SPLIT, SHOWN_RETRIEVED, Sheet, choose_sheets
+
+TILE = 88
+"""Side of a picture in pixels."""
 
 _PAPER = "#f7f6f2"
 _CARD = "#ffffff"
@@ -53,28 +57,29 @@ def draw_contact_sheet(inputs: ReportInputs, *, each: int = 2) -> Image.Image:
     shown = [
         ladder
         for ladder in ladders(inputs.own_evaluations, inputs.metrics)
-        if ladder.split == inputs.sheet_split
+        if ladder.split == SHEET_SPLIT
         and inputs.sheet_protocol in (None, ladder.protocol)
         and ladder.served is not None
     ]
     sheets = choose_sheets(inputs, shown[0], each) if shown else []
     title = f"{inputs.dataset} · {inputs.backbone} · {inputs.recipe}"
-    return contact_sheet(sheets, title, inputs.picture_path, top=inputs.top, pixel_limit=inputs.pixel_limit)
+    return contact_sheet(
+        sheets, title, inputs.picture_path, top=SHOWN_RETRIEVED, pixel_limit=inputs.pixel_limit
+    )
 
 
-def as_markdown(picture: Image.Image, title: str, *, quality: int = 82) -> str:
+def as_markdown(picture: Image.Image, title: str) -> str:
     """A picture within Markdown text, as JPEG: the UI shows it where the metadata stands.
 
     Args:
         picture: RGB.
         title: what a reader hears who does not see it; one line without brackets.
-        quality: of the JPEG, 1 to 95.
 
     Returns:
         ``![title](data:image/jpeg;base64,...)``.
     """
     content = io.BytesIO()
-    picture.save(content, "JPEG", quality=quality, optimize=True)
+    picture.save(content, "JPEG", quality=82, optimize=True)
     return f"![{title}](data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()})"
 
 
@@ -84,8 +89,7 @@ def contact_sheet(
     picture_path: Callable[[str], Path | None],
     *,
     top: int = 10,
-    tile: int = 88,
-    pixel_limit: int = 100_000_000,
+    pixel_limit: int = PIXEL_LIMIT,
 ) -> Image.Image:
     """Draw sheets below each other: reference, caption, target, then the top pictures, the target framed.
 
@@ -94,17 +98,16 @@ def contact_sheet(
         title: one line at the top.
         picture_path: image id -> its file, or None.
         top: pictures a row.
-        tile: side of a picture in pixels.
         pixel_limit: pictures of more pixels are not opened.
 
     Returns:
         RGB; pictures that do not open are grey tiles with the reason.
     """
     images = [image for sheet in sheets for image in sheet.images]
-    pictures, reasons = small_pictures(images, picture_path, tile, pixel_limit)
+    pictures, reasons = small_pictures(images, picture_path, TILE, pixel_limit)
     gap, margin, caption_width = 8, 20, 236
-    row_height = tile + 44
-    width = 2 * margin + 2 * (tile + gap) + caption_width + 24 + top * (tile + gap)
+    row_height = TILE + 44
+    width = 2 * margin + 2 * (TILE + gap) + caption_width + 24 + top * (TILE + gap)
     height = 62 + max(1, len(sheets)) * row_height + margin
     sheet_picture = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet_picture)
@@ -121,13 +124,13 @@ def contact_sheet(
         y += 20
         x = margin
         for image in (sheet.reference, sheet.target):
-            _tile(sheet_picture, pictures, reasons, image, (x, y), tile, framed=image == sheet.target)
-            x += tile + gap
+            _tile(sheet_picture, pictures, reasons, image, (x, y), TILE, framed=image == sheet.target)
+            x += TILE + gap
             if image == sheet.reference:
-                _caption(draw, sheet.caption, (x, y), caption_width - gap, tile)
+                _caption(draw, sheet.caption, (x, y), caption_width - gap, TILE)
                 x += caption_width
         x += 24
-        draw.line((x - 15, y, x - 15, y + tile), fill=_LINE, width=2)
+        draw.line((x - 15, y, x - 15, y + TILE), fill=_LINE, width=2)
         for result in sheet.found[:top]:
             _tile(
                 sheet_picture,
@@ -135,11 +138,11 @@ def contact_sheet(
                 reasons,
                 result.image,
                 (x, y),
-                tile,
+                TILE,
                 framed=result.image == sheet.target,
                 rank=result.rank,
             )
-            x += tile + gap
+            x += TILE + gap
     return sheet_picture
 
 

@@ -24,6 +24,8 @@ from cir_assets.reporting.ladder import HEADLINE, Ladder, ladders, method_label,
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.sheets import (
     BANDS,
+    SHEET_SPLIT,
+    SHOWN_RETRIEVED,
     Sheet,
     choose_sheets,
     queries_in_order,
@@ -36,6 +38,9 @@ LISTED_QUERIES = 10_000
 
 PICTURES = "pictures"
 """The folder of thumbnails beside the page."""
+
+PICTURE_BUDGET = 1_900_000
+"""Bytes all thumbnails within the page may take; they are made smaller where they would take more."""
 
 LISTED_CAPTION = 240
 """Characters of a caption in that list."""
@@ -87,7 +92,7 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
     small = thumbnails(
         (image for sheet in sheets for image in sheet.images),
         inputs.picture_path,
-        budget=inputs.picture_budget,
+        budget=PICTURE_BUDGET,
         pixel_limit=inputs.pixel_limit,
     )
     drawn: dict[str, charts.Chart] = {}
@@ -114,7 +119,7 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
         charts_script=Markup(page_part("charts.js")),
         script=Markup(page_part("page.js")),
         data=Markup(json_in_script(data)),
-        made_at=_moment(inputs.made_at or _newest(inputs.own_evaluations)),
+        made_at=_moment(_newest(inputs.own_evaluations)),
         cards=_cards(inputs, every),
         evaluations=evaluations,
         galleries=_gallery_sizes(inputs),
@@ -131,7 +136,7 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
         sheet_categories=sorted({sheet.category for sheet in sheets}),
         shown=shown,
         no_sheets=_no_sheets(inputs, every, shown, sheets),
-        top=inputs.top,
+        top=SHOWN_RETRIEVED,
     )
 
 
@@ -139,7 +144,7 @@ def _shown_ladder(inputs: ReportInputs, every: Sequence[Ladder]) -> Ladder | Non
     """The ladder whose queries are shown in pictures: the first of the split with a method that serves."""
     for ladder in every:
         wanted = inputs.sheet_protocol in (None, ladder.protocol)
-        if ladder.split == inputs.sheet_split and wanted and ladder.served is not None:
+        if ladder.split == SHEET_SPLIT and wanted and ladder.served is not None:
             return ladder
     return None
 
@@ -171,7 +176,9 @@ def _no_sheets(
         return "This pipeline was not evaluated yet: materialize its evaluation, then this report."
     if shown is None:
         under = f" under the {inputs.sheet_protocol} protocol" if inputs.sheet_protocol else ""
-        return f"No method that may serve was evaluated on {inputs.sheet_split}{under}, so there is no query to show."
+        return (
+            f"No method that may serve was evaluated on {SHEET_SPLIT}{under}, so there is no query to show."
+        )
     if not shown.queries:
         return (
             f"The evaluation on {shown.split} has no queries: no triplet of that split was left whose "
@@ -356,7 +363,7 @@ def _lambdas(inputs: ReportInputs, shown: Ladder | None, drawn: dict[str, charts
     if shown is None:
         return None
     rankings = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown))
-    weights = text_weights(inputs, rankings)
+    weights = text_weights(rankings)
     found: list[float] = []
     missed: list[float] = []
     for query, rank in rankings.select("query_id", "target_rank").iter_rows():
@@ -433,7 +440,7 @@ def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any
     if shown is None:
         return {"methods": [], "shown": -1, "plain": -1, "rows": [], "total": 0}
     ordered = queries_in_order(inputs, _shown_evaluation(shown))
-    weights = text_weights(inputs, ordered)
+    weights = text_weights(ordered)
     ranks = []
     for evaluation_id in shown.evaluation_ids.values():
         own = inputs.rankings.filter(pl.col("evaluation_id") == evaluation_id)
@@ -466,7 +473,8 @@ def _every_image(inputs: ReportInputs, shown: Ladder) -> list[str]:
     """Every picture that an opened query shows: references, targets, and the first results of each method."""
     rankings = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown))
     results = inputs.retrieved.filter(
-        pl.col("evaluation_id").is_in(list(shown.evaluation_ids.values())) & (pl.col("rank") <= inputs.top)
+        pl.col("evaluation_id").is_in(list(shown.evaluation_ids.values()))
+        & (pl.col("rank") <= SHOWN_RETRIEVED)
     )
     named = pl.concat([rankings["reference"], rankings["target"], results["image"]])
     return named.unique(maintain_order=True).to_list()
@@ -493,7 +501,7 @@ def _opened_queries(
     for evaluation_id in shown.evaluation_ids.values():
         rows = (
             inputs.retrieved.filter(
-                (pl.col("evaluation_id") == evaluation_id) & (pl.col("rank") <= inputs.top)
+                (pl.col("evaluation_id") == evaluation_id) & (pl.col("rank") <= SHOWN_RETRIEVED)
             )
             .join(place, on="query_id")
             .join(numbers, on="image", how="left", maintain_order="left")

@@ -13,6 +13,12 @@ from cir_assets.reporting.ladder import Ladder
 
 BANDS = ("best", "median", "worst")
 
+SHEET_SPLIT = "val"
+"""The split whose queries are shown in pictures."""
+
+SHOWN_RETRIEVED = 10
+"""Retrieved pictures shown of each query."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -65,15 +71,12 @@ class Sheet:
         return list(dict.fromkeys([self.reference, self.target, *shown]))
 
 
-def text_weights(inputs: ReportInputs, rankings: pl.DataFrame) -> dict[str, float]:
+def text_weights(rankings: pl.DataFrame) -> dict[str, float]:
     """The Combiner's lambda of each query: query id -> 0 (picture) to 1 (text).
 
     Args:
-        inputs: whose ``lambdas`` count where given.
         rankings: rows of one evaluation.
     """
-    if inputs.lambdas is not None:
-        return dict(inputs.lambdas)
     if "text_weight" not in rankings.columns:
         return {}
     kept = rankings.filter(pl.col("text_weight").is_not_null() & pl.col("text_weight").is_not_nan())
@@ -129,20 +132,20 @@ def chosen_places(queries: int, each: int) -> dict[str, range]:
     }
 
 
-def choose_sheets(inputs: ReportInputs, ladder: Ladder, each: int | None = None) -> list[Sheet]:
+def choose_sheets(inputs: ReportInputs, ladder: Ladder, each: int = 8) -> list[Sheet]:
     """The best, the median and the worst queries of the method served; the worst begin with the very worst.
 
     Args:
         inputs: rankings and retrieved pictures.
         ladder: of the split and protocol to show.
-        each: how many of a kind; ``inputs.sheets_each`` if None.
+        each: how many of a kind.
     """
     if ladder.served is None:
         return []
     ordered = queries_in_order(inputs, ladder.evaluation_ids[ladder.served.name])
-    weights = text_weights(inputs, ordered)
+    weights = text_weights(ordered)
     picked: list[tuple[str, dict[str, Any]]] = []
-    for band, places in chosen_places(ordered.height, each or inputs.sheets_each).items():
+    for band, places in chosen_places(ordered.height, each).items():
         for place in reversed(places) if band == "worst" else places:
             picked.append((band, ordered.row(place, named=True)))
     ids = [row["query_id"] for _, row in picked]
@@ -185,7 +188,7 @@ def _results(inputs: ReportInputs, evaluation_id: str, ids: list[str]) -> dict[s
     rows = inputs.retrieved.filter(
         (pl.col("evaluation_id") == evaluation_id)
         & pl.col("query_id").is_in(ids)
-        & (pl.col("rank") <= inputs.top)
+        & (pl.col("rank") <= SHOWN_RETRIEVED)
     ).sort("query_id", "rank")
     found: dict[str, list[Result]] = {}
     for query, rank, image, score in rows.select("query_id", "rank", "image", "score").iter_rows():

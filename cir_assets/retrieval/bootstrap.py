@@ -93,27 +93,23 @@ def confidence_intervals(
     categories: Sequence[str],
     *,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> Mapping[str, npt.NDArray[np.float64]]:
-    """Percentile intervals of every mean, in percent.
+    """95 % percentile intervals of every mean, in percent.
 
     Args:
         values: float64 (Q, M), what each query contributes.
         categories: Q names.
         resamples: how many times the queries are drawn anew.
-        level: probability the interval covers.
         seed: of numpy's PCG64 generator.
 
     Returns:
         category -> float64 (M, 2), lower and upper end; "mean" for the mean over categories.
 
     Raises:
-        ValueError: as :func:`resampled_means`, or ``level`` is not between 0 and 1.
+        ValueError: as :func:`resampled_means`.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
-    ends = [(1 - level) / 2, (1 + level) / 2]
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     means = resampled_means(values, categories, resamples=resamples, seed=seed)
     return {category: np.quantile(drawn, ends, axis=0).T for category, drawn in means.items()}
 
@@ -124,8 +120,6 @@ def paired_difference(
     categories: Sequence[str],
     *,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
 ) -> Difference:
     """Difference of two models' means on the same queries, both drawn together in each resample.
 
@@ -134,8 +128,6 @@ def paired_difference(
         second: float64 (Q,), with the other, in the same order.
         categories: Q names; the mean over categories is compared.
         resamples: how many times the queries are drawn anew.
-        level: probability the interval covers.
-        seed: of numpy's PCG64 generator.
 
     Raises:
         ValueError: the lengths differ, or as :func:`confidence_intervals`.
@@ -145,8 +137,6 @@ def paired_difference(
             f"paired values must be two lists of equal length, got {np.shape(first)}, {np.shape(second)}"
         )
     gain = (np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64))[:, None]
-    ends = confidence_intervals(gain, categories, resamples=resamples, level=level, seed=seed)[MEAN_CATEGORY][
-        0
-    ]
+    ends = confidence_intervals(gain, categories, resamples=resamples)[MEAN_CATEGORY][0]
     value = category_means(gain, categories)[MEAN_CATEGORY][0]
     return Difference(float(value), float(ends[0]), float(ends[1]))

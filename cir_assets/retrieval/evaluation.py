@@ -17,7 +17,6 @@ from cir_assets.retrieval.metrics import (
     Values,
     category_means,
     headline_values,
-    metric_name,
     per_query_values,
 )
 from cir_assets.retrieval.protocols import HEADLINE, MetricKey, Protocol, QueryGroup, protocol_named
@@ -103,11 +102,6 @@ class Evaluation:
         """Pictures in all galleries together."""
         return sum(self.gallery_sizes.values())
 
-    def figures(self, category: str = MEAN_CATEGORY) -> dict[str, float]:
-        """Return a category's figures in percent, as ``{"recall@10": ...}``; "headline" too for the mean."""
-        rows = self.metrics.filter(pl.col("category") == category)
-        return {metric_name((row["metric"], row["k"])): row["value"] for row in rows.iter_rows(named=True)}
-
 
 def evaluate(
     protocol: Protocol | str,
@@ -116,7 +110,6 @@ def evaluate(
     features: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     *,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Evaluation:
     """Rank every query's target, keep the best candidates, and sum up with 95 % bootstrap intervals.
 
@@ -126,7 +119,6 @@ def evaluate(
         queries: float32 (Q, D), unit length, in the order of the groups' captions.
         features: float32 (N, D), unit length; galleries are rows of it.
         resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Raises:
         ValueError: the number of queries does not fit, features are not of unit length or not finite, or
@@ -167,7 +159,7 @@ def evaluate(
         retrieved.append(_retrieved_frame(group, found))
         categories += [group.category] * len(group)
     stacked = np.concatenate(values)
-    metrics = metric_frame(protocol, stacked, categories, resamples=resamples, seed=seed)
+    metrics = metric_frame(protocol, stacked, categories, resamples=resamples)
     return Evaluation(
         protocol=protocol,
         rankings=pl.concat(rankings),
@@ -186,7 +178,6 @@ def metric_frame(
     categories: Sequence[str],
     *,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> pl.DataFrame:
     """Sum up what each query contributes.
 
@@ -195,7 +186,6 @@ def metric_frame(
         values: float64 (Q, M), each 0 to 1.
         categories: Q names.
         resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
         Frame as ``METRICS_SCHEMA``: each category, then the mean over categories, then the headline.
@@ -207,7 +197,7 @@ def metric_frame(
     # The headline is a mean of columns, so as a column of its own it is resampled together with them.
     columns = np.column_stack([values, headline_values(protocol, values)])
     means = category_means(columns, categories)
-    ends = confidence_intervals(columns, categories, resamples=resamples, seed=seed)
+    ends = confidence_intervals(columns, categories, resamples=resamples)
     rows = []
     for category, figures in means.items():
         keys: tuple[MetricKey, ...] = protocol.metrics
@@ -219,25 +209,15 @@ def metric_frame(
     return pl.DataFrame(rows, schema=METRICS_SCHEMA, orient="row")
 
 
-def compare(
-    first: Evaluation,
-    second: Evaluation,
-    metric: MetricKey | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Difference:
-    """How much the first model is above the second on the same queries, with a paired 95 % interval.
+def compare(first: Evaluation, second: Evaluation) -> Difference:
+    """How much the first model's headline is above the second's on the same queries, with a paired 95 % interval.
 
     Args:
         first: one evaluation.
         second: another of the same protocol and queries.
-        metric: one of the protocol's metrics, as ("recall", 10); the headline if None.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Raises:
-        ValueError: the two are of different protocols or queries, or the protocol has no such metric.
+        ValueError: the two are of different protocols or queries.
     """
     if first.protocol != second.protocol:
         raise ValueError(
@@ -248,16 +228,9 @@ def compare(
     )
     if not same or first.gallery_sizes != second.gallery_sizes:
         raise ValueError("evaluations of different queries or galleries cannot be compared")
-    if metric is None:
-        pair = [headline_values(first.protocol, evaluation.values) for evaluation in (first, second)]
-    elif metric in first.protocol.metrics:
-        column = first.protocol.metrics.index(metric)
-        pair = [evaluation.values[:, column] for evaluation in (first, second)]
-    else:
-        known = ", ".join(map(metric_name, first.protocol.metrics))
-        raise ValueError(f"protocol {first.protocol.name!r} has no {metric_name(metric)}; it has {known}")
+    pair = [headline_values(first.protocol, evaluation.values) for evaluation in (first, second)]
     categories = first.rankings["category"].to_list()
-    return paired_difference(pair[0], pair[1], categories, resamples=resamples, seed=seed)
+    return paired_difference(pair[0], pair[1], categories)
 
 
 def _ranking_frame(group: QueryGroup, found: Ranking) -> pl.DataFrame:

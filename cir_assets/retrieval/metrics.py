@@ -31,19 +31,6 @@ SelectionMean = Literal["headline", "arithmetic", "harmonic", "geometric"]
 Values = npt.NDArray[np.float64]
 
 
-def recall_at(ranks: Positions, k: int) -> float:
-    """Percentage of queries whose target is among the first k; ``ranks`` int64 (Q,), 0-based.
-
-    Raises:
-        ValueError: there are no queries, or k is not positive.
-    """
-    if not len(ranks) or k < 1:
-        raise ValueError(
-            f"recall needs at least one query and k of at least 1, got {len(ranks)} queries, k={k}"
-        )
-    return 100.0 * int((np.asarray(ranks) < k).sum()) / len(ranks)
-
-
 def average_precision(
     retrieved: Positions, target: Positions, further_targets: Positions | None, k: int
 ) -> Values:

@@ -142,62 +142,11 @@ def _folded(products: _Rows) -> _Rows:
     return products[:, 0] if width else products.sum(1)
 
 
-def target_ranks(
-    queries: Tensor,
-    gallery: Tensor,
-    target: Positions,
-    excluded: Positions | None = None,
-    *,
-    block: int | None = None,
-) -> Positions:
-    """Count, for each query, the candidates ahead of its target.
-
-    Args:
-        queries: (Q, D), unit length.
-        gallery: (G, D), unit length, on the same device.
-        target: int64 (Q,), the target's position in the gallery.
-        excluded: int64 (Q,), a position to leave out of the ranking, or -1.
-        block: how many queries are scored at once; chosen by the size of the gallery if None. It
-            changes the memory used, never the result.
-
-    Returns:
-        int64 (Q,), 0-based ranks after the exclusion.
-
-    Raises:
-        ValueError: shapes do not fit, a position is outside the gallery, a target is excluded from its
-            own ranking, or a score cannot be finite.
-    """
-    return search(queries, gallery, target, excluded, k=0, with_scores=False, block=block).target_rank
-
-
-def target_scores(queries: Tensor, gallery: Tensor, target: Positions) -> npt.NDArray[np.float32]:
-    """Score of each query's target.
-
-    Args:
-        queries: (Q, D), unit length.
-        gallery: (G, D), unit length, on the same device.
-        target: int64 (Q,), the target's position in the gallery.
-
-    Returns:
-        float32 (Q,), the cosine for unit vectors.
-
-    Raises:
-        ValueError: shapes do not fit, or a position is outside the gallery.
-    """
-    queries, gallery, _ = _checked_features(queries, gallery)
-    wanted = _checked_positions("target", target, len(queries), len(gallery), least=0).to(queries.device)
-    rows = torch.arange(len(queries), device=queries.device)
-    found: npt.NDArray[np.float32] = exact_scores(queries, gallery, rows, wanted).float().cpu().numpy()
-    return found
-
-
 def top_k(
     queries: Tensor,
     gallery: Tensor,
     k: int,
     excluded: Positions | None = None,
-    *,
-    block: int | None = None,
 ) -> tuple[Positions, npt.NDArray[np.float32]]:
     """Find the k best candidates of each query, best first, in the same order that ranks are counted in.
 
@@ -206,7 +155,6 @@ def top_k(
         gallery: (G, D), unit length, on the same device.
         k: how many; a smaller gallery gives fewer.
         excluded: int64 (Q,), a position to leave out, or -1.
-        block: how many queries are scored at once; chosen by the size of the gallery if None.
 
     Returns:
         positions int64 (Q, min(k, G)) and scores float32 of the same shape; where the exclusion leaves
@@ -215,7 +163,7 @@ def top_k(
     Raises:
         ValueError: shapes do not fit, a position is outside the gallery, or a score cannot be finite.
     """
-    found = search(queries, gallery, None, excluded, k=k, block=block)
+    found = search(queries, gallery, None, excluded, k=k)
     return found.positions, found.scores
 
 
@@ -596,16 +544,16 @@ def _checked_sets(members: Positions, wanted: Tensor, size: int) -> Tensor:
     return found
 
 
-def _checked_positions(name: str, positions: Positions, count: int, size: int, least: int = -1) -> Tensor:
+def _checked_positions(name: str, positions: Positions, count: int, size: int) -> Tensor:
     """Return the positions as int64 (count,), or say which is outside the gallery."""
     found = torch.as_tensor(np.asarray(positions, dtype=np.int64))
     if found.shape != (count,):
         raise ValueError(
             f"{name} must hold one position for each of {count} entries, got shape {tuple(found.shape)}"
         )
-    if count and not (least <= int(found.min()) and int(found.max()) < size):
+    if count and not (int(found.min()) >= -1 and int(found.max()) < size):
         raise ValueError(
             f"{name} holds positions from {int(found.min())} to {int(found.max())}; "
-            f"the gallery's are {least} to {size - 1}"
+            f"the gallery's are -1 to {size - 1}"
         )
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +16,6 @@ def contrastive_loss(
     queries: Tensor,
     candidates: Tensor,
     scale: float | Tensor = 100.0,
-    reduction: Literal["mean", "none"] = "mean",
     *,
     labels: Tensor | None = None,
     left_out: Tensor | None = None,
@@ -32,16 +29,15 @@ def contrastive_loss(
         queries: (B, D), unit length.
         candidates: (T, D), unit length.
         scale: what cosine similarities are multiplied by.
-        reduction: "mean" over the batch, or "none".
         labels: int64 (B,), the candidate that is each query's target; None: candidate i is that of query i.
         left_out: bool (B, T), candidates that are not negatives of a query; never its target.
 
     Returns:
-        A scalar, or (B,) unreduced.
+        A scalar, the mean over the batch.
     """
     if labels is None:
         labels = torch.arange(len(queries), device=queries.device)
     logits = similarity_logits(queries, candidates, scale)
     if left_out is not None:
         logits = logits.masked_fill(left_out, -torch.inf)
-    return functional.cross_entropy(logits, labels, reduction=reduction)
+    return functional.cross_entropy(logits, labels)

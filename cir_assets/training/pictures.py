@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.pictures.decoding import decoded_batches
-from cir_assets.pictures.settings import Padding, Reading
+from cir_assets.pictures.settings import PIXEL_LIMIT, Padding, Reading
 from cir_assets.training.loop import Validated
 from cir_assets.training.precision import Precision
 from cir_assets.training.triplets import Batch, TrainingTriplets
@@ -30,7 +30,7 @@ class PictureFiles:
     padding: Padding = "targetpad"
     target_ratio: float = 1.25
     workers: int = 2
-    pixel_limit: int = 100_000_000
+    pixel_limit: int = PIXEL_LIMIT
     reading: Reading = "reference"
 
 

@@ -272,15 +272,13 @@ def shorten_text_features(
         backbone.model.text_projection.weight.mul_(settings.text_length * image / text)
 
 
-def measure(
-    backbone: Backbone, settings: PretrainingSettings, progress: ProgressFactory = terminal_progress
-) -> dict[str, float]:
+def measure(backbone: Backbone, settings: PretrainingSettings) -> dict[str, float]:
     """Measure a pre-trained backbone on what it was not trained on; everything in percent.
 
     Retrieval among ``settings.held_out`` pairs in both directions, and how often a linear reading of the
     image feature gives each attribute, on pictures of a wardrobe of its own.
     """
-    held_out = pretraining_pairs(settings.seed, settings.pairs, settings.held_out, progress)
+    held_out = pretraining_pairs(settings.seed, settings.pairs, settings.held_out, terminal_progress)
     return held_out_figures(backbone, *held_out) | attribute_accuracies(
         backbone, settings.probed, settings.seed
     )

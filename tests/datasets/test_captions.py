@@ -16,7 +16,6 @@ from cir_assets.datasets.captions import (
     says_something,
     strip_caption,
     training_captions,
-    variant_for_draw,
     without_placeholders,
 )
 from cir_assets.datasets.tables import TRIPLETS, frame
@@ -30,19 +29,6 @@ def test_captions_equal_the_reference_implementation_s_on_its_own_examples(parit
     for row in rows:
         assert evaluation_caption(row["captions"]) == row["validation_text"], row["quirk"]
         assert training_captions(row["captions"]) == [row[variant] for variant in VARIANTS], row["quirk"]
-
-
-def test_a_draw_on_a_limit_takes_the_variant_the_reference_takes(parity: Path) -> None:
-    recorded = json.loads((parity / "captions" / "captions.json").read_text())
-    captions = training_captions(recorded["rows"][0]["captions"])
-    edges = {float(draw): text for draw, text in recorded["edge_draws_for_row_0"].items()}
-    assert len(edges) == 4
-    assert {draw: captions[variant_for_draw(draw)] for draw in edges} == edges
-
-
-@pytest.mark.parametrize(("draw", "variant"), [(0.1, 0), (0.3, 1), (0.6, 2), (0.9, 3)])
-def test_each_quarter_of_the_draws_takes_one_variant(draw: float, variant: int) -> None:
-    assert variant_for_draw(draw) == variant
 
 
 def test_one_caption_is_taken_as_it_stands() -> None:

@@ -176,7 +176,6 @@ def make_inputs(world: World) -> ReportInputs:
         retrieved=pl.DataFrame(retrieved, RETRIEVED, orient="row"),
         training_epochs=_epochs(world),
         picture_path=lambda image: picture_file(world, image),
-        versions={"cir-assets": "0.1.0", "data version": "3f2a9c0d11e47b58"},
     )
 
 

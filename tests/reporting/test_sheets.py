@@ -71,11 +71,10 @@ def test_a_sheet_shows_the_combiner_and_what_came_before_each_stage(inputs: Repo
         assert found == ([sheet.target_rank] if sheet.target_rank <= 10 else [])
 
 
-def test_lambdas_given_apart_go_before_those_of_the_rankings(inputs: ReportInputs) -> None:
+def test_lambdas_are_those_kept_with_the_rankings(inputs: ReportInputs) -> None:
     rankings = inputs.rankings.filter(pl.col("evaluation_id") == COMBINER)
-    assert len(text_weights(inputs, rankings)) == rankings.height
-    assert text_weights(replace(inputs, lambdas={"q": 0.25}), rankings) == {"q": 0.25}
-    assert text_weights(inputs, rankings.drop("text_weight")) == {}
+    assert len(text_weights(rankings)) == rankings.height
+    assert text_weights(rankings.drop("text_weight")) == {}
 
 
 def test_ranks_that_begin_at_0_are_refused(inputs: ReportInputs) -> None:

@@ -15,9 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cir_assets.datasets.tables import TRIPLETS
+from cir_assets.retrieval.evaluation import Evaluation
+from cir_assets.retrieval.metrics import MEAN_CATEGORY, metric_name
 
 Tables = tuple[list[str], pl.DataFrame, pl.DataFrame]
 """Image names in file order, galleries, triplets."""
+
+
+def figures_of(evaluation: Evaluation, category: str = MEAN_CATEGORY) -> dict[str, float]:
+    """A category's figures in percent, as ``{"recall@10": ...}``; "headline" too for the mean."""
+    rows = evaluation.metrics.filter(pl.col("category") == category)
+    return {metric_name((row["metric"], row["k"])): row["value"] for row in rows.iter_rows(named=True)}
 
 
 def gallery_table(split: str, category: str, images: list[str]) -> pl.DataFrame:

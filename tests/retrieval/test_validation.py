@@ -11,6 +11,7 @@ from cir_assets.retrieval.evaluation import evaluate
 from cir_assets.retrieval.protocols import QueryGroup
 from cir_assets.retrieval.ranking import unit_length
 from cir_assets.retrieval.validation import Validation
+from tests.retrieval.conftest import figures_of
 
 
 def drawn_groups(protocol: str, seed: int = 0) -> tuple[list[QueryGroup], Tensor, Tensor]:
@@ -45,10 +46,10 @@ def test_scores_equal_the_evaluations_figures(protocol: str) -> None:
     scores = Validation(groups, features, protocol).score(queries)
     evaluation = evaluate(protocol, groups, queries, unit_length(features), resamples=10)
     assert scores["headline"] == pytest.approx(evaluation.headline)
-    for name, value in evaluation.figures().items():
+    for name, value in figures_of(evaluation).items():
         assert scores[name] == pytest.approx(value)
     for category in ("dress", "shirt"):
-        for name, value in evaluation.figures(category).items():
+        for name, value in figures_of(evaluation, category).items():
             assert scores[f"{category}/{name}"] == pytest.approx(value)
     assert 0 < scores["headline"] < 100
 

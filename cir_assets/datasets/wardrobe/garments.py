@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -49,10 +49,6 @@ class Garment:
     belt: bool
     pockets: bool
     print: str
-
-    def attributes(self) -> dict[str, Any]:
-        """Every attribute by name."""
-        return asdict(self)
 
 
 CHOICES: dict[str, tuple[Any, ...]] = {
