@@ -65,7 +65,7 @@ def scan_pictures(
     issues: list[dict[str, str]] = []
     remembered: dict[str, dict[str, Any]] = {}
     with (
-        progress("scan pictures", len(named), "pictures") as bar,
+        progress("scan pictures", len(named), "pictures") as shown,
         ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool,
     ):
         looks = pool.map(lambda chunk: [_look(root, path, known) for _, path in chunk], chunks)
@@ -83,7 +83,7 @@ def scan_pictures(
                         {column: look[column] for column in IMAGES.names if column != "image"}
                         | {"image": image}
                     )
-            bar.advance(len(chunk))
+            shown.advance(len(chunk))
     return frame(IMAGES, rows), frame(DATA_ISSUES, issues), frame(STAT_MEMORY, remembered.values())
 
 
@@ -100,27 +100,27 @@ def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -
         memory: a Parquet file (path, bytes, modified_ns, key) that is read and written anew, so that files of
             known path, size and modification time are not read again; one that cannot be read counts as none.
     """
-    status_by_path: dict[str, os.stat_result] = {}
+    found: dict[str, os.stat_result] = {}
     for path in paths:
         with suppress(OSError, ValueError):
             status = (root / path).stat()
             # A pipe would be waited for without end.
             if stat.S_ISREG(status.st_mode):
-                status_by_path[path] = status
-    sizes = Counter(status.st_size for status in status_by_path.values())
-    keys: dict[str, str | None] = {path: f"size-{status.st_size}" for path, status in status_by_path.items()}
-    same = [path for path, status in status_by_path.items() if sizes[status.st_size] > 1]
-    remembered = {} if memory is None else _remembered(memory)
+                found[path] = status
+    sizes = Counter(status.st_size for status in found.values())
+    keys: dict[str, str | None] = {path: f"size-{status.st_size}" for path, status in found.items()}
+    same = [path for path, status in found.items() if sizes[status.st_size] > 1]
+    known = {} if memory is None else _remembered(memory)
 
     def identity(path: str) -> tuple[str, int, int]:
-        return path, status_by_path[path].st_size, status_by_path[path].st_mtime_ns
+        return path, found[path].st_size, found[path].st_mtime_ns
 
-    unread = [path for path in same if identity(path) not in remembered]
+    unread = [path for path in same if identity(path) not in known]
     with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
         for path, key in zip(unread, pool.map(lambda path: _digest(root / path), unread), strict=True):
             if key is not None:
-                remembered[identity(path)] = key
-    keys |= {path: remembered.get(identity(path)) for path in same}
+                known[identity(path)] = key
+    keys |= {path: known.get(identity(path)) for path in same}
     if memory is not None and unread:
         rows = [(*identity(path), key) for path in same if (key := keys[path]) is not None]
         with written_whole(memory) as beside:

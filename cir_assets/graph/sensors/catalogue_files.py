@@ -58,15 +58,15 @@ def catalogue_sensor(data: DatasetPlan, files: WatchedFiles, every_seconds: int)
             return dg.SkipReason(f"files are changing; waiting until they rest for {every_seconds} s")
         if (run := run_under_way(context.instance, root)) is not None:
             return dg.SkipReason(f"run {run.run_id[:8]} is reading the files; looking at what it makes")
-        times_asked = before.get("asked", 0)
-        if times_asked == ATTEMPTS:
+        asked = before.get("asked", 0)
+        if asked == ATTEMPTS:
             return dg.SkipReason(
                 f"files changed, but {ATTEMPTS} runs did not read them; see what the last said, mend it and "
                 f"materialize {data.name('raw')}"
             )
-        context.update_cursor(json.dumps({"seen": now, "asked": times_asked + 1}))
+        context.update_cursor(json.dumps({"seen": now, "asked": asked + 1}))
         why = f"files changed since version {made.data_version}"
-        if times_asked:
+        if asked:
             why += "; once more, as the run that was asked for did not read them"
         context.log.info(why)
         # Without a run key: of one it has seen, Dagster starts no run, and a change may be undone, or its run may die.
