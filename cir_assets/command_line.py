@@ -182,9 +182,9 @@ def compare(
     try:
         with open_publication(Storage().evaluation) as connection:
             before, after = published_pair(connection, first, second, split, protocol)
-            found = compare_evaluations(before, after)
+            comparison = compare_evaluations(before, after)
             names = (before.label, after.label)
-            show_comparison(*names, found, shown)
+            show_comparison(*names, comparison, shown)
             if page is None:
                 return
             dataset = before.pipeline[0]
@@ -196,7 +196,7 @@ def compare(
         write_comparison(
             page,
             names,
-            found,
+            comparison,
             lambda image: root / paths[image] if image in paths else None,
             retrieved=(retrieved[0], retrieved[1]),
         )
@@ -316,10 +316,10 @@ def search(
             no_wrap=column != "file",
             overflow="fold",
         )
-    found = [
+    answer_rows = [
         (each, searcher.path(each), score) for each, score in zip(answer.images, answer.scores, strict=True)
     ]
-    for rank, (each, path, score) in enumerate(found, 1):
+    for rank, (each, path, score) in enumerate(answer_rows, 1):
         table.add_row(str(rank), f"{score:.3f}", each, searcher.category(each) or "", str(path))
     console = terminal(200)
     console.print(table)
@@ -328,7 +328,7 @@ def search(
     if contact_sheet is not None:
         shown = image if image is not None else searcher.path(str(reference))
         try:
-            write_sheet(contact_sheet, shown, text, found, searcher.about.pixel_limit)
+            write_sheet(contact_sheet, shown, text, answer_rows, searcher.about.pixel_limit)
         except OSError as error:
             raise click.ClickException(f"the contact sheet cannot be written: {error}") from error
         console.print(f"contact sheet: {contact_sheet}", soft_wrap=True)
@@ -376,7 +376,7 @@ def status(module: str) -> None:
 
     require_storage()
     console = terminal()
-    found = status_of(import_definitions(module).defs())
+    graph = status_of(import_definitions(module).defs())
     storage = Storage()
     table = Table(title="champions", box=box.SIMPLE_HEAD)
     for name in ("pipeline", "champion", "since (UTC)", "headline on val", "last decision"):
@@ -393,15 +393,15 @@ def status(module: str) -> None:
             f"{last['decision']}: {last['reason']}",
         )
     console.print(table if table.row_count else "no champion yet: nothing was trained and evaluated")
-    for dataset, wrong in found.wrong.items():
+    for dataset, wrong in graph.wrong.items():
         console.print(f"wrong definition: {dataset}: {wrong}", soft_wrap=True)
-    for asset in found.stale:
+    for asset in graph.stale:
         console.print(f"stale: {asset}", soft_wrap=True)
-    for asset, why in found.left_alone.items():
+    for asset, why in graph.left_alone.items():
         console.print(f"stale: {asset}, left alone as {why}", soft_wrap=True)
-    for asset, since in found.overdue.items():
+    for asset, since in graph.overdue.items():
         console.print(f"overdue: {asset}, {since}", soft_wrap=True)
-    if not found.stale and not found.left_alone and not found.wrong:
+    if not graph.stale and not graph.left_alone and not graph.wrong:
         console.print("nothing that was made is stale")
     else:
         raise SystemExit(1)

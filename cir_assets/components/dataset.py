@@ -82,22 +82,22 @@ def check_models_of(dataset: Dataset, datasets: Sequence[Dataset]) -> None:
     every = {pipeline.place: pipeline for dataset in datasets for pipeline in dataset.pipelines()}
     for name, wanted in dataset.spec.models_of.items():
         for backbone in dataset.spec.backbones:
-            found = every.get((wanted.dataset, backbone, wanted.recipe))
+            pipeline_named = every.get((wanted.dataset, backbone, wanted.recipe))
             where = f"{dataset.places[name]}: models_of.{name}"
-            if found is None or isinstance(found.recipe, ModelsOf | ZeroShot):
-                there = sorted(
+            if pipeline_named is None or isinstance(pipeline_named.recipe, ModelsOf | ZeroShot):
+                names_there = sorted(
                     "/".join(place)
                     for place, p in every.items()
                     if not isinstance(p.recipe, ModelsOf | ZeroShot)
                 )
                 raise InvalidDefinition(
                     f"{where} wants the models of {wanted.dataset}/{backbone}/{wanted.recipe}, which no data set "
-                    f"trains or imports; there are {', '.join(there)}"
+                    f"trains or imports; there are {', '.join(names_there)}"
                 )
             theirs = (
-                found.recipe.text_encoder.encoder
-                if isinstance(found.recipe, Recipe)
-                else found.recipe.encoder
+                pipeline_named.recipe.text_encoder.encoder
+                if isinstance(pipeline_named.recipe, Recipe)
+                else pipeline_named.recipe.encoder
             )
             if theirs != wanted.encoder:
                 raise InvalidDefinition(

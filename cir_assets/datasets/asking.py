@@ -288,12 +288,12 @@ def body_of(
     )
     if held + announced_bytes(response) > largest:
         raise too_long
-    given = 0
+    received = 0
     try:
         # read1 gives what is there: waiting for whole blocks would let a dripping server hold us for ever.
         while block := response.raw.read1(BLOCK, decode_content=unpacked):
-            given += len(block)
-            if held + given > largest:
+            received += len(block)
+            if held + received > largest:
                 raise too_long
             if time.monotonic() > until:
                 raise FetchFailed(f"{address} was not through in time", answer="too slow")
@@ -303,6 +303,6 @@ def body_of(
             raise
         expected = response.headers.get("Content-Length", "an unknown number of")
         raise FetchFailed(
-            f"{address} broke off after {given:,} of {expected} bytes ({without_objects(str(error))})",
+            f"{address} broke off after {received:,} of {expected} bytes ({without_objects(str(error))})",
             answer="broken off",
         ) from error

@@ -95,10 +95,10 @@ def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
     if pictures is None:
         pictures = picture_folder(folder)
     files = {split: folder / "annotations" / f"{split}.json" for split in ("val", "test")}
-    found = {split: file for split, file in files.items() if file.is_file()}
-    if not found:
+    split_files = {split: file for split, file in files.items() if file.is_file()}
+    if not split_files:
         raise BrokenAnnotations(f"{folder / 'annotations'} holds neither val.json nor test.json of CIRCO")
-    triplets = [triplet for split, file in found.items() for triplet in _triplets(file, split)]
+    triplets = [triplet for split, file in split_files.items() for triplet in _triplets(file, split)]
     named = {
         image
         for triplet in triplets
@@ -125,7 +125,7 @@ def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
             GALLERIES,
             (
                 {"split": split, "category": NO_CATEGORY, "position": position, "image": image}
-                for split in found
+                for split in split_files
                 for position, image in enumerate(gallery)
             ),
         ),

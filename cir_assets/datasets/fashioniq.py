@@ -301,12 +301,12 @@ def _image_sets(file: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
 
 def _drop_unknown(file: _SplitFile, folder: Path) -> Iterator[dict[str, str]]:
     """Drop from ``file.triplets`` what names a picture outside the split's list; yield an issue for each."""
-    known = set(file.images)
+    gallery_images = set(file.images)
     kept: list[dict[str, Any]] = []
     dropped: list[dict[str, str]] = []
     for triplet in file.triplets:
         named = [triplet["reference"], triplet["target"], *(triplet["set_members"] or [])]
-        unknown = sorted({image for image in named if image is not None and image not in known})
+        unknown = sorted({image for image in named if image is not None and image not in gallery_images})
         if unknown:
             dropped.append(
                 issue(

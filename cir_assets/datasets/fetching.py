@@ -207,15 +207,15 @@ def fetch_pictures(
             "largest_bytes": politeness.largest_bytes,
         },
     )
-    known = {} if ask_dead_links_again else memory.known()
-    there, unusable = _there(folder, once.keys(), pixel_limit)
+    dead_links = {} if ask_dead_links_again else memory.known()
+    usable, unusable = _there(folder, once.keys(), pixel_limit)
     dead = {
-        each.image: known[each.image, each.address]
+        each.image: dead_links[each.image, each.address]
         for each in wanted
-        if (each.image, each.address) in known and each.image not in there
+        if (each.image, each.address) in dead_links and each.image not in usable
     }
-    missing = [each for each in wanted if each.image not in there and each.image not in dead]
-    given = {host_of(each.address): each for each in wanted if each.image in there}
+    missing = [each for each in wanted if each.image not in usable and each.image not in dead]
+    given = {host_of(each.address): each for each in wanted if each.image in usable}
     crowd = _Crowd(folder, memory, politeness, pixel_limit, unusable, given)
     with (
         progress("fetch pictures", len(missing), "pictures") as shown,
@@ -233,7 +233,7 @@ def fetch_pictures(
         )
     return FetchReport(
         fetched=crowd.fetched,
-        already_there=len(there),
+        already_there=len(usable),
         dead={**dead, **crowd.dead},
         failed=crowd.failed,
         bytes=crowd.bytes,
@@ -408,7 +408,7 @@ class _Crowd:
 
         try:
             with Image.open(io.BytesIO(body), formats=FORMATS) as picture:
-                found, (width, height) = str(picture.format), picture.size
+                format_name, (width, height) = str(picture.format), picture.size
             if width * height > self.pixel_limit:
                 raise FetchFailed(
                     f"{address} is a picture of {width} x {height} pixels, more than {self.pixel_limit:,}",
@@ -416,7 +416,7 @@ class _Crowd:
                     answer="too many pixels",
                 )
             open_picture(body, self.pixel_limit)
-            return found
+            return format_name
         except FetchFailed:
             raise
         # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
@@ -630,13 +630,13 @@ def _transfer(
         _validator(part).write_text(found)
         blocks = body_of(response, address, largest=largest, until=until, unpacked=False, held=held)
         with (
-            progress(f"fetch {name}", total, "bytes") as shown,
+            progress(f"fetch {name}", total, "bytes") as bar,
             part.open("ab" if resumed else "wb") as stream,
         ):
             try:
                 for block in blocks:
                     stream.write(block)
-                    shown.advance(len(block))
+                    bar.advance(len(block))
             except FetchFailed as error:
                 if error.verdict is NO_FILE:
                     _discard(part)

@@ -33,11 +33,11 @@ def located(root: Path, expected: Mapping[str, str]) -> tuple[dict[str, str], li
     @cache
     def names(folder: PurePosixPath) -> tuple[frozenset[str], Mapping[str, str]]:
         try:
-            found = frozenset(os.listdir(root / folder))  # noqa: PTH208 (names, not paths)
+            names_in_folder = frozenset(os.listdir(root / folder))  # noqa: PTH208 (names, not paths)
         except OSError:
             # Absent, or told when it is looked for everywhere.
-            found = frozenset()
-        return found, _by_stem(found)
+            names_in_folder = frozenset()
+        return names_in_folder, _by_stem(names_in_folder)
 
     paths: dict[str, str] = {}
     lost: list[str] = []
@@ -50,8 +50,8 @@ def located(root: Path, expected: Mapping[str, str]) -> tuple[dict[str, str], li
             lost.append(image)
     if lost:
         elsewhere: dict[str, list[str]] = {}
-        for folder, found in _folders(root, issues):
-            for stem, name in _by_stem(found).items():
+        for folder, names_in_folder in _folders(root, issues):
+            for stem, name in _by_stem(names_in_folder).items():
                 elsewhere.setdefault(stem, []).append((folder / name).as_posix())
         for image in lost:
             match elsewhere.get(PurePosixPath(expected[image]).stem, []):
@@ -87,19 +87,19 @@ def _folders(root: Path, issues: list[dict[str, str]]) -> Iterator[tuple[PurePos
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             left_out(error.filename, str(error.strerror))
 
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(root, onerror=unlisted, followlinks=True):
         try:
             status = Path(place).stat()
         except OSError as error:
             unlisted(error)
             continue
-        if (status.st_dev, status.st_ino) in seen or readable(place) != place:
+        if (status.st_dev, status.st_ino) in visited or readable(place) != place:
             if readable(place) != place:
                 left_out(place, "its name is no UTF-8; rename it")
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield (
             PurePosixPath(Path(place).relative_to(root).as_posix()),

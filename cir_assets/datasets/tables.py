@@ -66,7 +66,7 @@ class Annotations:
                 raise ValueError(
                     f"{name}: {', '.join(key)} must name one row, {twice.select(key).row(0)} names several"
                 )
-        known = self.pictures["image"].implode()
+        picture_ids = self.pictures["image"].implode()
         for column, named in (
             ("galleries.image", self.galleries["image"]),
             ("triplets.reference", self.triplets["reference"]),
@@ -74,7 +74,7 @@ class Annotations:
             ("triplets.further_targets", self.triplets["further_targets"].explode(empty_as_null=False)),
             ("triplets.set_members", self.triplets["set_members"].drop_nulls().explode(empty_as_null=False)),
         ):
-            unknown = named.filter(~named.is_in(known))
+            unknown = named.filter(~named.is_in(picture_ids))
             if len(unknown):
                 raise ValueError(f"{column}: {unknown[0]!r} is not among the pictures")
 

@@ -140,23 +140,23 @@ def decision_sensor() -> dg.SensorDefinition:
             return dg.SkipReason(webhook.silent_because or "decisions from now on are sent")
         if why := webhook.silent_because:
             return dg.SkipReason(why)
-        told: dict[str, int] = json.loads(context.cursor)
+        told_until: dict[str, int] = json.loads(context.cursor)
         sent = 0
         for name, rows in logs.items():
-            for row in rows.slice(told.get(name, 0)).iter_rows(named=True):
+            for row in rows.slice(told_until.get(name, 0)).iter_rows(named=True):
                 try:
                     webhook.send(row["decision"], {"pipeline": name, **row})
                 except OSError as error:
                     # Raised, Dagster would forget how far this came, and all of it would be sent again.
-                    context.update_cursor(json.dumps(told))
+                    context.update_cursor(json.dumps(told_until))
                     context.log.exception(f"{name}: {row['decision']} was not delivered")
                     return dg.SkipReason(
                         f"{sent} decisions sent; then {row['decision']} of {name} was not delivered and will be tried "
                         f"again: {error}"
                     )
-                told[name] = told.get(name, 0) + 1
+                told_until[name] = told_until.get(name, 0) + 1
                 sent += 1
-        context.update_cursor(json.dumps(told))
+        context.update_cursor(json.dumps(told_until))
         return dg.SkipReason(f"{sent} decisions sent" if sent else "no new decision")
 
     return decisions

@@ -78,7 +78,7 @@ def end_dead_runs(instance: dg.DagsterInstance, heartbeats: Path, own_run: str |
         What was done, a sentence a run.
     """
     storage = instance.event_log_storage
-    said: list[str] = []
+    ended: list[str] = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
         gone = None if run.run_id == own_run else _process_gone(instance, run, heartbeats)
         # A process reports how its run ended before it ends itself: what is under way now has nobody left.
@@ -89,10 +89,10 @@ def end_dead_runs(instance: dg.DagsterInstance, heartbeats: Path, own_run: str |
         if now.status is DagsterRunStatus.CANCELING:
             # As asked for; failed, it would be tried once more.
             instance.report_run_canceled(now, message=why)
-            said.append(f"run {run.run_id[:8]} is canceled: {why}")
+            ended.append(f"run {run.run_id[:8]} is canceled: {why}")
         else:
             instance.report_run_failed(now, message=why)
-            said.append(f"run {run.run_id[:8]} failed: {why}")
+            ended.append(f"run {run.run_id[:8]} failed: {why}")
     if storage.supports_global_concurrency_limits:
         holders = {
             slot.run_id
@@ -103,8 +103,8 @@ def end_dead_runs(instance: dg.DagsterInstance, heartbeats: Path, own_run: str |
             holder = instance.get_run_by_id(run_id)
             if holder is None or holder.is_finished:
                 storage.free_concurrency_slots_for_run(run_id)
-                said.append(f"pool places of run {run_id[:8]} are free")
-    return said
+                ended.append(f"pool places of run {run_id[:8]} are free")
+    return ended
 
 
 def _process_gone(instance: dg.DagsterInstance, run: dg.DagsterRun, heartbeats: Path) -> str | None:

@@ -66,17 +66,17 @@ def _writer(work: Work, pipeline: Pipeline, model: str, source: Path) -> Callabl
     about = {"checkpoint": source.name}
 
     def text_encoder(beside: Path) -> int:
-        found = import_reference_clip(source, backbone)
-        if found.image is not None and not pipeline.tunes_images:
+        encoders = import_reference_clip(source, backbone)
+        if encoders.image is not None and not pipeline.tunes_images:
             raise ModelMismatch(
                 f"{source} holds an image encoder that was tuned too, so its features are not the backbone's; say "
                 f"encoder: both under checkpoints.{pipeline.recipe_name} in the YAML, and pictures are encoded anew"
             )
-        backbone.load_text_state_dict(found.text)
-        if found.image is not None:
-            backbone.load_image_state_dict(found.image)
+        backbone.load_text_state_dict(encoders.text)
+        if encoders.image is not None:
+            backbone.load_image_state_dict(encoders.image)
         save_text_encoder(beside, backbone, about, with_image_encoder=pipeline.tunes_images)
-        return found.epoch
+        return encoders.epoch
 
     def combiner(beside: Path) -> int:
         network, epoch = import_reference_combiner(source)

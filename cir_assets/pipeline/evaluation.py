@@ -47,13 +47,13 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
     backbone = load_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     protocols, splits = pipeline.data.protocols, inputs.splits_with_targets()
-    asked = {
+    groups_by_split = {
         (split, protocol): inputs.query_groups(protocol, split) for split in splits for protocol in protocols
     }
-    expected = len(pipeline.methods) * len(asked)
+    expected = len(pipeline.methods) * len(groups_by_split)
     made: dict[str, list[pl.DataFrame]] = {table: [] for table in EVALUATED}
     with work.progress("evaluate", expected, "evaluations") as shown:
-        for queries in method_queries(work, pipeline, backbone, inputs, asked, pipeline.methods):
+        for queries in method_queries(work, pipeline, backbone, inputs, groups_by_split, pipeline.methods):
             for table, frame in evaluate_method(pipeline, queries, version, work.run_id).items():
                 made[table].append(frame)
             shown.advance(1, f"{queries.method} on {queries.split} under {queries.protocol}")
@@ -100,7 +100,7 @@ def evaluate_method(
     started = time.perf_counter()
     inputs = asked.inputs
     unit_features = functional.normalize(inputs.features, dim=1)
-    found = evaluate(asked.protocol, asked.groups, asked.queries, unit_features)
+    outcome = evaluate(asked.protocol, asked.groups, asked.queries, unit_features)
     identity = digest([version, *pipeline.place, asked.method, asked.split, asked.protocol])
     images = (
         inputs.feature_images.select("image").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
@@ -108,7 +108,7 @@ def evaluate_method(
     weight = asked.text_weight
     dataset, backbone, recipe = pipeline.place
     rankings = (
-        found.rankings.with_columns(
+        outcome.rankings.with_columns(
             evaluation_id=pl.lit(identity),
             target_rank=pl.col("target_rank") + 1,
             subset_rank=pl.col("subset_rank") + 1,
@@ -123,7 +123,7 @@ def evaluate_method(
         )
         .join(images.rename({"row": "target_row", "image": "target"}), on="target_row", maintain_order="left")
     )
-    retrieved = found.retrieved.with_columns(evaluation_id=pl.lit(identity), rank=pl.col("rank") + 1).join(
+    retrieved = outcome.retrieved.with_columns(evaluation_id=pl.lit(identity), rank=pl.col("rank") + 1).join(
         images.rename({"row": "image_row"}), on="image_row", maintain_order="left"
     )
     evaluation = pl.DataFrame(
@@ -140,8 +140,8 @@ def evaluate_method(
             "method": [asked.method],
             "split": [asked.split],
             "protocol": [asked.protocol],
-            "queries": [found.queries],
-            "gallery_size": [found.gallery_size],
+            "queries": [outcome.queries],
+            "gallery_size": [outcome.gallery_size],
             "created_at": [datetime.now(UTC).replace(tzinfo=None)],
             "run_id": [run_id],
             "data_version": [version],
@@ -160,11 +160,11 @@ def evaluate_method(
     return {
         "evaluations": evaluation,
         "left_out": left_out,
-        "metrics": found.metrics.with_columns(evaluation_id=pl.lit(identity)).join(
+        "metrics": outcome.metrics.with_columns(evaluation_id=pl.lit(identity)).join(
             pl.DataFrame(
                 [
                     *((group.category, len(group), len(group.gallery)) for group in asked.groups),
-                    (MEAN_CATEGORY, found.queries, found.gallery_size),
+                    (MEAN_CATEGORY, outcome.queries, outcome.gallery_size),
                 ],
                 schema={"category": pl.String, "queries": pl.Int32, "gallery_size": pl.Int32},
                 orient="row",

@@ -76,19 +76,19 @@ def method_queries(
     place = {caption: row for row, caption in enumerate(every)}
     chosen = [METHODS[name] for name in methods]
     # Stage 1's encoders take the place of CLIP's own in the backbone, which is read first.
-    seen: dict[bool, tuple[PipelineInputs, Tensor]] = {}
+    by_encoder: dict[bool, tuple[PipelineInputs, Tensor]] = {}
     if not all(method.tuned for method in chosen):
-        seen[False] = inputs, backbone.text_features(every)
+        by_encoder[False] = inputs, backbone.text_features(every)
     if any(method.tuned for method in chosen):
         tuned = load_tuned(work, pipeline, backbone, inputs, folders[TEXT_ENCODER])
-        seen[True] = tuned, backbone.text_features(every)
+        by_encoder[True] = tuned, backbone.text_features(every)
     needed = {model: folders[model] for method in chosen for model in method.models}
     combiners = {
         name: combiner.to(backbone.device)
         for name, combiner in load_combiners(needed, backbone.feature_dimension).items()
     }
     for method in chosen:
-        ranked, text_features = seen[method.tuned]
+        ranked, text_features = by_encoder[method.tuned]
         for (split, protocol), groups in asked.items():
             rows = torch.tensor([int(row) for group in groups for row in group.reference])
             image = ranked.features[rows.to(backbone.device)]

@@ -49,7 +49,7 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
     page = write_report(inputs, folder)
     sheet = write_contact_sheet(inputs, folder / "contact_sheet.png")
     with Image.open(sheet) as drawn:
-        shown = as_markdown(drawn, SHEET_TITLE)
+        sheet_markdown = as_markdown(drawn, SHEET_TITLE)
     outside = addresses_asked_for(page.read_text(encoding="utf-8"))
     beside = sum(file.stat().st_size for file in folder.rglob("*.jpg"))
     return Made(
@@ -60,7 +60,7 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
             "megabytes": round(page.stat().st_size / 1e6, 2),
             "megabytes_of_pictures_beside": round(beside / 1e6, 2),
             "contact_sheet": {"path": str(sheet)},
-            "sheet": {"markdown": shown},
+            "sheet": {"markdown": sheet_markdown},
         },
         checks=SELF_CONTAINED(page.name, page.stat().st_size, outside),
         files=[page, sheet, folder / PICTURES],

@@ -51,7 +51,7 @@ def make_submission(work: Work, pipeline: Pipeline, protocol: str, method: str) 
     inputs = load_inputs(work, pipeline.encoded, backbone)
     asked = {("test", protocol): inputs.query_groups(protocol, "test", with_targets=False)}
     [queries] = method_queries(work, pipeline, backbone, inputs, asked, [method])
-    given = (
+    queries_and_gallery = (
         queries.groups,
         queries.queries,
         functional.normalize(queries.inputs.features, dim=1),
@@ -59,10 +59,10 @@ def make_submission(work: Work, pipeline: Pipeline, protocol: str, method: str) 
     )
     documents: dict[str, Mapping[str, Any]]
     if protocol == CIRR.name:
-        made = cirr_submission(*given)
+        made = cirr_submission(*queries_and_gallery)
         documents = {"recall": made.recall, "recall_subset": made.recall_subset}
     else:
-        documents = {"test": circo_submission(*given)}
+        documents = {"test": circo_submission(*queries_and_gallery)}
     folder = work.storage.report(*pipeline.place) / "submission"
     folder.mkdir(parents=True, exist_ok=True)
     files = [

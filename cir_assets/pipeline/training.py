@@ -45,9 +45,19 @@ def text_encoder_step(pipeline: Pipeline, settings: TextEncoderSettings) -> Step
             lambda version: train_stage_1(work, pipeline, settings, backbone, inputs, step, version),
         )
 
-    configuration = {"settings": settings.model_dump(mode="json"), "protocol": pipeline.data.protocols[0]}
-    step = Step(pipeline.name(TEXT_ENCODER), 2, plan, configuration, keeps_versions=True)
+    step = _training_step(pipeline, TEXT_ENCODER, settings, plan)
     return step
+
+
+def _training_step(
+    pipeline: Pipeline,
+    model: str,
+    settings: TextEncoderSettings | CombinerSettings,
+    plan: Callable[[Work], Plan],
+) -> Step:
+    """A training's step: its versions lie beside each other, and its epoch is chosen by the first protocol."""
+    configuration = {"settings": settings.model_dump(mode="json"), "protocol": pipeline.data.protocols[0]}
+    return Step(pipeline.name(model), 2, plan, configuration, keeps_versions=True)
 
 
 def train_stage_1(
@@ -113,8 +123,7 @@ def combiner_step(pipeline: Pipeline, settings: CombinerSettings, *, frozen_clip
             ),
         )
 
-    configuration = {"settings": settings.model_dump(mode="json"), "protocol": pipeline.data.protocols[0]}
-    step = Step(pipeline.name(name), 2, plan, configuration, keeps_versions=True)
+    step = _training_step(pipeline, name, settings, plan)
     return step
 
 

@@ -74,12 +74,12 @@ def ladder_chart(ladder: Ladder) -> Chart:
     """The headline and its parts of each method with 95 % intervals, one line of points a method."""
     metrics = [metric for metric in ladder.main_metrics if metric != HEADLINE]
     looks = dict(zip(metrics, _METRIC_LOOKS, strict=False)) | {HEADLINE: ("#0f766e", "circle")}
-    shown = [metric for metric in (*metrics, HEADLINE) if metric in ladder.metrics]
+    shown_metrics = [metric for metric in (*metrics, HEADLINE) if metric in ladder.metrics]
     # A metric has a lane of its own within a method's line, so that intervals do not cover each other.
-    lanes = {metric: (len(shown) - 1) / 2 - place for place, metric in enumerate(shown)}
+    lanes = {metric: (len(shown_metrics) - 1) / 2 - place for place, metric in enumerate(shown_metrics)}
     figure = go.Figure()
     lines = len(ladder.methods)
-    for metric in shown:
+    for metric in shown_metrics:
         colour, symbol = looks[metric]
         points = [
             (lines - 1 - line + 0.2 * lanes[metric], method, figure_)
@@ -145,7 +145,7 @@ def recall_curves(ladder: Ladder, rankings: pl.DataFrame) -> dict[str, list[floa
 def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
     """Recall at k of every method; k on a logarithmic axis, as the first places matter most."""
     figure = go.Figure()
-    shown = served(curves)
+    served_method = served(curves)
     for method, values in curves.items():
         colour, dash, symbol = method_look(method)
         marked = {1, 2, 5, 10, 20, 50}
@@ -155,7 +155,11 @@ def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
                 y=list(values),
                 mode="lines+markers",
                 name=html.escape(method_label(method)),
-                line={"color": colour, "dash": dash, "width": 3 if shown and method == shown.name else 2},
+                line={
+                    "color": colour,
+                    "dash": dash,
+                    "width": 3 if served_method and method == served_method.name else 2,
+                },
                 marker={
                     "symbol": symbol,
                     "color": colour,

@@ -200,7 +200,7 @@ def _evaluation(
         "AND gallery_size IS NOT NULL",
         [evaluation_id, MEAN_CATEGORY],
     ).fetchall()
-    found = PublishedEvaluation(
+    evaluation = PublishedEvaluation(
         evaluation_id,
         (dataset, backbone, recipe, method),
         split,
@@ -211,8 +211,8 @@ def _evaluation(
         by_id,
     )
     if protocol_named(protocol).several_targets:
-        return replace(found, rankings=_with_average_precision(connection, found))
-    return found
+        return replace(evaluation, rankings=_with_average_precision(connection, evaluation))
+    return evaluation
 
 
 def _with_average_precision(
@@ -342,16 +342,17 @@ def compare_rankings(
             f"{reworded:,} queries had another caption or reference in the first than in the second."
         )
     categories = both["category"].to_list()
-    known = [
+    comparable = [
         key
         for key in protocol.metrics
         if key[0] != AVERAGE_PRECISION or f"{metric_name(key)}_second" in both.columns
     ]
-    values = {key: [_contributed(both, key, side) for side in ("", "_second")] for key in known}
+    values = {key: [_contributed(both, key, side) for side in ("", "_second")] for key in comparable}
     metrics = [
-        _difference(metric_name(key), values[key][0], values[key][1], categories, resamples) for key in known
+        _difference(metric_name(key), values[key][0], values[key][1], categories, resamples)
+        for key in comparable
     ]
-    if set(protocol.headline) <= set(known):
+    if set(protocol.headline) <= set(comparable):
         headline = [np.mean([values[key][side] for key in protocol.headline], axis=0) for side in (0, 1)]
         metrics.insert(0, _difference("headline", headline[0], headline[1], categories, resamples))
     else:

@@ -133,7 +133,7 @@ def ladders(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> list[Ladder]:
         set(evaluations.select("split", "protocol").iter_rows()),
         key=lambda pair: (_SPLIT_ORDER.get(pair[0], 2), pair[0], protocols[pair[1]]),
     )
-    found = []
+    every_ladder = []
     for split, protocol in pairs:
         rows = evaluations.filter((pl.col("split") == split) & (pl.col("protocol") == protocol)).sort(
             "created_at", "evaluation_id"
@@ -141,7 +141,7 @@ def ladders(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> list[Ladder]:
         newest = {row["method"]: row for row in rows.iter_rows(named=True)}
         chosen = {method: newest[method] for method in _in_order(newest)}
         ids = {method: row["evaluation_id"] for method, row in chosen.items()}
-        found.append(
+        every_ladder.append(
             _ladder(
                 split,
                 protocol,
@@ -151,7 +151,7 @@ def ladders(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> list[Ladder]:
                 metrics.filter(pl.col("evaluation_id").is_in(list(ids.values()))),
             )
         )
-    return found
+    return every_ladder
 
 
 def ladder_markdown(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> str:

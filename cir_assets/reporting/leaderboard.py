@@ -110,22 +110,24 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, A
 
 def _chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Headlines with their intervals as bars, best at the top."""
-    shown = [row for row in rows if row["headline"] is not None][:CHARTED][::-1]
+    charted = [row for row in rows if row["headline"] is not None][:CHARTED][::-1]
     return {
         "data": [
             {
                 "type": "bar",
                 "orientation": "h",
-                "x": [row["headline"] for row in shown],
+                "x": [row["headline"] for row in charted],
                 # Plotly reads tags within labels.
-                "y": [html.escape(f"{row['label']} · {row['recipe']} · {row['backbone']}") for row in shown],
-                "marker": {"color": [row["look"] for row in shown]},
+                "y": [
+                    html.escape(f"{row['label']} · {row['recipe']} · {row['backbone']}") for row in charted
+                ],
+                "marker": {"color": [row["look"] for row in charted]},
                 "error_x": {
                     "type": "data",
                     "symmetric": False,
-                    "array": [(row["headline_high"] or row["headline"]) - row["headline"] for row in shown],
+                    "array": [(row["headline_high"] or row["headline"]) - row["headline"] for row in charted],
                     "arrayminus": [
-                        row["headline"] - (row["headline_low"] or row["headline"]) for row in shown
+                        row["headline"] - (row["headline_low"] or row["headline"]) for row in charted
                     ],
                     "color": MUTED,
                 },
@@ -133,7 +135,7 @@ def _chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             }
         ],
         "layout": {
-            "height": 90 + 26 * len(shown),
+            "height": 90 + 26 * len(charted),
             "margin": {"l": 8, "r": 16, "t": 10, "b": 40},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",

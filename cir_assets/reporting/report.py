@@ -87,8 +87,8 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
             listed and not opened.
     """
     every = ladders(inputs.own_evaluations, inputs.metrics)
-    shown = _shown_ladder(inputs, every)
-    sheets = choose_sheets(inputs, shown) if shown else []
+    shown_ladder = _shown_ladder(inputs, every)
+    sheets = choose_sheets(inputs, shown_ladder) if shown_ladder else []
     small = thumbnails(
         (image for sheet in sheets for image in sheet.images),
         inputs.picture_path,
@@ -102,11 +102,11 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
         "charts": drawn,
         "dark": charts.DARK_OF,
         "pictures": list(small.uris.values()),
-        "queries": _listed_queries(inputs, shown),
-        "opened": _opened_queries(inputs, shown, beside or {}),
+        "queries": _listed_queries(inputs, shown_ladder),
+        "opened": _opened_queries(inputs, shown_ladder, beside or {}),
     }
     trainings = _trainings(inputs, drawn)
-    weights = _lambdas(inputs, shown, drawn)
+    weights = _lambdas(inputs, shown_ladder, drawn)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -134,8 +134,8 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
             if any(sheet.band == band for sheet in sheets)
         ],
         sheet_categories=sorted({sheet.category for sheet in sheets}),
-        shown=shown,
-        no_sheets=_no_sheets(inputs, every, shown, sheets),
+        shown=shown_ladder,
+        no_sheets=_no_sheets(inputs, every, shown_ladder, sheets),
         top=SHOWN_RETRIEVED,
     )
 
@@ -272,16 +272,16 @@ def _cards(inputs: ReportInputs, every: Sequence[Ladder]) -> list[dict[str, str]
                 "note": f"Headline of {every[0].served.spoken} less that of picture + caption with CLIP as it came.",
             }
         )
-    shown = _shown_ladder(inputs, every)
-    if shown is not None:
-        ranks = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown))["target_rank"]
+    shown_ladder = _shown_ladder(inputs, every)
+    if shown_ladder is not None:
+        ranks = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown_ladder))["target_rank"]
         if len(ranks):
             cards.append(
                 {
-                    "name": f"Median rank of the target on {shown.split}",
+                    "name": f"Median rank of the target on {shown_ladder.split}",
                     "value": f"{statistics.median(ranks.to_list()):,.0f}",
                     "unit": "",
-                    "note": f"Of {len(ranks):,} queries; {shown.gallery_size:,} pictures in the galleries.",
+                    "note": f"Of {len(ranks):,} queries; {shown_ladder.gallery_size:,} pictures in the galleries.",
                 }
             )
     return cards
@@ -332,7 +332,7 @@ def _gallery_sizes(inputs: ReportInputs) -> list[dict[str, str]]:
 def _trainings(inputs: ReportInputs, drawn: dict[str, charts.Chart]) -> list[dict[str, str]]:
     """Each stage's curve; its chart goes to ``drawn``."""
     epochs = inputs.own_epochs
-    found = []
+    trainings = []
     known = list(LABELS)
     stages = sorted(
         epochs["stage"].unique(), key=lambda stage: (known.index(stage) if stage in known else 9, stage)
@@ -348,14 +348,14 @@ def _trainings(inputs: ReportInputs, drawn: dict[str, charts.Chart]) -> list[dic
         seconds = sum(rows["seconds"].to_list()) if "seconds" in rows.columns else 0.0
         took = f", {_duration(seconds)}" if seconds else ""
         first, last = rows["loss"][0], rows["loss"][-1]
-        found.append(
+        trainings.append(
             {
                 "chart": f"training-{place}",
                 "name": LABELS.get(stage, stage),
                 "text": f"{rows.height:,} epochs{took}. Loss {first:.3f} to {last:.3f}.{kept}",
             }
         )
-    return found
+    return trainings
 
 
 def _lambdas(inputs: ReportInputs, shown: Ladder | None, drawn: dict[str, charts.Chart]) -> str | None:
@@ -364,25 +364,25 @@ def _lambdas(inputs: ReportInputs, shown: Ladder | None, drawn: dict[str, charts
         return None
     rankings = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown))
     weights = text_weights(rankings)
-    found: list[float] = []
-    missed: list[float] = []
+    weights_found: list[float] = []
+    weights_missed: list[float] = []
     for query, rank in rankings.select("query_id", "target_rank").iter_rows():
         if query in weights:
-            (found if rank <= 10 else missed).append(weights[query])
-    if not found and not missed:
+            (weights_found if rank <= 10 else weights_missed).append(weights[query])
+    if not weights_found and not weights_missed:
         return None
-    drawn["lambda"] = charts.lambda_chart(found, missed)
-    everything = sorted([*found, *missed])
-    said = (
+    drawn["lambda"] = charts.lambda_chart(weights_found, weights_missed)
+    everything = sorted([*weights_found, *weights_missed])
+    sentence = (
         f"{len(everything):,} queries on {shown.split}: mean λ {statistics.fmean(everything):.2f}, "
         f"from {everything[0]:.2f} to {everything[-1]:.2f}."
     )
-    if found and missed:
-        said += (
-            f" Mean {statistics.fmean(found):.2f} where the target is in the top 10, "
-            f"{statistics.fmean(missed):.2f} elsewhere."
+    if weights_found and weights_missed:
+        sentence += (
+            f" Mean {statistics.fmean(weights_found):.2f} where the target is in the top 10, "
+            f"{statistics.fmean(weights_missed):.2f} elsewhere."
         )
-    return said
+    return sentence
 
 
 def _sheet(sheet: Sheet, small: Thumbnails, numbers: Mapping[str, int]) -> dict[str, Any]:
@@ -450,12 +450,12 @@ def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any
         ordered.head(LISTED_QUERIES).select("query_id", "category", "caption").iter_rows()
     ):
         weight = weights.get(query)
-        said = caption if len(caption) <= LISTED_CAPTION else f"{caption[:LISTED_CAPTION]}…"
+        listed_caption = caption if len(caption) <= LISTED_CAPTION else f"{caption[:LISTED_CAPTION]}…"
         rows.append(
             [
                 query,
                 category,
-                said,
+                listed_caption,
                 None if weight is None else round(weight, 3),
                 [each.get(query) for each in ranks],
             ]
@@ -494,8 +494,8 @@ def _opened_queries(
 
     def numbered(column: str) -> list[int]:
         images = ordered.select(pl.col(column).alias("image"))
-        found = images.join(numbers, on="image", how="left", maintain_order="left")["number"]
-        return found.fill_null(-1).to_list()
+        picture_numbers = images.join(numbers, on="image", how="left", maintain_order="left")["number"]
+        return picture_numbers.fill_null(-1).to_list()
 
     strips = []
     for evaluation_id in shown.evaluation_ids.values():
@@ -509,8 +509,8 @@ def _opened_queries(
             .group_by("place", maintain_order=True)
             .agg(pl.col("number").fill_null(-1))
         )
-        found = dict(rows.iter_rows())
-        strips.append([found.get(number, []) for number in range(ordered.height)])
+        picture_numbers = dict(rows.iter_rows())
+        strips.append([picture_numbers.get(number, []) for number in range(ordered.height)])
     return {
         "folder": PICTURES,
         "files": list(beside.values()),

@@ -144,19 +144,19 @@ def evaluate(
         _require_unit_length("gallery", gallery)
         part = part.to(gallery.device)
         depth = max(RETRIEVED_DEPTH, protocol.depth)
-        found = search(part, gallery, group.target, group.excluded, k=depth, members=group.members)
+        ranked = search(part, gallery, group.target, group.excluded, k=depth, members=group.members)
         values.append(
             per_query_values(
                 protocol,
-                found.target_rank,
-                found.subset_rank,
-                found.positions,
+                ranked.target_rank,
+                ranked.subset_rank,
+                ranked.positions,
                 group.target,
                 group.further_targets,
             )
         )
-        rankings.append(_ranking_frame(group, found))
-        retrieved.append(_retrieved_frame(group, found))
+        rankings.append(_ranking_frame(group, ranked))
+        retrieved.append(_retrieved_frame(group, ranked))
         categories += [group.category] * len(group)
     stacked = np.concatenate(values)
     metrics = metric_frame(protocol, stacked, categories, resamples=resamples)

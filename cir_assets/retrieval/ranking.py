@@ -211,21 +211,23 @@ def search(
 
     ranks, subset = (torch.zeros(count, dtype=torch.int64, device=queries.device) for _ in range(2))
     target_score = torch.full((count,), torch.nan, dtype=torch.float64, device=queries.device)
-    known = (wanted >= 0).nonzero().flatten()
+    with_target = (wanted >= 0).nonzero().flatten()
     width = min(k, size)
     kept = _Kept(count, min(width + SPARE_CANDIDATES, size) if width else 0, queries.device)
     # Autocast would take the product in half precision, whose error the margins do not allow for.
     with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
         if with_scores:
-            target_score[known] = about = exact_scores(queries, gallery, known, wanted[known])
+            target_score[with_target] = about = exact_scores(
+                queries, gallery, with_target, wanted[with_target]
+            )
             apart = margin
         else:
-            about = torch.linalg.vecdot(queries[known], gallery[wanted[known]]).double()
+            about = torch.linalg.vecdot(queries[with_target], gallery[wanted[with_target]]).double()
             apart = 2 * margin
-        near_target = torch.full_like(target_score, torch.nan).index_copy_(0, known, about)
+        near_target = torch.full_like(target_score, torch.nan).index_copy_(0, with_target, about)
         for part in _score_blocks(queries, gallery, left_out, block, kept.depth):
             here = part.rows
-            if known.numel():
+            if with_target.numel():
                 goal = _Goal(queries[here], gallery, wanted[here], near_target[here], apart[here])
                 ranks[here] += goal.count_ahead(part)
                 if sets is not None:

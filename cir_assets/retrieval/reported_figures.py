@@ -92,36 +92,15 @@ def reported_figures() -> pl.DataFrame:
             for (metric, k), value in zip(_CIRR_COLUMNS, figures, strict=True)
             if value is not None
         ]
-    for method, recalls in _ZERO_SHOT_CIRR.items():
-        rows += [
-            (
-                f"zero-shot CLIP ViT-L/14, {method.label.lower()}",
-                _ZERO_SHOT_VENUE,
-                "cirr",
-                "test",
-                CIRR.name,
-                "mean",
-                "recall",
-                k,
-                value,
-                _ZERO_SHOT_SOURCE,
-            )
-            for k, value in zip((1, 5, 10, 50), recalls, strict=True)
-        ]
-    for method, means in _ZERO_SHOT_FASHIONIQ.items():
-        rows += [
-            (
-                f"zero-shot CLIP ViT-L/14, {method.label.lower()}",
-                _ZERO_SHOT_VENUE,
-                "fashioniq",
-                "val",
-                FASHIONIQ.name,
-                "mean",
-                "recall",
-                k,
-                value,
-                _ZERO_SHOT_SOURCE,
-            )
-            for k, value in zip((10, 50), means, strict=True)
-        ]
+    for dataset, split, protocol, ranks, recalls_of in (
+        ("cirr", "test", CIRR.name, (1, 5, 10, 50), _ZERO_SHOT_CIRR),
+        ("fashioniq", "val", FASHIONIQ.name, (10, 50), _ZERO_SHOT_FASHIONIQ),
+    ):
+        for method, recalls in recalls_of.items():
+            system = f"zero-shot CLIP ViT-L/14, {method.label.lower()}"
+            common = (system, _ZERO_SHOT_VENUE, dataset, split, protocol)
+            rows += [
+                (*common, "mean", "recall", k, value, _ZERO_SHOT_SOURCE)
+                for k, value in zip(ranks, recalls, strict=True)
+            ]
     return pl.DataFrame(rows, schema=PUBLISHED_RESULTS.schema, orient="row")

@@ -85,7 +85,7 @@ class Validation:
         for group, gallery, part in zip(self._groups, self._galleries, parts, strict=True):
             part = part.to(gallery.device)
             depth = self.protocol.depth if self.protocol.several_targets else 0
-            found = search(
+            ranked = search(
                 part,
                 gallery,
                 group.target,
@@ -97,9 +97,9 @@ class Validation:
             values.append(
                 per_query_values(
                     self.protocol,
-                    found.target_rank,
-                    found.subset_rank,
-                    found.positions,
+                    ranked.target_rank,
+                    ranked.subset_rank,
+                    ranked.positions,
                     group.target,
                     group.further_targets,
                 )

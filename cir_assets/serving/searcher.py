@@ -302,14 +302,14 @@ class Searcher:
         if category is not None:
             among = (self.rows_of_category if copies else self._distinct_of_category)[category]
         without = self._left_out(reference, category, copies=copies)
-        found = self.index.search(query, top, among=among, without=without)
+        neighbours = self.index.search(query, top, among=among, without=without)
         rank = score = meant = None
         if target is not None:
             rank, score, meant = self._rank(query, self._row(target), among, without, copies=copies)
-        images, categories, further = self.described(found.rows)
+        images, categories, further = self.described(neighbours.rows)
         return Answer(
             images=images,
-            scores=found.scores.tolist(),
+            scores=neighbours.scores.tolist(),
             categories=categories,
             copies=further,
             text_weight=None if weight is None else float(weight),
@@ -318,7 +318,7 @@ class Searcher:
             target_score=score,
             target_image=meant,
             searched=len(searched),
-            exact=found.exact,
+            exact=neighbours.exact,
             seconds=time.perf_counter() - started,
         )
 

@@ -171,7 +171,7 @@ def open_publication(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         )
     try:
         with opened(file, read_only=True, wait_seconds=WAIT_SECONDS) as connection:
-            there = set(
+            columns_there = set(
                 connection.execute(
                     "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database()"
                 ).fetchall()
@@ -180,7 +180,7 @@ def open_publication(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 f"{table.name}.{column}"
                 for table in (*PUBLISHED_TABLES, *VIEWS)
                 for column in table.names
-                if (table.name, column) not in there
+                if (table.name, column) not in columns_there
             ]
             if lacking:
                 more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""

@@ -220,8 +220,8 @@ def pretrain(
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
     done = int(state.get("epochs", 0))
-    with progress("pre-train tiny_clip", steps, "steps") as shown:
-        shown.advance(done * steps_an_epoch)
+    with progress("pre-train tiny_clip", steps, "steps") as bar:
+        bar.advance(done * steps_an_epoch)
         for epoch, rows in _batches(settings, done):
             image = backbone.image_features_with_gradient(pixels[rows])
             text = backbone.encode_texts([tokens[row] for row in rows])
@@ -236,7 +236,7 @@ def pretrain(
             value = loss.item()
             if not math.isfinite(value):
                 raise TrainingDiverged(f"pre-training: the loss is {value}; set a lower learning rate")
-            shown.advance(1, f"loss {value:.4f}")
+            bar.advance(1, f"loss {value:.4f}")
             if schedule.last_epoch % steps_an_epoch == 0:
                 states = {
                     "settings": asdict(settings),
@@ -307,13 +307,13 @@ def attribute_accuracies(backbone: Backbone, pictures: int, seed: int) -> dict[s
     """
     wardrobe = plan_wardrobe(max(pictures, 3 * len(PROBED)), seed).pictures[:pictures]
     order = np.random.default_rng(seed).permutation(len(wardrobe))
-    shown = [wardrobe[place] for place in order]
+    probed_garments = [wardrobe[place] for place in order]
     pixels = np.stack(
         [
             prepare_picture(
                 render(picture.garment, Random(f"probe/{seed}/{picture.image}")), RESOLUTION, "targetpad"
             )
-            for picture in shown
+            for picture in probed_garments
         ]
     )
     features = _image_features(backbone, pixels).double().cpu().numpy()
@@ -321,8 +321,8 @@ def attribute_accuracies(backbone: Backbone, pictures: int, seed: int) -> dict[s
     features = np.concatenate([features, np.ones((len(features), 1))], axis=1)
     accuracies = {}
     for attribute in PROBED:
-        seen = np.array([shows(picture.garment, attribute) for picture in shown])
-        values = np.array([str(getattr(picture.garment, attribute)) for picture in shown])[seen]
+        seen = np.array([shows(picture.garment, attribute) for picture in probed_garments])
+        values = np.array([str(getattr(picture.garment, attribute)) for picture in probed_garments])[seen]
         inputs = features[seen]
         names, labels = np.unique(values, return_inverse=True)
         fitted = 2 * len(inputs) // 3

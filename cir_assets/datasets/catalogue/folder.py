@@ -102,13 +102,13 @@ def files_below(folder: Path) -> Iterator[Found]:
         for entry in entries:
             if entry.name.startswith(".") or entry.name.casefold() in NOT_PEOPLE_S:
                 continue
-            found = _looked_at(entry, f"{place}/{entry.name}" if place else entry.name)
-            if found.status is None or not stat.S_ISDIR(found.status.st_mode):
-                yield found
+            looked_at = _looked_at(entry, f"{place}/{entry.name}" if place else entry.name)
+            if looked_at.status is None or not stat.S_ISDIR(looked_at.status.st_mode):
+                yield looked_at
             elif entry.is_symlink():
-                links.append(found)
+                links.append(looked_at)
             else:
-                yield from _entered(found, read_as, places)
+                yield from _entered(looked_at, read_as, places)
 
 
 def status_of(file: Path) -> os.stat_result | None:

@@ -93,14 +93,14 @@ def usable_rows(table: Table, names: PictureNames) -> Usable:
         pl.col("category").fill_null(NO_CATEGORY),
     )
     odd = kept.filter(pl.col("odd").is_not_null())
-    told = [
+    told_issues = [
         dropped,
         unknown_members,
         _issues(odd, table, pl.lit("odd_text"), pl.format("{}; kept", "odd")),
         _repeated(rows, table),
         _assumed(table, names, split_words),
     ]
-    return Usable(rows.select(list(PLACED)).cast(PLACED), pl.concat(told))
+    return Usable(rows.select(list(PLACED)).cast(PLACED), pl.concat(told_issues))
 
 
 def _issues(rows: pl.DataFrame, table: Table, kind: pl.Expr, detail: pl.Expr) -> pl.DataFrame:

@@ -150,36 +150,36 @@ def render_wardrobe(
         raise ValueError(f"a wardrobe has {SMALLEST} to {LARGEST:,} pictures, not {size:,}")
     plan = {"size": size, "seed": seed, "generation": GENERATION}
     images = folder / "images"
-    found = _read_plan(folder)
-    there = {entry.name for entry in os.scandir(images)} if images.is_dir() else set()
-    if found is None and there:
+    plan_on_disk = _read_plan(folder)
+    names_on_disk = {entry.name for entry in os.scandir(images)} if images.is_dir() else set()
+    if plan_on_disk is None and names_on_disk:
         raise FileExistsError(
-            f"{images} holds {len(there):,} files but {folder / PLAN} is not there, so they are no "
+            f"{images} holds {len(names_on_disk):,} files but {folder / PLAN} is not there, so they are no "
             "wardrobe's; name an empty folder, or take them away"
         )
-    if found == {**plan, "complete": True} and len(there) == size:
+    if plan_on_disk == {**plan, "complete": True} and len(names_on_disk) == size:
         return
-    if found is not None and {**found, "complete": None} != {**plan, "complete": None}:
+    if plan_on_disk is not None and {**plan_on_disk, "complete": None} != {**plan, "complete": None}:
         for name in ("images", "captions", "image_splits"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        there = set()
+        names_on_disk = set()
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / PLAN, json.dumps({**plan, "complete": False}).encode())
     images.mkdir(exist_ok=True)
     wardrobe = plan_wardrobe(size, seed)
     _write_annotations(folder, wardrobe)
-    missing = [p for p in wardrobe.pictures if f"{p.image}.png" not in there]
-    with progress("render pictures", len(wardrobe.pictures), "pictures") as shown:
-        shown.advance(len(wardrobe.pictures) - len(missing))
+    missing = [p for p in wardrobe.pictures if f"{p.image}.png" not in names_on_disk]
+    with progress("render pictures", len(wardrobe.pictures), "pictures") as bar:
+        bar.advance(len(wardrobe.pictures) - len(missing))
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         workers = granted_cores() if workers is None else workers
         if workers <= 1 or len(chunks) <= 1:
             for chunk in chunks:
-                shown.advance(_render_chunk(folder, seed, chunk))
+                bar.advance(_render_chunk(folder, seed, chunk))
         else:
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
                 for count in pool.map(_render_chunk, [folder] * len(chunks), [seed] * len(chunks), chunks):
-                    shown.advance(count)
+                    bar.advance(count)
     _write(folder / PLAN, json.dumps({**plan, "complete": True}).encode())
 
 
