@@ -157,7 +157,6 @@ def ladder(dataset: str) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the comparison as a page, in pictures.",
 )
-@module_option
 def compare(
     first: str,
     second: str,
@@ -165,7 +164,6 @@ def compare(
     protocol: str | None,
     shown: int,
     page: Path | None,
-    module: str,
 ) -> None:
     """Compare two published evaluations by a paired bootstrap over their queries.
 

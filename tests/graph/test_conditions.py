@@ -259,12 +259,12 @@ def test_ticks_missed_while_the_daemon_was_down_are_caught_up_once(tmp_path: Pat
         textwrap.dedent(
             """\
             import dagster as dg
-            from cir_assets.graph.conditions import refresh_schedule
+            from cir_assets.graph.schedules import refresh_schedule
 
             @dg.asset(key=["shop", "raw"])
             def raw(): ...
 
-            schedule = refresh_schedule("shop", "0 3 * * *", "Europe/Rome", [raw.key])
+            schedule = refresh_schedule("shop", "0 3 * * *", "Europe/Rome", ["shop/raw"])
             defs = dg.Definitions(assets=[raw], schedules=[schedule])
             """
         )

@@ -21,6 +21,7 @@ from cir_assets.graph.notifications import (
     failure_sensor,
     signature,
 )
+from cir_assets.graph.resources import StorageFolder
 from cir_assets.store.layout import Storage
 from cir_assets.store.promotions import Decision, PromotionLog, roll_back
 from tests.trial_project import TrialProject
@@ -96,7 +97,9 @@ class Daemon:
 
     def tick(self) -> str | None:
         with dg.build_sensor_context(
-            self.instance, self.cursor, resources={"storage": self.storage, "webhook": self.webhook}
+            self.instance,
+            self.cursor,
+            resources={"storage": StorageFolder(folder=str(self.storage.root)), "webhook": self.webhook},
         ) as context:
             # As Dagster does: the cursor of a tick that raised is forgotten.
             data = decision_sensor().evaluate_tick(context)

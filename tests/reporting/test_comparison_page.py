@@ -13,6 +13,8 @@ from cir_assets.command_line import main
 from cir_assets.reporting.comparison import compare_rankings
 from cir_assets.reporting.comparison_page import write_comparison
 from cir_assets.reporting.inputs import ReportInputs
+from cir_assets.store.ledger import Ledger
+from cir_assets.store.made import Made
 from cir_assets.store.publishing import publish
 from cir_assets.store.results import write_results
 from tests.store.test_results import frames
@@ -86,7 +88,7 @@ def test_an_evaluation_against_itself_has_neither(inputs: ReportInputs, tmp_path
     assert page.read_text(encoding="utf-8").count("No query.") == 2
 
 
-def test_the_command_finds_the_pictures_where_the_definition_says(
+def test_the_command_finds_the_pictures_where_they_were_last_found(
     inputs: ReportInputs, project: TrialProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was exported for searching."""
@@ -133,20 +135,18 @@ def test_the_command_finds_the_pictures_where_the_definition_says(
     results = [storage.results("shop", "rn50x4", recipe) for recipe in ("first", "second")]
     publish(results, {"shop": tables}, storage.evaluation)
     monkeypatch.setenv("DAGSTER_HOME", str(storage.root))
-    monkeypatch.syspath_prepend(project.folder)
     page = project.folder / "page.html"
     command = [
         "compare",
         *(f"shop/rn50x4/{recipe}/combiner" for recipe in ("first", "second")),
-        *("--page", str(page), "--module", f"{project.package}.definitions"),
+        *("--page", str(page)),
     ]
-    undefined = CliRunner().invoke(main, command)
-    assert undefined.exit_code == 1
-    assert "where shop's pictures lie is told by its definition" in undefined.output
+    never_made = CliRunner().invoke(main, command)
+    assert never_made.exit_code == 1
+    assert "shop/raw was never made" in never_made.output
     assert not page.exists()
-    project.write_dataset(
-        "shop", source={"kind": "catalogue", "pictures": str(pictures[0].parent)}, recipes={}
-    )
+    raw = Made("version", {"folder": {"path": str(pictures[0].parent)}}, {})
+    Ledger(storage.ledger).record("shop/raw", raw.to_entry("fingerprint", storage.root))
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     written = page.read_text(encoding="utf-8")
