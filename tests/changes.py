@@ -313,7 +313,7 @@ def main() -> None:
         for change in CHANGES:
             change.apply(shop)
             show(change.name, shop.settle(*(["shop/raw"] if change.refresh else [])))
-        with mock.patch("cir_assets.graph.assets.evaluation.GENERATION", 99):
+        with mock.patch("cir_assets.pipeline.evaluation.GENERATION", 99):
             show("the code generation of the evaluation", shop.settle())
             another_backbone(shop)
             ran = shop.settle("backbones/other")

@@ -52,7 +52,7 @@ def test_what_is_on_disk_is_what_there_is_now_also_when_a_change_was_taken_back(
 
 
 def test_a_steps_code_generation_makes_it_and_what_follows_again(shop: Shop) -> None:
-    with mock.patch("cir_assets.graph.assets.evaluation.GENERATION", 99):
+    with mock.patch("cir_assets.pipeline.evaluation.GENERATION", 99):
         ran = shop.settle()
         assert ran.made == EVALUATED - {"challenger"}
         assert not ran.same

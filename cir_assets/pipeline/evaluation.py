@@ -19,6 +19,7 @@ from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.made import Made, versions_of
 from cir_assets.training.settings import Recipe
 
+GENERATION = 3
 CURVES = TRAINING_EPOCHS.schema
 EVALUATED = tuple(table.name for table in RESULTS if table is not TRAINING_EPOCHS)
 
@@ -34,7 +35,7 @@ def evaluation_step(pipeline: Pipeline) -> Step:
         "protocols": list(pipeline.data.protocols),
         "models": [pipeline.model_name(model) for model in pipeline.models],
     }
-    return Step(pipeline.name("evaluation"), 3, plan, configuration)
+    return Step(pipeline.name("evaluation"), GENERATION, plan, configuration)
 
 
 def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:

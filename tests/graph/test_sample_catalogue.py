@@ -77,7 +77,9 @@ def test_without_a_table_what_is_wrong_with_the_pictures_is_published(
     (tmp_path / "album" / "text.jpg").write_text("no picture")
     (tmp_path / "album" / "gone.jpg").symlink_to("nowhere")
     (tmp_path / "album" / "a.psd").touch()
-    project.write_dataset("album", source={"kind": "catalogue", "pictures": str(tmp_path / "album")})
+    project.write_dataset(
+        "album", source={"kind": "catalogue", "pictures": str(tmp_path / "album")}, recipes={}
+    )
     steps = ('key:"album/raw"', 'key:"album/images"', 'key:"album/triplets"', 'key:"leaderboard"')
     assert project.materialize(instance, *steps).success
     with duckdb.connect(str(project.storage.evaluation), read_only=True) as connection:
