@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import lzma
 import re
+import secrets
 import shutil
 import tarfile
 import zipfile
@@ -253,7 +254,7 @@ def _leads_out(name: str) -> bool:
 
 def _write(archive: Path, member: _Member, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.part")
+    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
         with member.open() as stream, beside.open("wb") as written:
             left = member.size

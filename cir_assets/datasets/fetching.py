@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import secrets
 import shutil
 import threading
 import time
@@ -435,7 +436,7 @@ class _Crowd:
     def _kept(self, wanted: PictureAddress, picture: _Picture) -> Path:
         """The picture's file, alone under its id."""
         file = self.folder / f"{wanted.image}{picture.ending}"
-        part = self.folder / f".{wanted.image}.part"
+        part = self.folder / f".{wanted.image}.{secrets.token_hex(4)}.part"
         try:
             part.write_bytes(picture.body)
             part.replace(file)

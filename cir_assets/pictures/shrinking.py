@@ -15,7 +15,7 @@ from PIL import Image
 
 from cir_assets.engines.cores import granted_cores
 from cir_assets.pictures.opening import UnreadablePicture, open_picture, refusal
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import unfinished
 
 THUMBNAIL_STEPS = ((144, 82), (120, 78), (96, 72), (80, 62), (64, 50), (48, 40))
 """Longest side in pixels and JPEG quality, tried in turn until all pictures fit the budget."""
@@ -138,13 +138,15 @@ def thumbnails_beside(
             return image
         content = io.BytesIO()
         picture.save(content, "JPEG", quality=78, optimize=True)
-        with written_whole(destination) as beside:
-            beside.write_bytes(content.getvalue())
+        beside = workshop / names[image]
+        beside.write_bytes(content.getvalue())
         if moment is not None:
-            os.utime(destination, ns=(moment, moment))
+            os.utime(beside, ns=(moment, moment))
+        beside.replace(destination)
         return None
 
-    with ThreadPoolExecutor(max_workers=min(4, granted_cores())) as threads:
+    # One for them all: thousands of small files would each wait for the disk, and look for what others left.
+    with unfinished(folder) as workshop, ThreadPoolExecutor(min(4, granted_cores())) as threads:
         for unreadable in threads.map(write_small, list(names)):
             if unreadable is not None:
                 del names[unreadable]

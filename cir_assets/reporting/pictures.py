@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cir_assets.pictures.shrinking import small_pictures
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladders
 from cir_assets.reporting.sheets import SHEET_SPLIT, SHOWN_RETRIEVED, Sheet, choose_sheets
+from cir_assets.store.files import written_whole
 
 TILE = 88
 """Side of a picture in pixels."""
@@ -152,17 +152,13 @@ def write_beside(destination: Path, content: bytes) -> Path:
     Raises:
         OSError: it cannot be written; what was there before stays.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    beside = destination.with_name(f".{destination.name}.{os.getpid()}")
     try:
-        beside.write_bytes(content)
-        beside.replace(destination)
+        with written_whole(destination) as beside:
+            beside.write_bytes(content)
     except OSError as error:
         raise OSError(
             f"cannot write {destination} ({len(content):,} bytes): {error.strerror}; what was there is unchanged"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
     return destination
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -313,7 +314,7 @@ def _write_json(file: Path, content: Any) -> None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    beside = file.with_name(f".{file.name}")
+    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         beside.write_bytes(content)
         beside.replace(file)
