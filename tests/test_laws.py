@@ -18,7 +18,7 @@ LAYERS = (
     ("serving", "reporting"),
     ("training",),
     ("retrieval",),
-    ("features", "models"),
+    ("models",),
     ("datasets",),
     ("pictures",),
     ("store",),

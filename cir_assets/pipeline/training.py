@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,8 @@ def text_encoder_step(pipeline: Pipeline, settings: TextEncoderSettings) -> Step
     """Stage 1: CLIP's text encoder tuned on the sum of image and text features."""
 
     def plan(work: Work) -> Plan:
-        backbone = load_backbone(work, pipeline.encoded)
-        inputs = load_inputs(work, pipeline.encoded, backbone)
-        return Plan(
-            seen_by_training(work, pipeline, backbone, inputs),
-            lambda version: train_stage_1(work, pipeline, settings, backbone, inputs, step, version),
-        )
+        ground = training_ground(work, pipeline)
+        return Plan(ground.versions, lambda version: train_stage_1(ground, settings, step, version))
 
     step = _training_step(pipeline, TEXT_ENCODER, settings, plan)
     return step
@@ -60,19 +56,37 @@ def _training_step(
     return Step(pipeline.name(model), 2, plan, configuration, keeps_versions=True)
 
 
-def train_stage_1(
-    work: Work,
-    pipeline: Pipeline,
-    settings: TextEncoderSettings,
-    backbone: Backbone,
-    inputs: PipelineInputs,
-    step: Step,
-    version: str,
-) -> Made:
+@dataclass(frozen=True)
+class TrainingGround:
+    """What a training of a pipeline stands on; ``versions`` say what of it decides how the training goes."""
+
+    work: Work
+    pipeline: Pipeline
+    backbone: Backbone
+    inputs: PipelineInputs
+    versions: Mapping[str, str]
+
+
+def training_ground(work: Work, pipeline: Pipeline) -> TrainingGround:
+    """The backbone, and what train and val hold now.
+
+    Raises:
+        NotMade: when a table it is read from is not what was made.
+    """
+    data = pipeline.data
+    versions_of(work.storage, data.name("images"), data.name("triplets"))
+    backbone = load_backbone(work, pipeline.encoded)
+    inputs = load_inputs(work, pipeline.encoded, backbone)
+    content = {"backbone": backbone.weights_digest, "train_and_val": inputs.content_of_splits("train", "val")}
+    return TrainingGround(work, pipeline, backbone, inputs, content)
+
+
+def train_stage_1(ground: TrainingGround, settings: TextEncoderSettings, step: Step, version: str) -> Made:
     """Train stage 1, or go on where a killed training stopped, and keep it as ``version``."""
     from cir_assets.models.saving import save_text_encoder
     from cir_assets.training.text_encoder import train_text_encoder
 
+    work, pipeline, backbone, inputs = ground.work, ground.pipeline, ground.backbone, ground.inputs
     triplets = inputs.training_triplets(settings.caption_variants)
     if isinstance(pipeline.recipe, Recipe):
         # Stage 1 is for stage 2: where that cannot be trained, it is told before either is.
@@ -107,20 +121,12 @@ def combiner_step(pipeline: Pipeline, settings: CombinerSettings, *, frozen_clip
     name = COMBINER_FROZEN_CLIP if frozen_clip else COMBINER
 
     def plan(work: Work) -> Plan:
-        backbone = load_backbone(work, pipeline.encoded)
-        inputs = load_inputs(work, pipeline.encoded, backbone)
-        versions = seen_by_training(work, pipeline, backbone, inputs)
-        text_encoder = None
-        text_version = versions["backbone"]
-        if not frozen_clip:
-            text_encoder = pipeline.name(TEXT_ENCODER)
-            versions |= versions_of(work.storage, text_encoder)
-            text_version = versions[text_encoder]
+        ground = training_ground(work, pipeline)
+        stage_1 = {} if frozen_clip else versions_of(work.storage, pipeline.name(TEXT_ENCODER))
+        text_version = next(iter(stage_1.values()), ground.versions["backbone"])
         return Plan(
-            versions,
-            lambda version: train_stage_2(
-                work, pipeline, settings, backbone, inputs, step, version, name, text_version
-            ),
+            {**ground.versions, **stage_1},
+            lambda version: train_stage_2(ground, settings, step, version, name, text_version),
         )
 
     step = _training_step(pipeline, name, settings, plan)
@@ -128,11 +134,8 @@ def combiner_step(pipeline: Pipeline, settings: CombinerSettings, *, frozen_clip
 
 
 def train_stage_2(
-    work: Work,
-    pipeline: Pipeline,
+    ground: TrainingGround,
     settings: CombinerSettings,
-    backbone: Backbone,
-    inputs: PipelineInputs,
     step: Step,
     version: str,
     name: str,
@@ -148,6 +151,7 @@ def train_stage_2(
     from cir_assets.store.text_features import TextFeatures
     from cir_assets.training.combiner import train_combiner
 
+    work, pipeline, backbone, inputs = ground.work, ground.pipeline, ground.backbone, ground.inputs
     if name == COMBINER:
         text_encoder = model_folder(work, pipeline, TEXT_ENCODER)
         inputs = load_tuned(work, pipeline, backbone, inputs, text_encoder)
@@ -181,22 +185,6 @@ def train_stage_2(
     figures = {"captions_encoded": text.encoded, "captions_known": text.reused}
     idle = {"captions_encoded": 0, "captions_known": text.encoded + text.reused}
     return replace(made, metadata={**made.metadata, **figures}, unworked={**made.unworked, **idle})
-
-
-def seen_by_training(
-    work: Work, pipeline: Pipeline, backbone: Backbone, inputs: PipelineInputs
-) -> dict[str, str]:
-    """What decides how a training goes, as content versions: the backbone and what train and val hold.
-
-    Raises:
-        NotMade: when a table it is read from is not what was made.
-    """
-    data = pipeline.data
-    versions_of(work.storage, data.name("images"), data.name("triplets"))
-    return {
-        "backbone": backbone.weights_digest,
-        "train_and_val": inputs.content_of_splits("train", "val"),
-    }
 
 
 def keep_trained(
