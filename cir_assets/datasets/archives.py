@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
-from cir_assets.store.files import folder_written_whole
+from cir_assets.store.files import write_folder_whole
 
 GIB = 1 << 30
 BLOCK = 1 << 20
@@ -147,7 +147,7 @@ def unpack_whole(archive: Path, folder: Path, wanted: Callable[[PurePosixPath], 
     there = sum(file.is_file() for file in folder.rglob("*")) - 1
     if note.is_file() and note.read_text(encoding="utf-8") == f"{digest} {there}":
         return
-    with folder_written_whole(folder) as beside:
+    with write_folder_whole(folder) as beside:
         files = unpack(archive, beside, lambda member: str(member) if wanted(member) else None)
         (beside / NOTE).write_text(f"{digest} {len(files)}", encoding="utf-8")
 

@@ -29,7 +29,7 @@ from cir_assets.models.files import (
 )
 from cir_assets.models.settings import BackboneSettings
 from cir_assets.store.digests import digest_file
-from cir_assets.store.files import folder_written_whole
+from cir_assets.store.files import write_folder_whole
 
 EMBEDDED = Path(__file__).parent
 
@@ -47,7 +47,7 @@ def install_backbone(settings: BackboneSettings, destination: Path) -> list[str]
     """
     from cir_assets.models.backbone import Backbone
 
-    with folder_written_whole(destination) as beside:
+    with write_folder_whole(destination) as beside:
         if settings.kind == "open_clip":
             from cir_assets.models.open_clip_network import write_open_clip
 

@@ -27,7 +27,7 @@ from cir_assets.pictures.opening import (
 )
 from cir_assets.pictures.settings import PIXEL_LIMIT
 from cir_assets.store.contracts import DATA_ISSUES, IMAGES, STAT_MEMORY, frame, issue
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 _CONTENT_MEMORY = pl.Schema(
     {"path": pl.String(), "bytes": pl.Int64(), "modified_ns": pl.Int64(), "key": pl.String()}
@@ -124,7 +124,7 @@ def content_keys(paths: Sequence[str], root: Path, memory: Path | None = None) -
     keys |= {path: known.get(identity(path)) for path in same}
     if memory is not None and unread:
         rows = [(*identity(path), key) for path in same if (key := keys[path]) is not None]
-        with written_whole(memory) as beside:
+        with write_whole(memory) as beside:
             pl.DataFrame(rows, schema=_CONTENT_MEMORY, orient="row").write_parquet(beside)
     return {path: key for path, key in keys.items() if key is not None}
 

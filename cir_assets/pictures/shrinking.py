@@ -15,7 +15,7 @@ from PIL import Image
 
 from cir_assets.engines.cores import granted_cores
 from cir_assets.pictures.opening import UnreadablePicture, open_picture, refusal
-from cir_assets.store.files import unfinished
+from cir_assets.store.files import open_workshop
 
 THUMBNAIL_STEPS = ((144, 82), (120, 78), (96, 72), (80, 62), (64, 50), (48, 40))
 """Longest side in pixels and JPEG quality, tried in turn until all pictures fit the budget."""
@@ -146,7 +146,7 @@ def thumbnails_beside(
         return None
 
     # One for them all: thousands of small files would each wait for the disk, and look for what others left.
-    with unfinished(folder) as workshop, ThreadPoolExecutor(min(4, granted_cores())) as threads:
+    with open_workshop(folder) as workshop, ThreadPoolExecutor(min(4, granted_cores())) as threads:
         for unreadable in threads.map(write_small, list(names)):
             if unreadable is not None:
                 del names[unreadable]

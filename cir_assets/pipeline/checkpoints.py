@@ -13,7 +13,7 @@ from cir_assets.pipeline.inputs import load_backbone
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.pipeline.training import forget_old_versions
 from cir_assets.store.digests import digest_file
-from cir_assets.store.files import folder_written_whole
+from cir_assets.store.files import write_folder_whole
 from cir_assets.store.made import Made, versions_of
 
 
@@ -48,7 +48,7 @@ def checkpoint_step(pipeline: Pipeline, model: str, file: str) -> Step:
 
 def keep_imported(folder: Path, source: Path, save: Callable[[Path], int]) -> Made:
     """Save an imported model as ``folder``, whole or not at all; ``save`` gives its epoch."""
-    with folder_written_whole(folder) as beside:
+    with write_folder_whole(folder) as beside:
         epoch = save(beside)
     return Made(
         data_version=weights_version(folder),

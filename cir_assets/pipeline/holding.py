@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 from cir_assets.store.layout import Storage
 from cir_assets.store.tables import write_table
 
@@ -77,7 +77,7 @@ def held_refresh(storage: Storage, dataset: str) -> HeldRefresh | None:
 
 def hold(storage: Storage, dataset: str, refresh: HeldRefresh) -> None:
     """Remember that a refresh waits for a person."""
-    with written_whole(_held(storage, dataset)) as beside:
+    with write_whole(_held(storage, dataset)) as beside:
         beside.write_text(json.dumps(asdict(refresh), ensure_ascii=False), encoding="utf-8")
 
 

@@ -69,9 +69,9 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
 
 def results_of(work: Work, pipeline: Pipeline) -> dict[str, pl.DataFrame]:
     """A pipeline's results as its report shows them, every table whole."""
-    from cir_assets.store.database import opened
+    from cir_assets.store.database import open_database
 
-    with opened(work.storage.results(*pipeline.place), read_only=True) as connection:
+    with open_database(work.storage.results(*pipeline.place), read_only=True) as connection:
         return {
             table: pl.DataFrame(connection.sql(f"SELECT * FROM {table}").to_arrow_table()) for table in SHOWN
         }

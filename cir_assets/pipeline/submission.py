@@ -14,7 +14,7 @@ from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.retrieval.protocols import CIRR
 from cir_assets.store.digests import digest, digest_file
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 from cir_assets.store.made import Made, versions_of
 
 
@@ -90,6 +90,6 @@ def make_submission(work: Work, pipeline: Pipeline, protocol: str, method: str) 
 
 
 def _written(file: Path, content: bytes) -> Path:
-    with written_whole(file) as beside:
+    with write_whole(file) as beside:
         beside.write_bytes(content)
     return file

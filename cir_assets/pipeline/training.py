@@ -22,7 +22,7 @@ from cir_assets.pipeline.inputs import (
     picture_files,
 )
 from cir_assets.pipeline.step import Plan, Step, Work
-from cir_assets.store.files import clear_unfinished, folder_written_whole
+from cir_assets.store.files import clear_unfinished, write_folder_whole
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.promotions import every_champion
@@ -208,7 +208,7 @@ def keep_trained(
             for record in outcome.epochs
         ]
     )
-    with folder_written_whole(folder) as beside:
+    with write_folder_whole(folder) as beside:
         save(beside)
         epochs.write_parquet(beside / "epochs.parquet")
     shutil.rmtree(checkpoints, ignore_errors=True)

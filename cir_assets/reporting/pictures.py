@@ -14,7 +14,7 @@ from cir_assets.pictures.shrinking import small_pictures
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import ladders
 from cir_assets.reporting.sheets import SHEET_SPLIT, SHOWN_RETRIEVED, Sheet, choose_sheets
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 TILE = 88
 """Side of a picture in pixels."""
@@ -153,7 +153,7 @@ def write_beside(destination: Path, content: bytes) -> Path:
         OSError: it cannot be written; what was there before stays.
     """
     try:
-        with written_whole(destination) as beside:
+        with write_whole(destination) as beside:
             beside.write_bytes(content)
     except OSError as error:
         raise OSError(

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cir_assets.store.files import clear_unfinished, folder_written_whole, written_whole
+from cir_assets.store.contracts import SEARCH_EXAMPLES, SEARCHED_PICTURES, fitted
+from cir_assets.store.files import clear_unfinished, write_folder_whole, write_whole
 
 CURRENT = "current.json"
 KEPT = 2
@@ -81,25 +82,25 @@ def export(
         version: name of the version.
         about: what it is.
         features: float32 (N, D), raw image features; kept as unit vectors and norms.
-        pictures: N rows in the features' order: image, path, category and image_key, the SHA-256 of the file's bytes
-            in hexadecimal, by which exact copies are told.
-        examples: queries to try: query_id, reference, caption, target, category.
+        pictures: N rows as ``SEARCHED_PICTURES``, in the features' order.
+        examples: queries to try, as ``SEARCH_EXAMPLES``.
 
     Raises:
+        WrongFrame: when a table is not as its contract says.
         ValueError: when features and pictures differ in number.
     """
     if len(features) != pictures.height:
         raise ValueError(f"{len(features)} features do not fit {pictures.height} pictures")
     clear_unfinished(folder)
     destination = folder / version
-    with folder_written_whole(destination) as beside:
+    with write_folder_whole(destination) as beside:
         norms = np.linalg.norm(features, axis=1)
         np.save(beside / "features.npy", features / np.maximum(norms, np.finfo(np.float32).tiny)[:, None])
         np.save(beside / "norms.npy", norms)
-        pictures.select("image", "path", "category", "image_key").write_parquet(beside / "pictures.parquet")
-        examples.write_parquet(beside / "examples.parquet")
+        for table, contract in ((pictures, SEARCHED_PICTURES), (examples, SEARCH_EXAMPLES)):
+            fitted(table, contract).write_parquet(beside / f"{contract.name}.parquet")
         (beside / "search.json").write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
-    with written_whole(folder / CURRENT) as pointer:
+    with write_whole(folder / CURRENT) as pointer:
         pointer.write_text(json.dumps({"version": version}) + "\n", encoding="utf-8")
     _forget(folder, version)
     return destination

@@ -36,17 +36,13 @@ from cir_assets.serving.uploads import (
     UnknownPicture,
     Uploads,
 )
+from cir_assets.store.contracts import SEARCH_EXAMPLES, SEARCHED_PICTURES, Table
 
 if TYPE_CHECKING:
     from cir_assets.pictures.settings import Padding
 
 LONGEST_TEXT = 1_000
 """Characters; the text encoder reads far fewer."""
-
-COLUMNS = {
-    "pictures.parquet": {"image", "path", "category", "image_key"},
-    "examples.parquet": {"query_id", "reference", "caption", "target", "category"},
-}
 
 
 class UnknownName(RefusedInput):
@@ -123,8 +119,8 @@ class Searcher:
                 version / "search.json", f"its method {about.method!r} is none of {', '.join(METHODS)}"
             )
         self._method = METHODS[about.method]
-        pictures = _table(version / "pictures.parquet")
-        self.examples = _table(version / "examples.parquet")
+        pictures = _table(version, SEARCHED_PICTURES)
+        self.examples = _table(version, SEARCH_EXAMPLES)
         self.picture_root = storage_root / about.picture_root
         features, norms = _array(version / "features.npy", 2), _array(version / "norms.npy", 1)
         if not len(features) == len(norms) == pictures.height:
@@ -421,13 +417,14 @@ def is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _table(file: Path) -> pl.DataFrame:
+def _table(version: Path, contract: Table) -> pl.DataFrame:
     """A table of an export."""
+    file = version / f"{contract.name}.parquet"
     try:
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BrokenExport(file, f"does not read ({error})") from error
-    if lacking := COLUMNS[file.name] - set(table.columns):
+    if lacking := set(contract.names) - set(table.columns):
         raise BrokenExport(file, f"lacks the columns {', '.join(sorted(lacking))}")
     return table
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cir_assets.pictures.opening import UnreadablePicture
 from cir_assets.pictures.shrinking import small_picture
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 SIDE, GAP, LINE, COLUMNS = 180, 14, 22, 5
 PAPER, CARD, INK, QUIET = "#f6f4ef", "#ffffff", "#23262b", "#565d67"
@@ -42,7 +42,7 @@ def write_sheet(
         top = 3 * GAP + SIDE + place // COLUMNS * (SIDE + LINE + GAP)
         _put(sheet, path, left, top, pixel_limit)
         draw.text((left, top + SIDE + 3), f"{place + 1}  {image[:18]}  {score:.3f}", QUIET, small)
-    with written_whole(destination) as beside:
+    with write_whole(destination) as beside:
         sheet.save(beside, "PNG")
 
 

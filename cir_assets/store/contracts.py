@@ -43,6 +43,8 @@ class Column:
     @property
     def sql_type(self) -> str:
         """Its type in DuckDB."""
+        if isinstance(self.dtype, pl.Array):
+            return f"FLOAT[{self.dtype.size}]"
         return _SQL_TYPES[self.dtype]
 
 
@@ -67,6 +69,16 @@ class Table:
     def schema(self) -> pl.Schema:
         """Names and types in Polars."""
         return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    def of_dimension(self, dimension: int) -> Table:
+        """The same with features of that dimension, where it holds features."""
+        sized = pl.Array(pl.Float32(), dimension)
+        return replace(
+            self,
+            columns=tuple(
+                replace(column, dtype=sized) if column.dtype == FEATURE else column for column in self.columns
+            ),
+        )
 
     def part(self, name: str, meaning: str, *columns: str) -> Table:
         """A table of some of its columns."""
@@ -256,6 +268,28 @@ TRIPLETS = Table(
     ),
 )
 
+SEARCHED_PICTURES = Table(
+    "pictures",
+    "One row a picture searched in, in the order of the exported features.",
+    (
+        *(IMAGES[name] for name in ("image", "path")),
+        Column("category", TEXT, "its category; null where it has none", nullable=True),
+        IMAGES["image_key"],
+    ),
+)
+
+SEARCH_EXAMPLES = Table(
+    "examples",
+    "One row a query to try.",
+    (
+        Column("query_id", TEXT, "see triplets.triplet_id"),
+        REFERENCE,
+        Column("caption", TEXT, "what should differ"),
+        Column("target", TEXT, "the picture meant"),
+        Column("category", TEXT, "what is searched in; null where a data set has none", nullable=True),
+    ),
+)
+
 MISSING_PICTURES = Table(
     "missing_pictures",
     "One row a picture that is missing or does not open, split and category: what falls with it.",
@@ -288,6 +322,21 @@ IMAGE_FEATURES = Table(
         Column("preprocessing", TEXT, "padding and resolution"),
         Column("backbone", TEXT, "hash of the encoder's weights"),
         Column("feature", FEATURE, "raw image feature, not normalised"),
+    ),
+)
+
+NOT_ENCODED = Table(
+    "not_encoded",
+    "One row a picture without a feature.",
+    (
+        *(IMAGE_FEATURES[name] for name in ("image_key", "preprocessing", "backbone")),
+        Column("reason", TEXT, "why it has none"),
+        Column(
+            "judged_by",
+            TEXT,
+            "what the reason holds under; null: the picture could not be read at that moment, and is tried again",
+            nullable=True,
+        ),
     ),
 )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from cir_assets.engines.cores import granted_cores
-from cir_assets.store.files import CannotLock, held, unfinished
+from cir_assets.store.files import CannotLock, hold, open_workshop
 
 WAIT_SECONDS = 30.0
 """How long a file held by another process is waited for."""
@@ -44,7 +44,7 @@ class DamagedDatabase(RuntimeError):
 
 
 @contextmanager
-def opened(
+def open_database(
     file: Path, *, read_only: bool = False, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with ``file`` attached as the current database, closed at the end.
@@ -69,14 +69,14 @@ def opened(
             shutil.rmtree(spill, ignore_errors=True)
     else:
         with (
-            unfinished(file) as beside,
+            open_workshop(file) as beside,
             _connected(file, beside / "spill", False, wait_seconds) as connection,
         ):
             yield connection
 
 
 @contextmanager
-def replaced(
+def replace_database(
     file: Path, *, keep: bool, closed_to_writers: bool = False, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database built beside ``file`` and renamed over it at the end; with ``keep`` it begins as a copy.
@@ -95,7 +95,7 @@ def replaced(
         Held: when another process replaces it for longer than that.
     """
     try:
-        with held(file, wait_seconds), unfinished(file) as beside:
+        with hold(file, wait_seconds), open_workshop(file) as beside:
             made = beside / "made"
             if keep and file.is_file():
                 shutil.copyfile(file, made)

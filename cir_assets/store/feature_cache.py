@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cir_assets.store.database import opened
+from cir_assets.store.contracts import IMAGE_FEATURES, NOT_ENCODED
+from cir_assets.store.database import open_database
+from cir_assets.store.declaring import create_tables
 
 FLUSH_ROWS = 2_048
 """Rows kept in memory before they are committed: a killed run loses at most these."""
@@ -26,25 +28,6 @@ READING_MEGABYTES = 24
 WRITING_MEGABYTES = 48
 """What DuckDB may hold at most while features of 640 dimensions are written; it would keep all that it wrote."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS image_features (
-    image_key VARCHAR NOT NULL, preprocessing VARCHAR NOT NULL, backbone VARCHAR NOT NULL,
-    feature FLOAT[{dimension}] NOT NULL);
-COMMENT ON TABLE image_features IS 'Raw image features; one row a picture content, preprocessing and backbone.';
-COMMENT ON COLUMN image_features.image_key IS 'SHA-256 of the picture''s bytes.';
-COMMENT ON COLUMN image_features.preprocessing IS 'Padding and resolution, such as targetpad1.25@224.';
-COMMENT ON COLUMN image_features.backbone IS 'Digest of the backbone''s weights.';
-COMMENT ON COLUMN image_features.feature IS 'Raw feature, not normalised.';
-CREATE TABLE IF NOT EXISTS not_encoded (
-    image_key VARCHAR NOT NULL, preprocessing VARCHAR NOT NULL, backbone VARCHAR NOT NULL,
-    reason VARCHAR NOT NULL, judged_by VARCHAR);
-COMMENT ON TABLE not_encoded IS 'Pictures without a feature, with the reason.';
-COMMENT ON COLUMN not_encoded.judged_by IS
-    'What the reason holds under. Null: the picture could not be read at that moment, and is tried again.';
--- Of an older version, which took what passes for what stays.
-DROP TABLE IF EXISTS unreadable;
-"""
-
 
 @dataclass(frozen=True)
 class NotEncoded:
@@ -54,7 +37,7 @@ class NotEncoded:
     passing: bool
 
 
-NOT_ENCODED = "SELECT image_key FROM not_encoded WHERE preprocessing = $1 AND backbone = $2"
+_KEYS_NOT_ENCODED = "SELECT image_key FROM not_encoded WHERE preprocessing = $1 AND backbone = $2"
 
 
 class FeatureCache:
@@ -81,10 +64,12 @@ class FeatureCache:
         distinct = list(dict.fromkeys(image_keys))
         if not self.path.is_file():
             return distinct
-        with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+        with open_database(self.path, read_only=True, wait_seconds=self._wait) as connection:
             if _dimension(connection) is None:
                 return distinct
-            known = f"AND image_key NOT IN ({NOT_ENCODED} AND judged_by = $3)" if _tells(connection) else ""
+            known = (
+                f"AND image_key NOT IN ({_KEYS_NOT_ENCODED} AND judged_by = $3)" if _tells(connection) else ""
+            )
             connection.register("wanted", pa.table({"image_key": distinct, "place": range(len(distinct))}))
             rows = connection.execute(
                 f"""SELECT image_key FROM wanted
@@ -100,7 +85,7 @@ class FeatureCache:
         """Those of the keys that were tried and have no feature, with the reason."""
         if not self.path.is_file():
             return {}
-        with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+        with open_database(self.path, read_only=True, wait_seconds=self._wait) as connection:
             if not _tells(connection):
                 return {}
             connection.register("wanted", pa.table({"image_key": list(dict.fromkeys(image_keys))}))
@@ -116,7 +101,7 @@ class FeatureCache:
         """The dimension the file holds; None where there is no file."""
         if not self.path.is_file():
             return None
-        with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+        with open_database(self.path, read_only=True, wait_seconds=self._wait) as connection:
             return _dimension(connection)
 
     @contextmanager
@@ -130,13 +115,17 @@ class FeatureCache:
         held = self.dimension()
         if held is not None and held != dimension:
             self.path.replace(self.path.with_suffix(f".{held}.duckdb"))
-        with opened(self.path, wait_seconds=self._wait) as connection:
+        with open_database(self.path, wait_seconds=self._wait) as connection:
             # Floats of a network do not compress; trying costs time at both ends.
             connection.execute("SET force_compression = 'uncompressed'")
             # A few megabytes a second need no more, and every thread would hold blocks of its own.
             connection.execute("SET threads = 1")
             # One transaction: a file has both tables or none.
-            connection.execute(f"BEGIN; {SCHEMA.format(dimension=dimension)} COMMIT")
+            connection.begin()
+            create_tables(connection, (IMAGE_FEATURES.of_dimension(dimension), NOT_ENCODED))
+            # Of an older version, which took what passes for what stays.
+            connection.execute("DROP TABLE IF EXISTS unreadable")
+            connection.commit()
             connection.execute(
                 """DELETE FROM not_encoded
                 WHERE preprocessing = $1 AND backbone = $2 AND judged_by IS DISTINCT FROM $3""",
@@ -154,7 +143,7 @@ class FeatureCache:
         Raises:
             KeyError: when one is not in the cache, with the count and the first.
         """
-        with opened(self.path, read_only=True, wait_seconds=self._wait) as connection:
+        with open_database(self.path, read_only=True, wait_seconds=self._wait) as connection:
             dimension = _dimension(connection)
             if dimension is None:
                 raise KeyError(f"{self.path} holds no features yet; materialize image_features")

@@ -38,14 +38,14 @@ class Held(RuntimeError):
 
 
 @contextmanager
-def written_whole(destination: Path) -> Iterator[Path]:
+def write_whole(destination: Path) -> Iterator[Path]:
     """A path to write a file to; at the end it takes the place of ``destination``.
 
     What is written reaches the disk before its name does, so that after a power failure the old file is there or the
     new one, never half of it. When the body raises, ``destination`` stays as it was. No other process or thread can
     have the same path, and what those that died left beside ``destination`` is removed.
     """
-    with unfinished(destination) as workshop:
+    with open_workshop(destination) as workshop:
         made = workshop / _MADE
         yield made
         with made.open("rb+") as stream:
@@ -54,12 +54,12 @@ def written_whole(destination: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_whole(destination: Path) -> Iterator[Path]:
+def write_folder_whole(destination: Path) -> Iterator[Path]:
     """An empty folder to fill; at the end it takes the place of the folder ``destination``, as a whole.
 
     When the body raises, ``destination`` stays as it was.
     """
-    with unfinished(destination) as workshop:
+    with open_workshop(destination) as workshop:
         made = workshop / _MADE
         made.mkdir()
         yield made
@@ -75,7 +75,7 @@ def folder_written_whole(destination: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def unfinished(destination: Path) -> Iterator[Path]:
+def open_workshop(destination: Path) -> Iterator[Path]:
     """A folder beside ``destination``, of this caller alone, that is gone at the end with all that is left in it.
 
     Its owner holds a lock on a file in it as long as it lives, in whatever container: so others see what may go.
@@ -132,7 +132,7 @@ def _is_long_gone(left: Path) -> bool:
 
 
 @contextmanager
-def held(file: Path, wait_seconds: float) -> Iterator[None]:
+def hold(file: Path, wait_seconds: float) -> Iterator[None]:
     """Be the only one, of all processes and threads, who replaces ``file``.
 
     The lock is a file ``.<name>.lock`` beside it, which stays: removed, two could hold it.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Ledger:
         """Write an entry and make it the step's latest; ``alone``: in place of all before it, else beside them."""
         text = json.dumps(asdict(entry), indent=2, sort_keys=True, ensure_ascii=False)
         for name in ("latest",) if alone else (entry.fingerprint, "latest"):
-            with written_whole(self.root / step / f"{name}.json") as beside:
+            with write_whole(self.root / step / f"{name}.json") as beside:
                 beside.write_text(text, encoding="utf-8")
         if alone:
             self.keep_only(step)

@@ -13,7 +13,7 @@ import polars as pl
 
 from cir_assets.store.contracts import PROMOTIONS
 from cir_assets.store.digests import digest
-from cir_assets.store.files import held, written_whole
+from cir_assets.store.files import hold, write_whole
 
 WAIT_SECONDS = 30.0
 """How long a decision waits for another that is being written."""
@@ -98,7 +98,7 @@ class PromotionLog:
         values["models"] = json.dumps(dict(decision.models), sort_keys=True)
         fresh = pl.DataFrame([{name: values[name] for name in PROMOTIONS.names}], schema=PROMOTIONS.schema)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with held(self.file, WAIT_SECONDS):
+        with hold(self.file, WAIT_SECONDS):
             champion = self.champion()
             present = models_digest(champion) if champion else None
             if decision.decision != "refused" and present != decision.champion:
@@ -106,7 +106,7 @@ class PromotionLog:
                     f"{self.file}: while this was decided against the champion {decision.champion}, {present} became "
                     "champion; nothing was written, decide again"
                 )
-            with written_whole(self.file) as beside:
+            with write_whole(self.file) as beside:
                 pl.concat([self.rows(), fresh]).write_parquet(beside)
 
     def reigns(self) -> pl.DataFrame:

@@ -21,9 +21,9 @@ from cir_assets.store.contracts import (
     RESULTS,
     VIEWS,
 )
-from cir_assets.store.database import DamagedDatabase, DatabaseLocked, log_of, opened, replaced
+from cir_assets.store.database import DamagedDatabase, DatabaseLocked, log_of, open_database, replace_database
+from cir_assets.store.declaring import create_tables, explain
 from cir_assets.store.files import CannotLock
-from cir_assets.store.results import create_tables, explain
 
 QUERIES: Mapping[str, str] = {
     LEADERBOARD.name: """
@@ -100,7 +100,7 @@ def publish(
             why = str(error).splitlines()[0]
             left_out.append(f"{part} is left out, it does not read ({why}): move it away and {mend}")
 
-    with replaced(destination, keep=False, closed_to_writers=True) as connection:
+    with replace_database(destination, keep=False, closed_to_writers=True) as connection:
         create_tables(connection, PUBLISHED_TABLES)
         for part in sorted(results):
             mend = f"materialize {'/'.join(part.with_suffix('').parts[-3:])}/evaluation"
@@ -170,7 +170,7 @@ def open_publication(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             f"was never published: close it there, then {mend}, which removes them. Open it for reading only"
         )
     try:
-        with opened(file, read_only=True, wait_seconds=WAIT_SECONDS) as connection:
+        with open_database(file, read_only=True, wait_seconds=WAIT_SECONDS) as connection:
             columns_there = set(
                 connection.execute(
                     "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database()"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
-import duckdb
 import polars as pl
 
-from cir_assets.store.contracts import RANKINGS, RESULTS, RETRIEVED, TRAINING_EPOCHS, Table, fitted
-from cir_assets.store.database import DamagedDatabase, replaced
+from cir_assets.store.contracts import RANKINGS, RESULTS, RETRIEVED, TRAINING_EPOCHS, fitted
+from cir_assets.store.database import DamagedDatabase, replace_database
+from cir_assets.store.declaring import create_tables
 
 KEPT_EVALUATIONS = 5
 """Evaluations of a method, split and protocol whose rankings and retrieved pictures are kept; older ones keep
@@ -41,7 +40,7 @@ def write_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
 
 
 def _add_to_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
-    with replaced(file, keep=True) as connection:
+    with replace_database(file, keep=True) as connection:
         create_tables(connection, RESULTS)
         for table in RESULTS:
             key = "stage, version" if table is TRAINING_EPOCHS else "evaluation_id"
@@ -57,27 +56,3 @@ def _add_to_results(file: Path, frames: Mapping[str, pl.DataFrame]) -> None:
                 SELECT evaluation_id FROM evaluations QUALIFY row_number() OVER (
                 PARTITION BY method, split, protocol ORDER BY created_at DESC, evaluation_id) <= {KEPT_EVALUATIONS})"""
             )
-
-
-def create_tables(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table]) -> None:
-    """Create tables and columns that are not there yet, with a comment on each table and column."""
-    for table in tables:
-        listed = ", ".join(f'"{column.name}" {column.sql_type}' for column in table.columns)
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {table.name} ({listed})")
-        for column in table.columns:
-            connection.execute(
-                f'ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS "{column.name}" {column.sql_type}'
-            )
-        explain(connection, "TABLE", table)
-
-
-def explain(connection: duckdb.DuckDBPyConnection, kind: Literal["TABLE", "VIEW"], table: Table) -> None:
-    """Write the meanings of a table or view and of its columns into the database, as comments."""
-    connection.execute(f"COMMENT ON {kind} {table.name} IS {quoted(table.meaning)}")
-    for column in table.columns:
-        connection.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {quoted(column.meaning)}')
-
-
-def quoted(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import polars as pl
 
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 from cir_assets.store.made import NotMade
 
 
 def write_table(frame: pl.DataFrame, folder: Path, name: str) -> Path:
     """Write ``<folder>/<name>.parquet`` whole or not at all."""
     destination = folder / f"{name}.parquet"
-    with written_whole(destination) as beside:
+    with write_whole(destination) as beside:
         frame.write_parquet(beside)
     return destination
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 ENCODER = b"text_encoder"
 
@@ -60,7 +60,7 @@ class TextFeatures:
                 "feature": pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1]),
             }
         ).replace_schema_metadata({ENCODER: self.encoder.encode()})
-        with written_whole(self.path) as beside:
+        with write_whole(self.path) as beside:
             pq.write_table(table, beside)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 from cir_assets.training.memory import freed_memory_kept
 
 LOG = logging.getLogger("cir_assets.training")
@@ -216,7 +216,7 @@ def _save(checkpoint: Path, trained: Trained, records: list[EpochRecord]) -> Non
         "optimiser": trained.optimiser.state_dict(),
         "scaler": trained.scaler.state_dict(),
     }
-    with written_whole(checkpoint) as beside:
+    with write_whole(checkpoint) as beside:
         torch.save(state, beside)
 
 

@@ -38,7 +38,7 @@ from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.transformers_network import TransformersNetwork
 from cir_assets.pictures.preparing import prepare_picture
-from cir_assets.store.files import folder_written_whole, written_whole
+from cir_assets.store.files import write_folder_whole, write_whole
 from cir_assets.training.loop import TrainingDiverged
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -245,7 +245,7 @@ def pretrain(
                     "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(),
                 }
-                with written_whole(checkpoint) as beside:
+                with write_whole(checkpoint) as beside:
                     torch.save(states, beside)
     model.requires_grad_(False)
     shorten_text_features(backbone, pixels[: settings.held_out], descriptions[: settings.held_out], settings)
@@ -378,7 +378,7 @@ def save(backbone: Backbone, folder: Path) -> None:
 
     A model card that is there already (README.md) is kept.
     """
-    with folder_written_whole(folder) as beside:
+    with write_folder_whole(folder) as beside:
         backbone.model.save_pretrained(beside)
         backbone.tokenizer.save_pretrained(beside)
         if (folder / "README.md").is_file():

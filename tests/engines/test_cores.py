@@ -19,7 +19,7 @@ from cir_assets.engines.cores import granted_by_quota, granted_cores
 from cir_assets.models import backbone
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.installation import EMBEDDED
-from cir_assets.store.database import opened
+from cir_assets.store.database import open_database
 
 PROJECT = Path(__file__).parents[2]
 
@@ -156,7 +156,7 @@ def test_a_quota_holds_the_network_and_the_database(tmp_path: Path, monkeypatch:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
-    with opened(tmp_path / "some.duckdb") as connection:
+    with open_database(tmp_path / "some.duckdb") as connection:
         assert connection.sql("SELECT current_setting('threads')").fetchall() == [(1,)]
 
 
@@ -176,9 +176,9 @@ from cir_assets.components.specification import DatasetSpec
 from cir_assets.engines.cores import granted_cores
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.installation import EMBEDDED
-from cir_assets.store.database import opened
+from cir_assets.store.database import open_database
 Backbone.load(EMBEDDED / "tiny_clip")
-with opened(Path(sys.argv[1])) as connection:
+with open_database(Path(sys.argv[1])) as connection:
     [(duckdb,)] = connection.sql("SELECT current_setting('threads')").fetchall()
 catalogue = {"kind": "catalogue", "pictures": "."}
 print(json.dumps({

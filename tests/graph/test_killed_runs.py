@@ -12,7 +12,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from cir_assets.store.database import DatabaseLocked, opened
+from cir_assets.store.database import DatabaseLocked, open_database
 from tests.trial_project import TrialProject
 
 SELECTION = ('group:"wardrobe"', 'key:"leaderboard"')
@@ -70,7 +70,7 @@ def cached_features(project: TrialProject) -> int:
     if not file.is_file():
         return 0
     try:
-        with opened(file, read_only=True, wait_seconds=1) as connection:
+        with open_database(file, read_only=True, wait_seconds=1) as connection:
             return int(connection.sql("SELECT count(*) FROM image_features").fetchall()[0][0])
     except (DatabaseLocked, duckdb.Error):
         return 0

@@ -15,7 +15,7 @@ from cir_assets.datasets.circo import CIRCOSource
 from cir_assets.datasets.cirr import CIRRSource
 from cir_assets.datasets.fashioniq import FashionIQSource
 from cir_assets.datasets.wardrobe.source import WardrobeSource
-from cir_assets.store.database import opened
+from cir_assets.store.database import open_database
 from tests.random_pictures import picture_bytes
 from tests.trial_project import TrialProject, metadata_of
 
@@ -46,7 +46,7 @@ def features(project: TrialProject, preprocessing: str) -> dict[str, np.ndarray]
     """Unit features by picture."""
     images = pl.read_parquet(project.storage.tables("shop") / "images.parquet")
     names = dict(images.select("image_key", "image").iter_rows())
-    with opened(project.storage.features("shop", "tiny_clip"), read_only=True) as connection:
+    with open_database(project.storage.features("shop", "tiny_clip"), read_only=True) as connection:
         rows = connection.execute(
             "SELECT image_key, feature FROM image_features WHERE preprocessing = $1", [preprocessing]
         ).fetchall()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.pictures.decoding import decoded_batches
-from cir_assets.store.database import opened
+from cir_assets.store.database import open_database
 from tests.random_pictures import picture_bytes
 from tests.trial_project import TrialProject, metadata_of
 
@@ -46,7 +46,7 @@ def cosine_with_its_own(project: TrialProject, picture: Path) -> float:
     [batch] = decoded_batches([picture], resolution=backbone.resolution, workers=0)
     own = backbone.encode_images(batch.pixels).numpy()[0]
     key = hashlib.sha256(picture.read_bytes()).hexdigest()
-    with opened(project.storage.features("shop", "tiny_clip"), read_only=True) as connection:
+    with open_database(project.storage.features("shop", "tiny_clip"), read_only=True) as connection:
         [[cached]] = connection.execute(
             "SELECT feature FROM image_features WHERE image_key = $1", [key]
         ).fetchall()

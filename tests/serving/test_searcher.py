@@ -25,7 +25,7 @@ from cir_assets.pictures.settings import Preprocessing
 from cir_assets.serving.export import NothingExported, current, export
 from cir_assets.serving.searcher import Searcher
 from cir_assets.serving.uploads import RefusedInput, UnknownPicture, open_upload
-from cir_assets.store.files import UNFINISHED, unfinished
+from cir_assets.store.files import UNFINISHED, open_workshop
 from tests.serving.conftest import PICTURES, PLACE, Shop
 
 TEXT = "is red and has longer sleeves"
@@ -300,9 +300,9 @@ def test_without_an_export_it_says_what_to_materialize(shop: Shop) -> None:
 
 
 def test_the_newest_two_versions_stay_and_nothing_half_written(shop: Shop) -> None:
-    with unfinished(shop.storage / PLACE / "version8") as killed:
+    with open_workshop(shop.storage / PLACE / "version8") as killed:
         shutil.copytree(killed, killed.with_name(f".version8.of_the_killed{UNFINISHED}"))
-    with unfinished(shop.storage / PLACE / "version9") as living:
+    with open_workshop(shop.storage / PLACE / "version9") as living:
         for seed in (2, 3, 4):
             shop.promote(seed)
         there = sorted(each.name for each in (shop.storage / PLACE).iterdir())

@@ -26,7 +26,7 @@ from cir_assets.store.contracts import (
     checked,
     fitted,
 )
-from cir_assets.store.results import create_tables
+from cir_assets.store.declaring import create_tables
 
 EVERY = [each for each in vars(contracts).values() if isinstance(each, Table)]
 DOG = Table(

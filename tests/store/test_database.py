@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cir_assets.store.database import DamagedDatabase, DatabaseLocked, opened, replaced
+from cir_assets.store.database import DamagedDatabase, DatabaseLocked, open_database, replace_database
 from cir_assets.store.files import CannotLock, Held
 
 OPENS_AND_CHANGES = """
@@ -24,8 +24,8 @@ sys.stdin.readline()
 REPLACES_AND_WAITS = """
 import sys
 from pathlib import Path
-from cir_assets.store.database import replaced
-with replaced(Path(sys.argv[1]), keep=True) as connection:
+from cir_assets.store.database import replace_database
+with replace_database(Path(sys.argv[1]), keep=True) as connection:
     connection.execute("INSERT INTO figures VALUES (" + sys.argv[2] + ")")
     print("in it", flush=True)
     sys.stdin.readline()
@@ -49,7 +49,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def write(file: Path, value: int) -> None:
-    with replaced(file, keep=False) as connection:
+    with replace_database(file, keep=False) as connection:
         connection.execute(f"CREATE TABLE figures AS SELECT {value} AS value")
 
 
@@ -70,7 +70,7 @@ def test_what_a_killed_client_wrote_is_not_played_into_the_next_file(file: Path)
 
 def test_a_file_closed_to_writers_refuses_them_and_is_replaced_all_the_same(file: Path) -> None:
     for value in (1, 2):
-        with replaced(file, keep=False, closed_to_writers=True) as connection:
+        with replace_database(file, keep=False, closed_to_writers=True) as connection:
             connection.execute(f"CREATE TABLE figures AS SELECT {value} AS value")
         assert file.stat().st_mode & 0o777 == 0o444
     assert values(file) == [2]
@@ -86,7 +86,10 @@ def test_two_processes_that_add_to_one_file_do_so_one_after_the_other(file: Path
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
-    with pytest.raises(Held, match=f"process {first.pid} on "), replaced(file, keep=True, wait_seconds=0.3):
+    with (
+        pytest.raises(Held, match=f"process {first.pid} on "),
+        replace_database(file, keep=True, wait_seconds=0.3),
+    ):
         pass
     assert values(file) == [65], "readers see the last whole file"
     first.communicate("\n")
@@ -112,7 +115,7 @@ def test_what_does_not_fit_in_memory_goes_beside_the_file_not_into_the_working_f
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     for read_only in (False, True):
-        with opened(file, read_only=read_only) as connection:
+        with open_database(file, read_only=read_only) as connection:
             connection.execute("SET memory_limit = '30 MB'; SET threads = 1")
             spilled = "SELECT count(*) FROM (SELECT random() AS r, * FROM range(3_000_000) ORDER BY r)"
             assert connection.execute(spilled).fetchall() == [(3_000_000,)]
@@ -124,11 +127,11 @@ def test_a_file_somebody_holds_is_waited_for_and_the_holder_named(file: Path) ->
     holder = process(OPENS_AND_CHANGES, file)
     with (
         pytest.raises(DatabaseLocked, match=f"held by process {holder.pid}"),
-        opened(file, read_only=True, wait_seconds=0.3),
+        open_database(file, read_only=True, wait_seconds=0.3),
     ):
         pass
     holder.communicate("\n")
-    with opened(file, read_only=True, wait_seconds=5):
+    with open_database(file, read_only=True, wait_seconds=5):
         pass
 
 
@@ -148,7 +151,7 @@ def test_a_share_without_locks_is_told_as_such_at_once(file: Path, monkeypatch: 
             self._real.close()
 
     monkeypatch.setattr(duckdb, "connect", WithoutLocks)
-    with pytest.raises(CannotLock, match="put the storage folder on a local disk"), opened(file):
+    with pytest.raises(CannotLock, match="put the storage folder on a local disk"), open_database(file):
         pass
 
 
@@ -159,7 +162,7 @@ def test_a_damaged_file_is_named_with_a_way_out_or_reads_as_before(file: Path, p
     file.write_bytes(content)
     said = None
     try:
-        with opened(file, read_only=True) as connection:
+        with open_database(file, read_only=True) as connection:
             assert connection.execute("SELECT value FROM figures").fetchall() == [(65,)]
     except DamagedDatabase as error:
         said = str(error)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import memory_peak_above_now
 from cir_assets.store import feature_cache
-from cir_assets.store.database import DatabaseLocked, opened
+from cir_assets.store.database import DatabaseLocked, open_database
 from cir_assets.store.feature_cache import FeatureCache, NotEncoded
 
 KEYS = [f"{number:064x}" for number in range(50)]
@@ -85,7 +85,7 @@ def test_a_verdict_holds_only_under_what_it_was_judged_by(tmp_path: Path) -> Non
 
 def test_what_an_older_version_called_unreadable_is_tried_again(tmp_path: Path) -> None:
     cache, features = filled(tmp_path / "f.duckdb")
-    with opened(tmp_path / "f.duckdb") as connection:
+    with open_database(tmp_path / "f.duckdb") as connection:
         connection.execute("DROP TABLE not_encoded")
         connection.execute(
             "CREATE TABLE unreadable (image_key VARCHAR, preprocessing VARCHAR, reason VARCHAR)"
@@ -148,7 +148,7 @@ def test_a_file_held_by_another_process_is_waited_for_and_then_named(tmp_path: P
 def test_reading_a_file_that_was_never_written_says_so(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError, match="is not there yet"),
-        opened(tmp_path / "x.duckdb", read_only=True),
+        open_database(tmp_path / "x.duckdb", read_only=True),
     ):
         pass
 

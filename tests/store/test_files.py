@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from cir_assets.store.files import Held, clear_unfinished, folder_written_whole, held, written_whole
+from cir_assets.store.files import Held, clear_unfinished, hold, write_folder_whole, write_whole
 from cir_assets.store.ledger import Ledger, LedgerEntry
 
 WRITES_AND_WAITS = """
 import sys
 from pathlib import Path
-from cir_assets.store.files import written_whole
-with written_whole(Path(sys.argv[1])) as beside:
+from cir_assets.store.files import write_whole
+with write_whole(Path(sys.argv[1])) as beside:
     beside.write_text("of " + sys.argv[2])
     print("writing", flush=True)
     sys.stdin.readline()
@@ -55,10 +55,10 @@ def test_what_a_killed_process_left_goes_when_that_file_is_next_written_and_a_li
     killed.kill()
     killed.wait()
     assert len(names(tmp_path)) == 2
-    with written_whole(tmp_path / "b.json") as beside:
+    with write_whole(tmp_path / "b.json") as beside:
         beside.write_text("another file")
     assert len(names(tmp_path)) == 3
-    with written_whole(tmp_path / "a.json") as beside:
+    with write_whole(tmp_path / "a.json") as beside:
         beside.write_text("whole")
         assert not (tmp_path / "a.json").exists()
     assert (tmp_path / "a.json").read_text() == "whole"
@@ -89,7 +89,7 @@ def test_threads_of_one_process_do_not_take_each_others_file(tmp_path: Path) -> 
     everybody_writes = threading.Barrier(4)
 
     def write(text: str) -> None:
-        with written_whole(tmp_path / "a.json") as beside:
+        with write_whole(tmp_path / "a.json") as beside:
             beside.write_text(text)
             everybody_writes.wait(timeout=10)
 
@@ -106,7 +106,7 @@ def test_a_body_that_raises_leaves_the_old_file_and_nothing_beside(tmp_path: Pat
     (tmp_path / "a.json").write_text("old")
 
     def interrupted() -> None:
-        with written_whole(tmp_path / "a.json") as beside:
+        with write_whole(tmp_path / "a.json") as beside:
             beside.write_text("new")
             raise ZeroDivisionError
 
@@ -118,7 +118,7 @@ def test_a_body_that_raises_leaves_the_old_file_and_nothing_beside(tmp_path: Pat
 
 def test_a_folder_takes_the_place_of_the_old_one_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     def fill(content: str, *, fails: bool = False) -> None:
-        with folder_written_whole(tmp_path / "version") as beside:
+        with write_folder_whole(tmp_path / "version") as beside:
             (beside / content).write_text(content)
             if fails:
                 raise ZeroDivisionError
@@ -147,22 +147,22 @@ def test_where_nothing_can_be_locked_the_dead_ones_work_lies_for_a_day(
     [left] = tmp_path.iterdir()
     yesterday = time.time() - 90_000
     os.utime(left, (yesterday, yesterday))
-    with written_whole(tmp_path / "a.json") as beside:
+    with write_whole(tmp_path / "a.json") as beside:
         beside.write_text("whole all the same")
     assert names(tmp_path) == {"a.json"}
 
 
 def test_who_replaces_a_file_is_alone_and_named_to_those_who_wait(tmp_path: Path) -> None:
-    def hold(seconds: float) -> AbstractContextManager[None]:
-        return held(tmp_path / "a.duckdb", seconds)
+    def alone(seconds: float) -> AbstractContextManager[None]:
+        return hold(tmp_path / "a.duckdb", seconds)
 
     with (
-        hold(1),
+        alone(1),
         pytest.raises(Held, match=rf"a\.duckdb is being written by process {os.getpid()} on"),
-        hold(0.2),
+        alone(0.2),
     ):
         pass
-    with hold(0.2):
+    with alone(0.2):
         pass
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from cir_assets.retrieval.reported_figures import reported_figures
 from cir_assets.store.contracts import PUBLISHED_TABLES, RESULTS, VIEWS
-from cir_assets.store.database import opened
+from cir_assets.store.database import open_database
 from cir_assets.store.publishing import NotPublished, open_publication, publish
 from cir_assets.store.results import KEPT_EVALUATIONS, write_results
 from tests.cookbook import TABLES_PAGE, tables_page
@@ -219,16 +219,16 @@ def test_every_published_figure_has_a_source() -> None:
 def test_results_of_an_older_form_are_kept_and_gain_what_is_new(tmp_path: Path) -> None:
     file, destination = tmp_path / "old.duckdb", tmp_path / "evaluation.duckdb"
     write_results(file, frames("old"))
-    with opened(file) as connection:
+    with open_database(file) as connection:
         connection.execute("ALTER TABLE evaluations DROP COLUMN models_from")
         connection.execute("DROP TABLE left_out")
     publish([file], {}, destination)
-    with opened(destination, read_only=True) as connection:
+    with open_database(destination, read_only=True) as connection:
         assert connection.sql("SELECT evaluation_id, models_from FROM evaluations").fetchall() == [
             ("old", None)
         ]
     write_results(file, frames("new", day=1))
-    with opened(file, read_only=True) as connection:
+    with open_database(file, read_only=True) as connection:
         rows = connection.sql("SELECT evaluation_id, models_from FROM evaluations ORDER BY 1").fetchall()
         assert rows == [("new", "fashioniq/rn50x4/paper"), ("old", None)]
         assert connection.sql("SELECT count(*) FROM left_out").fetchall() == [(1,)]
@@ -268,7 +268,7 @@ def test_a_database_another_process_writes_in_names_who_and_what_to_do(
 
 
 def test_a_view_of_an_older_form_is_said_to_be_one(database: Path) -> None:
-    with opened(database) as connection:
+    with open_database(database) as connection:
         connection.execute("DROP VIEW against_published")
         connection.execute("CREATE OR REPLACE VIEW leaderboard AS SELECT evaluation_id FROM evaluations")
     with (
