@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import lzma
 import re
-import secrets
 import shutil
 import tarfile
 import zipfile
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
-from cir_assets.store.files import write_folder_whole
+from cir_assets.store.files import write_folder_whole, write_one_of_many
 
 GIB = 1 << 30
 BLOCK = 1 << 20
@@ -253,10 +252,8 @@ def _leads_out(name: str) -> bool:
 
 
 def _write(archive: Path, member: _Member, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
-        with member.open() as stream, beside.open("wb") as written:
+        with write_one_of_many(file) as beside, member.open() as stream, beside.open("wb") as written:
             left = member.size
             while block := stream.read(BLOCK):
                 left -= len(block)
@@ -265,11 +262,10 @@ def _write(archive: Path, member: _Member, file: Path) -> None:
                         f"{archive}: {member.name} unpacks to more than the {member.size:,} bytes it says; refused"
                     )
                 written.write(block)
-        if left:
-            raise RefusedArchive(
-                f"{archive}: {member.name} ends {left:,} bytes early; fetch the archive again"
-            )
-        beside.replace(file)
+            if left:
+                raise RefusedArchive(
+                    f"{archive}: {member.name} ends {left:,} bytes early; fetch the archive again"
+                )
     except BROKEN as error:
         raise RefusedArchive(f"{archive}: {member.name} is broken ({error}); fetch it again") from error
     except OSError as error:
@@ -279,5 +275,3 @@ def _write(archive: Path, member: _Member, file: Path) -> None:
                 f"{file} cannot be written ({error.strerror}); make room there, or see to its permissions",
             ) from error
         raise RefusedArchive(f"{archive}: {member.name} is broken ({error}); fetch it again") from error
-    finally:
-        beside.unlink(missing_ok=True)

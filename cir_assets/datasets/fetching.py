@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import secrets
 import shutil
 import threading
 import time
@@ -38,6 +37,7 @@ from cir_assets.datasets.tables import BrokenAnnotations
 from cir_assets.engines.cores import granted_cores
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
 from cir_assets.pictures.settings import PIXEL_LIMIT
+from cir_assets.store.files import write_one_of_many
 
 GONE, NO_FILE = Verdict.GONE, Verdict.NO_FILE
 
@@ -436,12 +436,8 @@ class _Crowd:
     def _kept(self, wanted: PictureAddress, picture: _Picture) -> Path:
         """The picture's file, alone under its id."""
         file = self.folder / f"{wanted.image}{picture.ending}"
-        part = self.folder / f".{wanted.image}.{secrets.token_hex(4)}.part"
-        try:
+        with write_one_of_many(file) as part:
             part.write_bytes(picture.body)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
         other = self.unusable.get(wanted.image, file)
         if other != file:
             other.unlink(missing_ok=True)

@@ -54,6 +54,22 @@ def write_whole(destination: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def write_one_of_many(destination: Path) -> Iterator[Path]:
+    """A path to write one of thousands of small files to; at the end it takes the place of ``destination``.
+
+    As :func:`write_whole`, but for files that can be made again: nobody waits until the disk has them. When the body
+    raises, ``destination`` stays as it was and nothing is left beside it.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    made = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield made
+        made.replace(destination)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+@contextmanager
 def write_folder_whole(destination: Path) -> Iterator[Path]:
     """An empty folder to fill; at the end it takes the place of the folder ``destination``, as a whole.
 

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from cir_assets.store.files import Held, clear_unfinished, hold, write_folder_whole, write_whole
+from cir_assets.store.files import (
+    Held,
+    clear_unfinished,
+    hold,
+    write_folder_whole,
+    write_one_of_many,
+    write_whole,
+)
 from cir_assets.store.ledger import Ledger, LedgerEntry
 
 WRITES_AND_WAITS = """
@@ -209,3 +216,19 @@ def test_a_step_that_keeps_versions_keeps_the_entries_of_those_that_are_left(tmp
     assert latest is not None
     assert latest.fingerprint == "4"
     ledger.keep_only("shop/never made", {"1"})
+
+
+def test_one_of_many_files_takes_its_name_whole_or_not_at_all(tmp_path: Path) -> None:
+    with write_one_of_many(tmp_path / "in" / "a.png") as beside:
+        beside.write_bytes(b"first")
+        assert names(tmp_path / "in").isdisjoint({"a.png"})
+
+    def fail_in_the_middle() -> None:
+        with write_one_of_many(tmp_path / "in" / "a.png") as beside:
+            beside.write_bytes(b"half of the sec")
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        fail_in_the_middle()
+    assert names(tmp_path / "in") == {"a.png"}
+    assert (tmp_path / "in" / "a.png").read_bytes() == b"first"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +29,7 @@ from cir_assets.datasets.wardrobe.garments import (
 from cir_assets.datasets.wardrobe.language import describe, relative_captions
 from cir_assets.engines.cores import granted_cores
 from cir_assets.engines.progress import ProgressFactory, terminal_progress
+from cir_assets.store.files import write_one_of_many
 
 SPLITS = ("train", "val", "test")
 FAMILY = 6
@@ -309,18 +309,12 @@ def _write_annotations(folder: Path, wardrobe: Wardrobe) -> None:
 
 
 def _write_json(file: Path, content: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     _write(file, json.dumps(content, indent=4).encode())
 
 
 def _write(file: Path, content: bytes) -> None:
-    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    try:
+    with write_one_of_many(file) as beside:
         beside.write_bytes(content)
-        beside.replace(file)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _read_plan(folder: Path) -> Any:
