@@ -230,8 +230,9 @@ def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, module: 
     from cir_assets.serving.export import NothingExported, every_export
     from cir_assets.store.layout import Storage
 
-    root = Storage().root
-    if not every_export(root / "search"):
+    storage = Storage()
+    root = storage.root
+    if not every_export(storage.searches):
         click.echo(f"nothing can be searched yet: materializing {prepare} first")
         materialize(f'+key:"{prepare}/search" or key:"leaderboard"', module)
     from cir_assets.serving.app import search_app

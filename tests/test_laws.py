@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cir_assets.store import contracts
+
 PROJECT = Path(__file__).parents[1]
 LAYERS = (
     ("command_line", "client", "definitions"),
@@ -97,6 +99,32 @@ def test_imports_point_downward() -> None:
 
 def test_there_is_no_circle() -> None:
     TopologicalSorter({name: asked & MODULES.keys() - {name} for name, asked in IMPORTS.items()}).prepare()
+
+
+def joined_names(file: Path) -> set[str]:
+    """Names that a file appends to a path with a slash."""
+    return {
+        node.right.value
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+        if isinstance(node.right, ast.Constant) and isinstance(node.right.value, str)
+    }
+
+
+def test_where_things_lie_in_the_storage_folder_is_said_by_the_layout_alone() -> None:
+    layout = MODULES["cir_assets.store.layout"]
+    folders = joined_names(layout)
+    assert {"features", "models", "results", "search"} <= folders
+    elsewhere = {name: joined_names(file) & folders for name, file in MODULES.items() if file != layout}
+    assert {name: found for name, found in elsewhere.items() if found} == {}
+
+
+def test_the_file_of_a_table_is_named_by_its_contract_alone() -> None:
+    tables = {each.name for each in vars(contracts).values() if isinstance(each, contracts.Table)}
+    assert {"images", "triplets", "data_issues"} <= tables
+    wanted = {f"{table}.parquet" for table in tables}
+    elsewhere = {name: joined_names(file) & wanted for name, file in MODULES.items()}
+    assert {name: found for name, found in elsewhere.items() if found} == {}
 
 
 def test_an_asset_file_reads_calls_records_and_computes_nothing() -> None:

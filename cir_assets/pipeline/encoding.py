@@ -17,7 +17,7 @@ from cir_assets.pipeline.checks import FEATURES_FINITE, PICTURES_DECODE
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline, backbone_name
 from cir_assets.pipeline.inputs import load_backbone, model_folder
 from cir_assets.pipeline.step import Plan, Step, Work
-from cir_assets.store.contracts import DATA_ISSUES
+from cir_assets.store.contracts import DATA_ISSUES, IMAGES
 from cir_assets.store.digests import digest, digest_array
 from cir_assets.store.made import Made, NotMade, versions_of
 from cir_assets.store.tables import read_table, write_table
@@ -105,7 +105,7 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
 
     data, settings = encoded.data, encoded.settings
     tables = work.storage.tables(data.dataset)
-    images = read_table(tables, "images").unique("image_key", keep="first", maintain_order=True)
+    images = read_table(tables, IMAGES).unique("image_key", keep="first", maintain_order=True)
     shape = backbone_shape(work.storage.backbone(encoded.backbone))
     preprocessing = preprocessing_name(
         shape.resolution, settings.padding, settings.target_ratio, data.source.reading
@@ -130,7 +130,7 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
         ],
         schema=DATA_ISSUES.schema,
     )
-    write_table(issues, tables, f"data_issues/{encoder.issues}")
+    write_table(issues, tables, DATA_ISSUES, of=encoder.issues)
     undecodable = issues.filter(kind="undecodable_picture").height
     not_read = issues.filter(kind="picture_not_read_now").height
     changed = issues.filter(detail=CHANGED).height

@@ -14,9 +14,10 @@ from cir_assets.pipeline.inputs import load_backbone, load_inputs, model_folder
 from cir_assets.pipeline.queries import MethodQueries, method_queries
 from cir_assets.pipeline.report import SHEET_TITLE, report_inputs
 from cir_assets.pipeline.step import Plan, Step, Work
-from cir_assets.store.contracts import LEFT_OUT, RESULTS, TRAINING_EPOCHS
+from cir_assets.store.contracts import EPOCHS, LEFT_OUT, RESULTS, TRAINING_EPOCHS
 from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.made import Made, versions_of
+from cir_assets.store.tables import read_table
 from cir_assets.training.settings import Recipe
 
 GENERATION = 3
@@ -185,7 +186,7 @@ def training_epochs(work: Work, pipeline: Pipeline) -> pl.DataFrame:
     for name in pipeline.models if isinstance(pipeline.recipe, Recipe) else ():
         folder = model_folder(work, pipeline, name)
         curves.append(
-            pl.read_parquet(folder / "epochs.parquet")
+            read_table(folder, EPOCHS)
             .with_columns(
                 dataset=pl.lit(dataset),
                 backbone=pl.lit(backbone),

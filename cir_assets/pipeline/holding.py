@@ -10,11 +10,10 @@ from pathlib import Path
 
 import polars as pl
 
+from cir_assets.store.contracts import ACCEPTED_PICTURES
 from cir_assets.store.files import write_whole
 from cir_assets.store.layout import Storage
-from cir_assets.store.tables import write_table
-
-ACCEPTED = "accepted_pictures"
+from cir_assets.store.tables import table_file, write_table
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def loss_of_pictures(memory: Path, images: pl.DataFrame) -> tuple[int, list[str]
     A picture that was renamed, or whose content is another, is not gone.
     """
     try:
-        accepted = pl.read_parquet(memory / f"{ACCEPTED}.parquet")
+        accepted = pl.read_parquet(table_file(memory, ACCEPTED_PICTURES))
     except (OSError, pl.exceptions.PolarsError):
         # Never accepted, or left broken by a failing disk.
         return 0, []
@@ -83,7 +82,7 @@ def hold(storage: Storage, dataset: str, refresh: HeldRefresh) -> None:
 
 def accept(storage: Storage, dataset: str, images: pl.DataFrame) -> None:
     """Remember the pictures a refresh found; none waits any longer."""
-    write_table(images.select("image", "image_key"), memory_of(storage, dataset), ACCEPTED)
+    write_table(images.select("image", "image_key"), memory_of(storage, dataset), ACCEPTED_PICTURES)
     with suppress(FileNotFoundError):
         _held(storage, dataset).unlink()
 

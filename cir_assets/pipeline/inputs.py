@@ -14,6 +14,7 @@ from cir_assets.models.files import require_version, weights_version
 from cir_assets.pipeline.backbones import require_installed
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline
 from cir_assets.pipeline.step import Work
+from cir_assets.store.contracts import GALLERIES, IMAGES, TRIPLETS
 from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.tables import read_table
@@ -162,13 +163,13 @@ def load_inputs(
         backbone.resolution, settings.padding, settings.target_ratio, encoded.data.source.reading
     )
     cache = cache or FeatureCache(work.storage.features(encoded.data.dataset, encoded.backbone))
-    images = read_table(tables, "images").select("image", "image_key")
+    images = read_table(tables, IMAGES).select("image", "image_key")
     left_out = cache.not_encoded(images["image_key"].to_list(), preprocessing, backbone.weights_digest)
     images = images.filter(~pl.col("image_key").is_in(list(left_out)))
     matrix = cache.matrix(images["image_key"].to_list(), preprocessing, backbone.weights_digest)
     return PipelineInputs(
-        galleries=read_table(tables, "galleries"),
-        triplets=read_table(tables, "triplets"),
+        galleries=read_table(tables, GALLERIES),
+        triplets=read_table(tables, TRIPLETS),
         feature_images=images,
         features=torch.from_numpy(matrix).to(backbone.device),
     )
@@ -198,7 +199,7 @@ def picture_files(work: Work, encoded: EncodedDataset, inputs: PipelineInputs) -
 
     data, settings = encoded.data, encoded.settings
     root = data.source.picture_root(work.storage.raw(data.dataset))
-    paths = dict(read_table(work.storage.tables(data.dataset), "images").select("image", "path").iter_rows())
+    paths = dict(read_table(work.storage.tables(data.dataset), IMAGES).select("image", "path").iter_rows())
     return PictureFiles(
         [root / paths[image] for image in inputs.feature_images["image"]],
         padding=settings.padding,

@@ -13,6 +13,7 @@ import polars as pl
 from cir_assets.pipeline.checks import SELF_CONTAINED
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.store.contracts import GALLERIES, IMAGES
 from cir_assets.store.digests import digest_file
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.tables import read_table
@@ -84,7 +85,7 @@ def report_inputs(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataF
     data = pipeline.data
     dataset, backbone, recipe = pipeline.place
     tables = work.storage.tables(dataset)
-    paths = dict(read_table(tables, "images").select("image", "path").iter_rows())
+    paths = dict(read_table(tables, IMAGES).select("image", "path").iter_rows())
     root = data.source.picture_root(work.storage.raw(dataset))
 
     def picture_path(image: str) -> Path | None:
@@ -95,7 +96,7 @@ def report_inputs(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataF
         backbone=backbone,
         recipe=recipe,
         picture_path=picture_path,
-        galleries=read_table(tables, "galleries"),
+        galleries=read_table(tables, GALLERIES),
         sheet_protocol=data.protocols[0],
         pixel_limit=data.pixel_limit,
         evaluations=results["evaluations"],

@@ -12,13 +12,12 @@ from cir_assets.datasets.tables import ABOUT_FILES
 from cir_assets.pipeline.holding import memory_of
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.step import Work
+from cir_assets.store.contracts import STAT_MEMORY
 from cir_assets.store.digests import digest, digest_frame
-from cir_assets.store.tables import write_table
+from cir_assets.store.tables import table_file, write_table
 
 if TYPE_CHECKING:
     from cir_assets.datasets.tables import Annotations
-
-STAT_MEMORY = "stat_memory"
 
 
 def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.DataFrame]:
@@ -27,7 +26,7 @@ def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.D
 
     annotations = data.source.read(work.storage.raw(data.dataset))
     folder = memory_of(work.storage, data.dataset)
-    memory = folder / f"{STAT_MEMORY}.parquet"
+    memory = table_file(folder, STAT_MEMORY)
     images, issues, remembered = scan_pictures(
         annotations.pictures,
         annotations.picture_root,

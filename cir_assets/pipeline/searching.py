@@ -14,6 +14,7 @@ from cir_assets.pipeline.inputs import PipelineInputs, load_backbone, load_input
 from cir_assets.pipeline.judging import model_folders
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.retrieval.methods import ZERO_SHOT
+from cir_assets.store.contracts import IMAGES
 from cir_assets.store.digests import digest, digest_array, digest_frame
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.promotions import PromotionLog, models_digest
@@ -109,7 +110,7 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
 
 def gallery_pictures(work: Work, dataset: str, inputs: PipelineInputs) -> pl.DataFrame:
     """image, path, category and image_key of every picture with a feature, in the features' order."""
-    paths = read_table(work.storage.tables(dataset), "images").select("image", "path")
+    paths = read_table(work.storage.tables(dataset), IMAGES).select("image", "path")
     categories = inputs.galleries.group_by("image", maintain_order=True).agg(pl.col("category").first())
     return (
         inputs.feature_images.select("image", "image_key")

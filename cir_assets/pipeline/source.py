@@ -77,7 +77,7 @@ def make_raw(work: Work, data: DatasetPlan, version: str) -> Made:
             **(fetch_metadata(fetched) if fetched else {}),
         },
         checks=checks,
-        files=[write_table(not_fetched, work.storage.tables(data.dataset), "data_issues/raw")],
+        files=[write_table(not_fetched, work.storage.tables(data.dataset), DATA_ISSUES, of="raw")],
     )
 
 

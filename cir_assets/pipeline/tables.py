@@ -19,6 +19,7 @@ from cir_assets.pipeline.checks import (
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.scanning import scan
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.store.contracts import DATA_ISSUES, GALLERIES, IMAGES, MISSING_PICTURES, TRIPLETS
 from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.tables import read_table, write_table
@@ -60,10 +61,10 @@ def make_images(work: Work, data: DatasetPlan) -> Made:
         },
         checks=PICTURES_READABLE(pictures, issues) | SPLITS_DISJOINT(pictures, galleries),
         files=[
-            write_table(pictures, folder, "images"),
-            write_table(galleries, folder, "galleries"),
-            write_table(missing, folder, "missing_pictures"),
-            write_table(issues, folder, "data_issues/images"),
+            write_table(pictures, folder, IMAGES),
+            write_table(galleries, folder, GALLERIES),
+            write_table(missing, folder, MISSING_PICTURES),
+            write_table(issues, folder, DATA_ISSUES, of="images"),
         ],
     )
 
@@ -84,7 +85,7 @@ def make_triplets(work: Work, data: DatasetPlan, asked: Asked) -> Made:
     """Write the table of triplets whose pictures are there, and what became of the others."""
     folder = work.storage.tables(data.dataset)
     annotations = data.source.read(work.storage.raw(data.dataset))
-    images, galleries = read_table(folder, "images"), read_table(folder, "galleries")
+    images, galleries = read_table(folder, IMAGES), read_table(folder, GALLERIES)
     kept, dropped = split_by_pictures(annotations.triplets, images)
     # What lies in the folder is told with the pictures.
     issues = pl.concat([annotations.issues.filter(~pl.col("kind").is_in(ABOUT_FILES)), dropped])
@@ -100,8 +101,8 @@ def make_triplets(work: Work, data: DatasetPlan, asked: Asked) -> Made:
         | PROTOCOLS_APPLICABLE(images, galleries, kept, asked)
         | BATCHES_FILLED(kept, asked),
         files=[
-            write_table(kept, folder, "triplets"),
-            write_table(issues, folder, "data_issues/triplets"),
+            write_table(kept, folder, TRIPLETS),
+            write_table(issues, folder, DATA_ISSUES, of="triplets"),
         ],
     )
 

@@ -22,10 +22,12 @@ from cir_assets.pipeline.inputs import (
     picture_files,
 )
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.store.contracts import EPOCHS, fitted
 from cir_assets.store.files import clear_unfinished, write_folder_whole
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.promotions import every_champion
+from cir_assets.store.tables import write_table
 from cir_assets.training.settings import CombinerSettings, Recipe, TextEncoderSettings
 
 if TYPE_CHECKING:
@@ -210,7 +212,7 @@ def keep_trained(
     )
     with write_folder_whole(folder) as beside:
         save(beside)
-        epochs.write_parquet(beside / "epochs.parquet")
+        write_table(fitted(epochs, EPOCHS), beside, EPOCHS)
     shutil.rmtree(checkpoints, ignore_errors=True)
     best = epochs.row(by_predicate=pl.col("epoch") == outcome.best_epoch, named=True)
     return Made(

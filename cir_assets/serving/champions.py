@@ -14,6 +14,7 @@ from cir_assets.serving.export import BrokenExport, NothingExported, current, ev
 from cir_assets.serving.index import EXACT_UP_TO
 from cir_assets.serving.searcher import Searcher, UnknownName
 from cir_assets.serving.uploads import Uploads
+from cir_assets.store.layout import Storage
 
 LOG = logging.getLogger("cir_assets.serving")
 LOOK_EVERY_SECONDS = 1.0
@@ -51,6 +52,7 @@ class Champions:
             NothingExported: when there is nothing at all, or nothing that loads.
         """
         self.root = storage_root
+        self._exports = Storage(storage_root).searches
         self.uploads = Uploads()
         self._dataset = dataset
         self.exact_up_to = exact_up_to
@@ -65,11 +67,11 @@ class Champions:
             raise NothingExported(
                 "no export loads: " + "; ".join(each.said for each in self._failures.values())
             )
-        known = sorted({folder.parts[-3] for folder in every_export(storage_root / "search")})
+        known = sorted({folder.parts[-3] for folder in every_export(self._exports)})
         if dataset is not None and known:
             raise UnknownName(f"there is no data set {dataset!r} to search; there are {', '.join(known)}")
         raise NothingExported(
-            f"nothing to search in {storage_root / 'search'}: materialize an asset …/search, or run make search"
+            f"nothing to search in {self._exports}: materialize an asset …/search, or run make search"
         )
 
     def look(self) -> list[str]:
@@ -79,14 +81,12 @@ class Champions:
         """
         changed = []
         searchers, failures = dict(self._searchers), {}
-        folders = {
-            "/".join(each.parts[-3:]): each for each in every_export(self.root / "search", self._dataset)
-        }
+        folders = {"/".join(each.parts[-3:]): each for each in every_export(self._exports, self._dataset)}
         for name in dict.fromkeys([*folders, *searchers]):
             files: Files = ()
             before = self._failures.get(name)
             try:
-                version = current(folders.get(name, self.root / "search" / name))
+                version = current(folders.get(name, self._exports / name))
                 files = _files(version)
                 if name in searchers and (searchers[name].version, self._loaded[name]) == (
                     version.name,
@@ -120,7 +120,7 @@ class Champions:
                     for name in self.look():
                         LOG.info("%s: a new champion is searched with", name)
                 except Exception:
-                    LOG.exception("could not look for new champions in %s", self.root / "search")
+                    LOG.exception("could not look for new champions in %s", self._exports)
 
         threading.Thread(target=looking, name="watch champions", daemon=True).start()
 

@@ -236,6 +236,12 @@ STAT_MEMORY = Table(
     ),
 )
 
+ACCEPTED_PICTURES = IMAGES.part(
+    "accepted_pictures",
+    "One row a picture that the last refresh found and nobody held back.",
+    *("image", "image_key"),
+)
+
 GALLERIES = Table(
     "galleries",
     "One row a split, category and picture searched in.",

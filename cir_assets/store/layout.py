@@ -70,9 +70,14 @@ class Storage:
         """One pipeline's decisions about who is champion."""
         return self.champions / dataset / backbone / f"{recipe}.parquet"
 
+    @property
+    def searches(self) -> Path:
+        """What the search server reads, a folder a pipeline."""
+        return self.root / "search"
+
     def search(self, dataset: str, backbone: str, recipe: str) -> Path:
         """What the search server reads of one pipeline."""
-        return self.root / "search" / dataset / backbone / recipe
+        return self.searches / dataset / backbone / recipe
 
     @property
     def reports(self) -> Path:

@@ -6,25 +6,35 @@ from pathlib import Path
 
 import polars as pl
 
+from cir_assets.store.contracts import Table, checked
 from cir_assets.store.files import write_whole
 from cir_assets.store.made import NotMade
 
 
-def write_table(frame: pl.DataFrame, folder: Path, name: str) -> Path:
-    """Write ``<folder>/<name>.parquet`` whole or not at all."""
-    destination = folder / f"{name}.parquet"
+def write_table(frame: pl.DataFrame, folder: Path, table: Table, *, of: str | None = None) -> Path:
+    """Write ``<folder>/<table>.parquet``, or the part ``of`` a step ``<folder>/<table>/<of>.parquet``, whole or not.
+
+    Raises:
+        WrongFrame: when the frame is not as the table's contract says.
+    """
+    destination = table_file(folder, table, of=of)
     with write_whole(destination) as beside:
-        frame.write_parquet(beside)
+        checked(frame, table).write_parquet(beside)
     return destination
 
 
-def read_table(folder: Path, name: str) -> pl.DataFrame:
-    """Read ``<folder>/<name>.parquet``.
+def read_table(folder: Path, table: Table) -> pl.DataFrame:
+    """Read ``<folder>/<table>.parquet``.
 
     Raises:
         NotMade: when it was never written, naming the step that does.
     """
-    source = folder / f"{name}.parquet"
+    source = table_file(folder, table)
     if not source.is_file():
-        raise NotMade(f"{source} is not there: materialize {folder.name}/{name.split('/')[0]} first")
+        raise NotMade(f"{source} is not there: materialize {folder.name}/{table.name} first")
     return pl.read_parquet(source)
+
+
+def table_file(folder: Path, table: Table, *, of: str | None = None) -> Path:
+    """Where a table lies, or the part of it that one step writes."""
+    return folder / f"{table.name}.parquet" if of is None else folder / table.name / f"{of}.parquet"
