@@ -364,7 +364,8 @@ def rollback(pipeline: str, because: str, module: str) -> None:
 def status(module: str) -> None:
     """Show what is stale, what is wrong, and who is champion.
 
-    Exits with 1 when something that was made is stale, or a data set's definition is wrong.
+    Exits with 1 when something that was made is stale, a refresh waits for a person, or a data set's definition is
+    wrong.
     """
     from rich import box
     from rich.table import Table
@@ -394,13 +395,15 @@ def status(module: str) -> None:
     console.print(table if table.row_count else "no champion yet: nothing was trained and evaluated")
     for dataset, wrong in graph.wrong.items():
         console.print(f"wrong definition: {dataset}: {wrong}", soft_wrap=True)
+    for dataset, what in graph.held.items():
+        console.print(f"held for a person: {dataset}: {what}", soft_wrap=True)
     for asset in graph.stale:
         console.print(f"stale: {asset}", soft_wrap=True)
     for asset, why in graph.left_alone.items():
         console.print(f"stale: {asset}, left alone as {why}", soft_wrap=True)
     for asset, since in graph.overdue.items():
         console.print(f"overdue: {asset}, {since}", soft_wrap=True)
-    if not graph.stale and not graph.left_alone and not graph.wrong:
+    if not (graph.stale or graph.left_alone or graph.wrong or graph.held):
         console.print("nothing that was made is stale")
     else:
         raise SystemExit(1)

@@ -10,6 +10,8 @@ import dagster as dg
 
 from cir_assets.graph.freshness import overdue
 from cir_assets.graph.sensors.stale_sweep import stale_assets
+from cir_assets.pipeline.holding import held_refreshes
+from cir_assets.store.layout import Storage
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Status:
         left_alone: stale too -> why it is not asked for.
         overdue: past a window of its freshness policy -> since when.
         wrong: data sets whose definition is wrong -> what is wrong.
+        held: data sets whose refresh waits for a person -> what it found.
     """
 
     stale: Sequence[str]
     left_alone: Mapping[str, str]
     overdue: Mapping[str, str]
     wrong: Mapping[str, str]
+    held: Mapping[str, str]
 
 
 def status_of(definitions: dg.Definitions) -> Status:
@@ -42,4 +46,5 @@ def status_of(definitions: dg.Definitions) -> Status:
         {key.to_user_string(): why for key, why in left.items()},
         {key.to_user_string(): since for key, since in late.items()},
         {key.path[0]: str(graph.get(key).description) for key in sorted(broken)},
+        held_refreshes(Storage()),
     )

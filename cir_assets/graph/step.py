@@ -15,6 +15,9 @@ from cir_assets.store.made import Check, Made, NotMade
 
 Outcome = dg.MaterializeResult | dg.AssetCheckResult
 
+INCOMPLETE = "incomplete"
+"""Metadata of a result that left something for another time; ``stale_sweep`` asks for it again."""
+
 
 def asset_key(step: str) -> dg.AssetKey:
     """The asset of a step: ``wardrobe/images``."""
@@ -121,9 +124,14 @@ def by_a_person(tags: Mapping[str, str]) -> bool:
 
 
 def _result(made: Made, checks: Mapping[str, StepCheck], *, reused: bool) -> dg.MaterializeResult:
+    left_for_later = {} if made.complete else {INCOMPLETE: True}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made.data_version),
-        metadata={**{name: ui_value(value) for name, value in made.metadata.items()}, "reused": reused},
+        metadata={
+            **{name: ui_value(value) for name, value in made.metadata.items()},
+            "reused": reused,
+            **left_for_later,
+        },
         check_results=list(_check_results(made.checks, checks)),
     )
 

@@ -74,6 +74,20 @@ def held_refresh(storage: Storage, dataset: str) -> HeldRefresh | None:
         return None
 
 
+def held_refreshes(storage: Storage) -> dict[str, str]:
+    """Every data set whose refresh waits for a person -> what it found, and what the person can do."""
+    held = {}
+    for memory in sorted(storage.tables("*").parent.glob("*/memory")):
+        dataset = memory.parent.name
+        if (refresh := held_refresh(storage, dataset)) is not None:
+            first = f" (first: {', '.join(refresh.gone[:3])})" if refresh.gone else ""
+            held[dataset] = (
+                f"{len(refresh.gone):,} pictures are gone{first}: bring them back, or materialize {dataset}/raw to "
+                "accept that"
+            )
+    return held
+
+
 def hold(storage: Storage, dataset: str, refresh: HeldRefresh) -> None:
     """Remember that a refresh waits for a person."""
     with write_whole(_held(storage, dataset)) as beside:

@@ -74,11 +74,12 @@ def triplets_step(data: DatasetPlan) -> Step:
 
     def plan(work: Work) -> Plan:
         versions = versions_of(work.storage, data.name("raw"), data.name("images"))
-        # What was found true of them is found anew when something else is asked of them.
-        return Plan({**versions, "asked": digest(asdict(asked))}, lambda _: make_triplets(work, data, asked))
+        return Plan(versions, lambda _: make_triplets(work, data, asked))
 
     asked = Asked(data.name("triplets"), data.protocols, data.batches, data.evaluates)
-    return Step(data.name("triplets"), 1, plan, {"source": data.source.model_dump(mode="json")})
+    # What was found true of them is found anew, by itself, when something else is asked of them.
+    configuration = {"source": data.source.model_dump(mode="json"), "asked": asdict(asked)}
+    return Step(data.name("triplets"), 1, plan, configuration)
 
 
 def make_triplets(work: Work, data: DatasetPlan, asked: Asked) -> Made:

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from cir_assets.graph.step import by_a_person
+from cir_assets.pipeline.holding import held_refreshes
 from cir_assets.store.made import versions_of
 from cir_assets.store.promotions import PromotionLog
 from tests.changes import MODELS, Shop, fresh_shop
@@ -84,7 +85,12 @@ def test_what_a_sensor_holds_it_holds_each_time_and_a_person_who_was_told_accept
     move("train0*.jpg", shop.pictures, away(shop))
     for by in (SENSOR, SENSOR, SCHEDULE):
         assert shop.settle("shop/raw", by=by).failed == {"raw"}
+    [waiting] = held_refreshes(shop.project.storage).items()
+    assert waiting[0] == "shop"
+    assert "pictures are gone (first: train0" in waiting[1]
+    assert waiting[1].endswith("bring them back, or materialize shop/raw to accept that")
     ran = shop.settle("shop/raw")
+    assert held_refreshes(shop.project.storage) == {}
     assert kept(shop)[1].endswith("a person accepted that")
     assert {"raw", "images", "triplets", "champion"} | MODELS <= ran.made
     assert state(shop)[1] != champion

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from cir_assets.graph.sensors.stale_sweep import stale_assets
 from cir_assets.models.backbone import Backbone
 from cir_assets.pictures.decoding import decoded_batches
 from cir_assets.store.database import open_database
@@ -61,11 +62,14 @@ def test_a_picture_that_was_away_is_encoded_once_it_is_back(
     first = metadata_of(project.materialize(instance, ENCODE), FEATURES)
     assert (first["dagster/row_count"], first["not_read_now"], first["undecodable"]) == (5, 1, 0)
     assert issues(project) == [("picture_not_read_now", "p3.jpg", "there is no such file")]
+    graph = project.definitions().resolve_asset_graph()
+    assert dg.AssetKey(FEATURES.split("/")) in stale_assets(instance, graph)[0]
     (tmp_path / "p3.jpg").rename(shop / "p3.jpg")
     second = metadata_of(project.materialize(instance, ENCODE), FEATURES)
     assert (second["dagster/row_count"], second["encoded"], second["reused"]) == (6, 1, False)
     assert issues(project) == []
     assert metadata_of(project.materialize(instance, ENCODE), FEATURES)["reused"]
+    assert dg.AssetKey(FEATURES.split("/")) not in stale_assets(instance, graph)[0]
 
 
 def test_a_picture_half_written_while_it_was_encoded_is_encoded_once_it_is_whole(

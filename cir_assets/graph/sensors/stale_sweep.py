@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from cir_assets.graph.private import staleness
+from cir_assets.graph.step import INCOMPLETE
 
 if TYPE_CHECKING:
     from cir_assets.graph.private import AssetGraph
@@ -22,8 +23,8 @@ def stale_sweep_sensor() -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Once an hour, and when the daemon starts: assets whose code, configuration or dependencies' content "
-            "changed since they were made, as while no daemon was there to see it. What failed, waits, or was never "
-            "made is left."
+            "changed since they were made, as while no daemon was there to see it, and those that left something for "
+            "another time, as pictures that could not be read then. What failed, waits, or was never made is left."
         ),
     )
     def sweep(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -42,7 +43,7 @@ def stale_sweep_sensor() -> dg.SensorDefinition:
 def stale_assets(
     instance: dg.DagsterInstance, graph: AssetGraph
 ) -> tuple[list[dg.AssetKey], dict[dg.AssetKey, str]]:
-    """What was made from something that has changed since.
+    """What was made from something that has changed since, or left something for another time.
 
     Returns:
         Assets free to be made again, and those that are not, with the reason. Assets never made, and roots, which
@@ -52,7 +53,7 @@ def stale_assets(
     free: list[dg.AssetKey] = []
     left: dict[dg.AssetKey, str] = {}
     for key in sorted(graph.materializable_asset_keys - graph.root_materializable_asset_keys):
-        if not is_stale(key):
+        if not is_stale(key) and not _is_incomplete(instance, key):
             continue
         if why := _why_not_now(instance, graph, key):
             left[key] = why
@@ -67,6 +68,12 @@ def run_under_way(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.DagsterR
     newest = records[0].asset_entry.last_run_id if records else None
     run = instance.get_run_by_id(newest) if newest is not None else None
     return run if run is not None and not run.is_finished else None
+
+
+def _is_incomplete(instance: dg.DagsterInstance, key: dg.AssetKey) -> bool:
+    event = instance.get_latest_materialization_event(key)
+    made = event.asset_materialization if event is not None else None
+    return made is not None and INCOMPLETE in made.metadata
 
 
 def _why_not_now(instance: dg.DagsterInstance, graph: AssetGraph, key: dg.AssetKey) -> str | None:
