@@ -12,6 +12,7 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 LAYERS = (
     ("command_line", "client", "definitions"),
+    ("starting",),
     ("components",),
     ("graph",),
     ("pipeline",),
