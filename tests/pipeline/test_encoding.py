@@ -172,3 +172,35 @@ def test_a_memory_of_the_scan_that_a_power_failure_left_empty_counts_as_none(
     [memory] = project.storage.tables("shop").glob("memory/stat_memory.parquet")
     memory.write_bytes(b"")
     assert metadata_of(project.materialize(instance, *SCAN), "shop/raw")["pictures"] == 6
+
+
+STEPS = ('key:"shop/raw"', 'key:"shop/images"', 'key:"shop/tiny_clip/image_features"')
+
+
+def features(project: TrialProject, preprocessing: str) -> dict[str, np.ndarray]:
+    """Unit features by picture."""
+    images = pl.read_parquet(project.storage.tables("shop") / "images.parquet")
+    names = dict(images.select("image_key", "image").iter_rows())
+    with opened(project.storage.features("shop", "tiny_clip"), read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT image_key, feature FROM image_features WHERE preprocessing = $1", [preprocessing]
+        ).fetchall()
+    return {names[key]: np.array(feature) / np.linalg.norm(feature) for key, feature in rows}
+
+
+def test_a_catalogue_is_encoded_as_people_see_it_and_as_stored_where_asked(
+    project: TrialProject, instance: dg.DagsterInstance, shop: Path
+) -> None:
+    source = {"kind": "catalogue", "pictures": str(shop)}
+    project.write_dataset("shop", source=source, decoding_workers=0)
+    project.materialize(instance, *STEPS)
+    seen = features(project, "targetpad1.25@64 as_seen")
+    assert seen["lying.png"] @ seen["upright.png"] == pytest.approx(1)
+    assert seen["cut_out.png"] @ seen["on_white.png"] == pytest.approx(1)
+    project.write_dataset("shop", source={**source, "reading": "reference"}, decoding_workers=0)
+    again = project.materialize(instance, *STEPS)
+    stored = features(project, "targetpad1.25@64")
+    assert metadata_of(again, FEATURES)["encoded"] == 4
+    assert stored["lying.png"] @ stored["upright.png"] < 0.99
+    assert stored["cut_out.png"] @ stored["on_white.png"] < 0.99
+    assert stored["upright.png"] @ seen["upright.png"] == pytest.approx(1)
