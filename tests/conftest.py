@@ -21,17 +21,20 @@ LONGEST = (
     "tests/test_daemon.py",
     "tests/graph/test_killed_runs.py",
     "tests/test_changes.py",
-    "tests/graph/test_champion.py",
+    "tests/pipeline/test_judging.py",
 )
 SLOW = (
     *LONGEST,
     "tests/graph/",
+    *(f"tests/pipeline/test_{each}.py" for each in ("backbones", "checkpoints", "encoding", "holding")),
+    *(f"tests/pipeline/test_{each}.py" for each in ("searching", "source", "tables")),
+    "tests/datasets/test_dataset_source.py",
     "tests/test_benchmarks.py",
     "tests/test_command_line.py",
     "tests/test_definitions.py::test_a_d",
     "tests/test_lost_changes.py",
     "tests/test_moved_storage.py",
-    "tests/models/test_open_clip.py::test_both_stages_run_on_it_through_the_graph",
+    "tests/models/test_open_clip_network.py::test_both_stages_run_on_it_through_the_graph",
     "tests/serving/test_behind_a_proxy.py",
 )
 """Whole graphs and real processes, by how a test's name begins; with BROWSERS, what is left out of test-quick."""

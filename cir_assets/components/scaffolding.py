@@ -13,7 +13,7 @@ from cir_assets.components.fitting import embedded_backbones, fit_catalogue, fit
 from cir_assets.components.loading import InvalidDefinition, checked_name
 from cir_assets.components.specification import BackbonesSpec
 from cir_assets.datasets.tables import BrokenAnnotations
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 
 class DatasetParameters(BaseModel):
@@ -117,5 +117,5 @@ def require_yaml(request: dg.ScaffoldRequest[Any]) -> None:
 def write(file: Path, text: str) -> None:
     """Write a new file whole, its folder too."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(file) as beside:
+    with write_whole(file) as beside:
         beside.write_text(text, encoding="utf-8")

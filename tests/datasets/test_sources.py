@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -18,8 +17,6 @@ from cir_assets import datasets
 from cir_assets.components.dataset import Dataset
 from cir_assets.components.specification import DatasetSpec
 from cir_assets.datasets.sources import KINDS, Source, one_of
-from cir_assets.datasets.wardrobe.source import WardrobeSource
-from cir_assets.pictures.scanning import scan_pictures
 from tests.datasets.conftest import triplet, write_fashioniq, write_json, write_picture
 from tests.trial_project import TrialProject
 
@@ -78,15 +75,6 @@ def test_a_folder_that_is_not_there_is_named_with_what_it_must_hold(tmp_path: Pa
         source(kind=kind, folder=str(tmp_path / "absent")).prepare(tmp_path)
 
 
-def test_a_catalogue_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"source\.pictures .*absent is no folder"):
-        source(kind="catalogue", pictures=str(tmp_path / "absent")).prepare(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"source\.triplets .*table\.csv is no file"):
-        source(kind="catalogue", pictures=str(tmp_path), triplets=str(tmp_path / "table.csv")).prepare(
-            tmp_path
-        )
-
-
 def test_annotations_without_a_single_picture_are_refused(tmp_path: Path) -> None:
     write_fashioniq(tmp_path, "hat", "val", ["A", "B"], [triplet("A", "B")])
     with pytest.raises(FileNotFoundError, match="images is not there"):
@@ -94,24 +82,6 @@ def test_annotations_without_a_single_picture_are_refused(tmp_path: Path) -> Non
     (tmp_path / "images").mkdir()
     with pytest.raises(FileNotFoundError, match=r"holds none of the 2 pictures .* \(the first is A\.jpg\)"):
         source(kind="fashioniq", folder=str(tmp_path)).prepare(tmp_path)
-
-
-def test_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds none of the 0 pictures"):
-        source(kind="catalogue", pictures=str(tmp_path)).prepare(tmp_path)
-
-
-def test_an_archive_of_pictures_is_read_as_its_folder_is(tmp_path: Path) -> None:
-    for name in ("shoes/a.png", "b.png"):
-        write_picture(tmp_path / "pictures" / name)
-    packed = shutil.make_archive(str(tmp_path / "packed"), "gztar", tmp_path / "pictures")
-    archive = source(kind="catalogue", pictures=packed)
-    archive.prepare(tmp_path / "raw")
-    read = archive.read(tmp_path / "raw")
-    folder = source(kind="catalogue", pictures=str(tmp_path / "pictures")).read(tmp_path / "other")
-    assert read.pictures.equals(folder.pictures)
-    assert read.picture_root == tmp_path / "raw" / "pictures"
-    assert (read.picture_root / "shoes" / "a.png").is_file()
 
 
 def test_cirr_and_circo_are_read_through_the_same_door(tmp_path: Path) -> None:
@@ -126,21 +96,6 @@ def test_cirr_and_circo_are_read_through_the_same_door(tmp_path: Path) -> None:
     circo = source(kind="circo", folder=str(tmp_path))
     circo.prepare(tmp_path)
     assert circo.read(tmp_path).triplets["target"].to_list() == [None]
-
-
-def test_a_rendered_wardrobe_reads_whole_with_its_image_sets(tmp_path: Path) -> None:
-    # Fewer pictures than a YAML may ask for, so that the test is quick.
-    wardrobe = WardrobeSource.model_construct(kind="wardrobe", size=120, seed=3)
-    wardrobe.prepare(tmp_path)
-    read = wardrobe.read(tmp_path)
-    assert read.pictures.height == 120
-    assert read.issues.is_empty()
-    evaluated = read.triplets.filter(read.triplets["split"] != "train")
-    assert evaluated.height > 0
-    assert evaluated["target"].null_count() == evaluated["set_members"].null_count() == 0
-    images, issues, _ = scan_pictures(read.pictures, read.picture_root)
-    assert (images.height, issues.height) == (120, 0)
-    assert images["image_key"].n_unique() == 120
 
 
 def test_settings_load_neither_torch_nor_tables() -> None:

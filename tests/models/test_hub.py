@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from cir_assets.models.files import weights_digest, weights_of
 from tests.file_server import Answer, FileServer, Request, gives, serving
 from tests.models.families import in_shards, write_family
 
-REPOSITORY = "somebody/small-clip"
+REPOSITORIES = tuple(
+    f"somebody/{family}" for family in ("clip", "siglip", "siglip_in_shards", "clip_in_two_forms")
+)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 INSTALL = """
 import sys
@@ -26,8 +30,9 @@ from pathlib import Path
 from typing import Any
 from cir_assets.models.installation import install_backbone
 from cir_assets.models.settings import BackboneSettings
-settings = BackboneSettings(kind="hub", place=sys.argv[1], revision=sys.argv[2])
-install_backbone(settings, Path(sys.argv[3]))
+for repository in sys.argv[3:]:
+    settings = BackboneSettings(kind="hub", place=repository, revision=sys.argv[1])
+    install_backbone(settings, Path(sys.argv[2]) / repository)
 """
 
 
@@ -41,10 +46,10 @@ def hub_file(body: bytes) -> Answer:
     return answer
 
 
-def serve_repository(server: FileServer, folder: Path, revision: str) -> None:
+def serve_repository(server: FileServer, repository: str, folder: Path, revision: str) -> None:
     files = sorted(file.name for file in folder.iterdir())
     info: dict[str, Any] = {
-        "id": REPOSITORY,
+        "id": repository,
         "sha": COMMIT,
         "siblings": [{"rfilename": name} for name in files],
     }
@@ -54,12 +59,12 @@ def serve_repository(server: FileServer, folder: Path, revision: str) -> None:
         for name in files
     ]
     for named in (revision, COMMIT):
-        server.answers[f"/api/models/{REPOSITORY}/revision/{named}"] = gives(json.dumps(info).encode())
+        server.answers[f"/api/models/{repository}/revision/{named}"] = gives(json.dumps(info).encode())
         for query in ("", "?recursive=true&expand=false", "?recursive=True&expand=False"):
-            server.answers[f"/api/models/{REPOSITORY}/tree/{named}{query}"] = gives(json.dumps(tree).encode())
+            server.answers[f"/api/models/{repository}/tree/{named}{query}"] = gives(json.dumps(tree).encode())
         for name in files:
             answer = hub_file((folder / name).read_bytes())
-            server.answers[f"/{REPOSITORY}/resolve/{named}/{name}"] = answer
+            server.answers[f"/{repository}/resolve/{named}/{name}"] = answer
 
 
 def in_two_forms(folder: Path) -> None:
@@ -69,37 +74,59 @@ def in_two_forms(folder: Path) -> None:
     (folder / "open_clip_config.json").write_text('{"model_cfg": {}}')
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip", "siglip_in_shards", "clip_in_two_forms"])
-def test_a_revision_is_fetched_and_equals_the_folder_it_came_from(family: str, tmp_path: Path) -> None:
-    folder = write_family(family.partition("_in_")[0], tmp_path / "theirs")
-    if family.endswith("shards"):
-        in_shards(folder)
-    if family.endswith("forms"):
-        in_two_forms(folder)
-    (folder / "training_log.txt").write_text("not needed")
+@dataclass(frozen=True)
+class Installed:
+    """Repositories as folders, what was installed of them, and the addresses that were asked for."""
+
+    theirs: Path
+    installed: Path
+    asked: Sequence[str]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """All repositories, installed by one process: the client reads where its server is when it is imported."""
+    theirs, ours = tmp_path_factory.mktemp("theirs"), tmp_path_factory.mktemp("installed")
     with serving() as server:
-        serve_repository(server, folder, "v1")
+        for repository in REPOSITORIES:
+            family, _, form = repository.rpartition("/")[2].partition("_in_")
+            folder = write_family(family, theirs / repository)
+            if form == "shards":
+                in_shards(folder)
+            if form == "two_forms":
+                in_two_forms(folder)
+            (folder / "training_log.txt").write_text("not needed")
+            serve_repository(server, repository, folder, "v1")
         done = subprocess.run(
-            [sys.executable, "-c", INSTALL, REPOSITORY, "v1", str(tmp_path / "installed")],
+            [sys.executable, "-c", INSTALL, "v1", str(ours), *REPOSITORIES],
             env={
                 **os.environ,
                 "HF_ENDPOINT": server.address,
-                "HF_HOME": str(tmp_path / "home"),
+                "HF_HOME": str(tmp_path_factory.mktemp("home")),
                 "HF_HUB_DISABLE_XET": "1",
                 "NO_PROXY": "127.0.0.1",
                 "no_proxy": "127.0.0.1",
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=200,
             check=False,
         )
-        assert done.returncode == 0, done.stderr[-3_000:] + str([r.path for r in server.requests])
-        fetched = {
-            request.path.rpartition("/")[2] for request in server.requests if "/resolve/" in request.path
-        }
+        asked = [request.path for request in server.requests]
+    assert done.returncode == 0, done.stderr[-3_000:] + str(asked)
+    return Installed(theirs, ours, asked)
+
+
+@pytest.mark.parametrize("repository", REPOSITORIES)
+def test_a_revision_is_fetched_and_equals_the_folder_it_came_from(
+    repository: str, installed: Installed
+) -> None:
+    folder, ours = installed.theirs / repository, installed.installed / repository
+    fetched = {
+        path.rpartition("/")[2] for path in installed.asked if path.startswith(f"/{repository}/resolve/")
+    }
     weights = {name for name in fetched if name.endswith((".safetensors", ".bin"))}
     assert weights == {file.name for file in weights_of(folder, "transformers")}
     assert "training_log.txt" not in fetched
-    assert weights_digest(tmp_path / "installed") == weights_digest(folder)
-    assert Backbone.load(tmp_path / "installed").text_features(["is red"]).shape[0] == 1
+    assert weights_digest(ours) == weights_digest(folder)
+    assert Backbone.load(ours).text_features(["is red"]).shape[0] == 1

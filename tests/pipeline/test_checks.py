@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,16 +19,7 @@ from cir_assets.pipeline.checks import (
     splits_disjoint,
     triplet_pictures_present,
 )
-from cir_assets.pipeline.holding import (
-    HeldRefresh,
-    Loss,
-    accept,
-    held_refresh,
-    hold,
-    loss_of_pictures,
-    memory_of,
-)
-from cir_assets.store.layout import Storage
+from cir_assets.pipeline.holding import Loss
 
 NO_ISSUES = pl.DataFrame(schema={"kind": pl.String, "subject": pl.String, "detail": pl.String})
 IMAGES = pl.DataFrame({"image": ["a", "b", "c"], "image_key": ["1", "2", "2"]})
@@ -86,18 +76,6 @@ def test_a_loss_is_told_and_passes_up_to_the_share_or_where_a_person_accepted_it
     assert not pictures_kept(Loss(10, (), 100, 21), 0.2, "shop/raw", False).passed
     assert pictures_kept(Loss(10, ("a.jpg",) * 10, 100, 100), 1, "shop/raw", False).passed
     assert pictures_kept(Loss(), 0, "shop/raw", False).passed
-
-
-def test_a_picture_is_gone_when_neither_its_name_nor_its_content_is_there(tmp_path: Path) -> None:
-    storage, accepted = Storage(tmp_path), pl.DataFrame({"image": list("abcd"), "image_key": list("1234")})
-    memory = memory_of(storage, "shop")
-    assert loss_of_pictures(memory, accepted) == (0, [])
-    hold(storage, "shop", HeldRefresh(["a"], "state"))
-    assert held_refresh(storage, "shop") == HeldRefresh(["a"], "state")
-    accept(storage, "shop", accepted)
-    assert held_refresh(storage, "shop") is None
-    now = pl.DataFrame({"image": ["a", "renamed", "new"], "image_key": ["other", "2", "5"]})
-    assert loss_of_pictures(memory, now) == (4, ["c", "d"])
 
 
 def test_features_must_be_finite_nonzero_and_of_the_backbones_dimension() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cir_assets.datasets.catalogue import read_catalogue
 from cir_assets.datasets.tables import Annotations
 from tests.datasets.conftest import write_picture
 
@@ -57,3 +58,23 @@ def unprivileged() -> Iterator[Path]:
             for place, folders, _ in os.walk(folder):
                 for name in folders:
                     (Path(place) / name).chmod(0o700)
+
+
+NAMES = tuple(f"p{number}.jpg" for number in range(6))
+HEADER = "reference,target,caption,split"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return pictures(tmp_path / "pictures", *NAMES)
+
+
+def read_text(root: Path, *lines: str, name: str = "t.csv") -> Annotations:
+    return read_catalogue(root, table(root.parent, *lines, name=name))
+
+
+def triplets(read: Annotations) -> list[tuple[str, str | None, list[str]]]:
+    return read.triplets.select("reference", "target", "captions").rows()
+
+
+ONE = [("p0.jpg", "p1.jpg", ["is red"])]

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import os
-import unicodedata
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,37 +15,16 @@ import polars as pl
 import pytest
 
 from cir_assets.datasets.catalogue import read_catalogue
-from cir_assets.datasets.catalogue.columns import COLUMNS, meaning_of
-from cir_assets.datasets.catalogue.names import PictureNames
 from cir_assets.datasets.catalogue.table import read_table
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
-from tests.datasets.catalogue.conftest import details, pictures, table, told
+from tests.datasets.catalogue.conftest import HEADER, ONE, details, read_text, table, told, triplets
 from tests.datasets.conftest import subjects
-
-NAMES = tuple(f"p{number}.jpg" for number in range(6))
-HEADER = "reference,target,caption,split"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return pictures(tmp_path / "pictures", *NAMES)
 
 
 def read_bytes(root: Path, content: bytes, name: str = "t.csv") -> Annotations:
     file = root.parent / name
     file.write_bytes(content)
     return read_catalogue(root, file)
-
-
-def read_text(root: Path, *lines: str, name: str = "t.csv") -> Annotations:
-    return read_catalogue(root, table(root.parent, *lines, name=name))
-
-
-def triplets(read: Annotations) -> list[tuple[str, str | None, list[str]]]:
-    return read.triplets.select("reference", "target", "captions").rows()
-
-
-ONE = [("p0.jpg", "p1.jpg", ["is red"])]
 
 
 def workbook(*rows: list[Any]) -> bytes:
@@ -190,33 +168,10 @@ def test_a_quote_that_swallows_a_row_is_told(root: Path) -> None:
     ]
 
 
-def test_columns_that_mean_nothing_are_named(root: Path) -> None:
-    read = read_text(root, ",reference,target,caption,split,price", "0,p0,p1,is red,val,12")
-    assert triplets(read) == ONE
-    assert details(read, "assumed") == ["columns that are not read: (no name), price"]
-
-
 def test_a_comma_too_much_never_shortens_a_caption(root: Path) -> None:
     read = read_text(root, f"{HEADER},,", "p0,p1,is red,val,,", "p0,p1,is, blue,val,")
     assert triplets(read) == ONE
     assert subjects(read, "broken_row") == ["row-2"]
-
-
-@pytest.mark.parametrize(
-    ("headers", "found"),
-    [
-        (("candidate", "image", "text"), COLUMNS[:3]),
-        (("Query Image", "Target-Image", "instruction"), COLUMNS[:3]),
-        (("reference_image", "target_image", "modification"), COLUMNS[:3]),
-        (("text", "caption", "query", "target"), ("caption", "reference", "target")),
-        (("CAPTION.2", "Set Members", "img_set"), ("caption_2", "members", "set")),
-        (("price", "", "Größe"), ()),
-    ],
-)
-def test_headers_are_known_by_the_words_people_use(headers: tuple[str, ...], found: tuple[str, ...]) -> None:
-    meaning = meaning_of(headers, "t.csv")
-    assert sorted(meaning.places) == sorted(found)
-    assert len(meaning.unread) == len(headers) - len(found)
 
 
 def test_an_excel_workbook_is_read(root: Path) -> None:
@@ -256,23 +211,6 @@ def test_what_pandas_writes_for_nothing_is_nothing(root: Path) -> None:
     assert text.triplets.equals(read.triplets)
 
 
-@pytest.mark.parametrize("value", [12, 12.0, "12", "12.0", "12.jpg"])
-def test_numbers_name_pictures_as_they_are_written(tmp_path: Path, value: float | str) -> None:
-    root = pictures(tmp_path / "p", "12.jpg", "007.jpg", "b.jpg")
-    row = {"reference": value, "target": "007", "caption": "is red", "split": "val"}
-    read = [read_text(root, json.dumps(row), name="t.jsonl")]
-    read.append(read_text(root, ",".join(row), ",".join(map(str, row.values()))))
-    pl.DataFrame([row]).write_parquet(tmp_path / "t.parquet")
-    read.append(read_catalogue(root, tmp_path / "t.parquet"))
-    assert [triplets(each) for each in read] == [[("12.jpg", "007.jpg", ["is red"])]] * 3
-
-
-def test_a_number_that_lost_its_zeros_is_told(tmp_path: Path) -> None:
-    root = pictures(tmp_path / "p", "007.jpg", "b.jpg")
-    with pytest.raises(BrokenAnnotations, match="line 1: no picture 7, a number: were there zeros before it"):
-        read_text(root, '{"reference": 7, "target": "b", "caption": "x"}', name="t.jsonl")
-
-
 def test_half_a_character_is_told_and_the_row_is_kept(root: Path) -> None:
     read = read_text(
         root,
@@ -307,127 +245,6 @@ def test_a_table_of_a_name_with_brackets_is_no_pattern(root: Path) -> None:
         {"reference": ["p0"], "target": ["p1"], "caption": ["is red"], "split": ["val"]}
     ).write_parquet(root.parent / "t[1]*.parquet")
     assert triplets(read_catalogue(root, root.parent / "t[1]*.parquet")) == ONE
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "p0.jpg|red dress 1.jpg|hat.jpg",
-        "p0 red dress 1.jpg hat.jpg",
-        "p0.jpg,red dress 1,hat",
-        "p0; red dress 1.jpg; hat;",
-        "['p0.jpg', 'red dress 1.jpg', 'hat.jpg']",
-        '["p0.jpg", "red dress 1.jpg", "hat.jpg"]',
-        "['p0.jpg' 'red dress 1.jpg'\n 'hat.jpg']",
-        "[p0.jpg, red dress 1.jpg, hat.jpg]",
-    ],
-)
-def test_members_are_read_however_they_are_listed(tmp_path: Path, cell: str) -> None:
-    root = pictures(tmp_path / "p", "p0.jpg", "red dress 1.jpg", "hat.jpg", "x,y|z.jpg")
-    names = PictureNames([path.name for path in root.iterdir()], root)
-    assert names.members(cell) == (["p0.jpg", "red dress 1.jpg", "hat.jpg"], [])
-    assert names.members("red dress 1.jpg") == (["red dress 1.jpg"], [])
-    assert names.members("x,y|z") == (["x,y|z.jpg"], [])
-
-
-def test_members_that_are_not_there_are_told_and_the_set_goes_on(root: Path) -> None:
-    row = "p0,p1,is red,val"
-    read = read_text(root, f"{HEADER},members", f"{row},\"['p2.jpg', 'gone.jpg']\"", f"{row},\"['p2.jpg', \"")
-    assert read.triplets["set_members"].to_list() == [["p0.jpg", "p2.jpg"], ["p0.jpg"]]
-    assert details(read, "unknown_picture") == [
-        "line 2: no picture gone.jpg; left out of its set",
-        "line 3: no picture ['p2.jpg'; left out of its set",
-    ]
-
-
-NFD = unicodedata.normalize("NFD", "robe_été.jpg")
-
-
-def test_names_that_differ_in_form_alone_are_found_where_one_is_meant(tmp_path: Path) -> None:
-    root = pictures(tmp_path / "p", NFD, "Hat.JPG", "b.jpg")
-    read = read_text(
-        root, HEADER, "robe_été.jpg,hat.jpg,is red,val", "ROBE_ÉTÉ,p/b.jpg,is red,val", "b,HAT,x,val"
-    )
-    assert read.triplets.select("reference", "target").rows() == [
-        (NFD, "Hat.JPG"),
-        (NFD, "b.jpg"),
-        ("b.jpg", "Hat.JPG"),
-    ]
-    assert details(read, "assumed") == [
-        "1 name stands in the table in another Unicode normal form (first: robe_été.jpg is " + NFD + ")",
-        "3 names stand in the table in other capitals (first: HAT is Hat.JPG)",
-        "1 name stands in the table with the folder's name before them (first: p/b.jpg is b.jpg)",
-    ]
-
-
-def test_a_name_that_two_pictures_could_have_is_told_with_both(tmp_path: Path) -> None:
-    composed = unicodedata.normalize("NFC", NFD)
-    root = pictures(tmp_path / "p", "p0.jpg", "p0.png", "Hat.jpg", "hat.JPG", "b.jpg", NFD, composed)
-    read = read_text(
-        root,
-        HEADER,
-        "p0,b,is red,val",
-        "HAT.jpg,b,is red,val",
-        "Robe_été,b,is red,val",
-        f"{NFD},{composed},is red,val",
-    )
-    assert triplets(read) == [(NFD, composed, ["is red"])]
-    assert details(read, "unknown_picture") == [
-        "line 2: p0 could be p0.jpg or p0.png; row dropped",
-        "line 3: HAT.jpg could be Hat.jpg or hat.JPG; row dropped",
-        f"line 4: Robe_été could be {NFD} or {composed} (they differ in Unicode normal form alone); row dropped",
-    ]
-
-
-def test_paths_out_of_the_folder_are_told_and_whole_paths_into_it_are_read(root: Path) -> None:
-    read = read_text(root, HEADER, "../p0,p1,is red,val", f"{root}/p0.jpg,p1,is red,val", "/etc/p0,p1,x,val")
-    assert triplets(read) == ONE
-    assert subjects(read, "unknown_picture") == ["row-1", "row-3"]
-
-
-@pytest.mark.parametrize(("word", "split"), [("Validation", "val"), ("dev", "val"), ("TEST", "test")])
-def test_splits_in_other_words_are_told(root: Path, word: str, split: str) -> None:
-    read = read_text(root, HEADER, f"p0,p1,is red,{word}")
-    assert read.triplets["split"].to_list() == [split]
-    assert details(read, "assumed") == ([] if word == "TEST" else [f"split {word} is read as {split}"])
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["split", "val", "eval"], "line 3: split is 'eval', expected one of train, val, test .*validation"),
-        (["split", "val", "", "val"], "line 3: either every row has a split or none; .* 1 of 3 are empty"),
-        (["category", "dress", "Mean"], "line 3: a category cannot be called 'Mean', as the mean"),
-        (["category", "all", ""], "line 2: a category cannot be called 'all' where other rows have none"),
-    ],
-)
-def test_columns_that_would_mislead_are_refused_by_line(root: Path, lines: list[str], message: str) -> None:
-    column, *values = lines
-    rows = [f"p{number},p{number + 1},is red,{value}" for number, value in enumerate(values)]
-    with pytest.raises(BrokenAnnotations, match=message):
-        read_text(root, f"reference,target,caption,{column}", *rows)
-
-
-def test_a_category_called_all_in_every_row_is_none_at_all(root: Path) -> None:
-    read = read_text(root, f"{HEADER},category", "p0,p1,is red,val,all", "p0,p1,is, red,val,all")
-    assert read.galleries["category"].unique().to_list() == ["all"]
-
-
-def test_a_triplet_that_stands_there_twice_is_told_and_kept(root: Path) -> None:
-    read = read_text(root, HEADER, "p0,p1,is red,val", "p1,p0,is red,val", "p0.jpg,p1.jpg, is red,val")
-    assert read.triplets.height == 3
-    assert details(read, "repeated_triplet") == ["line 4: says the same as line 2; kept"]
-
-
-def test_a_table_of_which_much_is_broken_is_refused(root: Path) -> None:
-    rows = ["p0,p1,is red,val"] * 30 + ["p0,p1,is, red,val"] * 20
-    with pytest.raises(BrokenAnnotations, match=r"20 of 50 rows cannot be read \(first: line 32: expected 4"):
-        read_text(root, HEADER, *rows)
-
-
-def test_rows_of_no_reference_are_told(root: Path) -> None:
-    read = read_text(root, HEADER, "p0,p1,is red,val", ",p1,is red,val")
-    assert details(read, "broken_row") == ["line 3: no picture under 'reference'; row dropped"]
 
 
 def test_an_absent_or_forbidden_table_is_named(unprivileged: Path) -> None:

@@ -10,8 +10,16 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from cir_assets.graph.step import by_a_person
-from cir_assets.pipeline.holding import held_refreshes
+from cir_assets.pipeline.holding import (
+    HeldRefresh,
+    accept,
+    held_refresh,
+    held_refreshes,
+    hold,
+    loss_of_pictures,
+    memory_of,
+)
+from cir_assets.store.layout import Storage
 from cir_assets.store.made import versions_of
 from cir_assets.store.promotions import PromotionLog
 from tests.changes import MODELS, Shop, fresh_shop
@@ -167,10 +175,13 @@ def test_pictures_that_vanish_between_scan_and_encoding_are_held_there(
     assert (said["dagster/row_count"], said["encoded"], said["not_read_now"]) == (10, 3, 0)
 
 
-def test_a_run_a_person_asks_for_once_more_is_theirs_and_a_retry_is_not() -> None:
-    again = {**SENSOR, "dagster/parent_run_id": "a"}
-    assert by_a_person({})
-    assert not by_a_person(SENSOR)
-    assert not by_a_person(SCHEDULE)
-    assert by_a_person(again)
-    assert not by_a_person({**again, "dagster/retry_number": "1"})
+def test_a_picture_is_gone_when_neither_its_name_nor_its_content_is_there(tmp_path: Path) -> None:
+    storage, accepted = Storage(tmp_path), pl.DataFrame({"image": list("abcd"), "image_key": list("1234")})
+    memory = memory_of(storage, "shop")
+    assert loss_of_pictures(memory, accepted) == (0, [])
+    hold(storage, "shop", HeldRefresh(["a"], "state"))
+    assert held_refresh(storage, "shop") == HeldRefresh(["a"], "state")
+    accept(storage, "shop", accepted)
+    assert held_refresh(storage, "shop") is None
+    now = pl.DataFrame({"image": ["a", "renamed", "new"], "image_key": ["other", "2", "5"]})
+    assert loss_of_pictures(memory, now) == (4, ["c", "d"])

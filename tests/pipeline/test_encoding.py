@@ -176,3 +176,51 @@ def test_a_memory_of_the_scan_that_a_power_failure_left_empty_counts_as_none(
     [memory] = project.storage.tables("shop").glob("memory/stat_memory.parquet")
     memory.write_bytes(b"")
     assert metadata_of(project.materialize(instance, *SCAN), "shop/raw")["pictures"] == 6
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Path:
+    """One picture upright and as a phone stores it, one on white and as a cut-out."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (tmp_path / "photo.jpg").write_bytes(picture_bytes("photo"))
+    with Image.open(tmp_path / "photo.jpg") as photo:
+        photo.save(folder / "upright.png")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        photo.transpose(Image.Transpose.ROTATE_90).save(folder / "lying.png", exif=exif)
+        on_white, cut_out = Image.new("RGB", (64, 64), "white"), Image.new("RGBA", (64, 64))
+        for ground in (on_white, cut_out):
+            ground.paste(photo, (16, 12))
+    on_white.save(folder / "on_white.png")
+    cut_out.save(folder / "cut_out.png")
+    return folder
+
+
+def features(project: TrialProject, preprocessing: str) -> dict[str, np.ndarray]:
+    """Unit features by picture."""
+    images = pl.read_parquet(project.storage.tables("shop") / "images.parquet")
+    names = dict(images.select("image_key", "image").iter_rows())
+    with open_database(project.storage.features("shop", "tiny_clip"), read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT image_key, feature FROM image_features WHERE preprocessing = $1", [preprocessing]
+        ).fetchall()
+    return {names[key]: np.array(feature) / np.linalg.norm(feature) for key, feature in rows}
+
+
+def test_a_catalogue_is_encoded_as_people_see_it_and_as_stored_where_asked(
+    project: TrialProject, instance: dg.DagsterInstance, twins: Path
+) -> None:
+    source = {"kind": "catalogue", "pictures": str(twins)}
+    project.write_dataset("shop", source=source, decoding_workers=0)
+    project.materialize(instance, *SCAN, ENCODE)
+    seen = features(project, "targetpad1.25@64 as_seen")
+    assert seen["lying.png"] @ seen["upright.png"] == pytest.approx(1)
+    assert seen["cut_out.png"] @ seen["on_white.png"] == pytest.approx(1)
+    project.write_dataset("shop", source={**source, "reading": "reference"}, decoding_workers=0)
+    again = project.materialize(instance, *SCAN, ENCODE)
+    stored = features(project, "targetpad1.25@64")
+    assert metadata_of(again, FEATURES)["encoded"] == 4
+    assert stored["lying.png"] @ stored["upright.png"] < 0.99
+    assert stored["cut_out.png"] @ stored["on_white.png"] < 0.99
+    assert stored["upright.png"] @ seen["upright.png"] == pytest.approx(1)

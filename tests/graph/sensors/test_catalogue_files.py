@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,16 +14,9 @@ import pytest
 from cir_assets.graph.resources import StorageFolder
 from tests.changes import Shop
 from tests.random_pictures import picture_bytes
-from tests.trial_project import TrialProject
 
 Look = Callable[[], str]
 RAW = dg.AssetKey(["shop", "raw"])
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture
@@ -233,32 +226,6 @@ def test_what_lies_there_and_cannot_be_read_is_told_once_and_stops_no_look(shop:
     os.mkfifo(shop.pictures / "pipe.jpg")
     assert settled(look) == "asked"
     assert look() == "no file changed since the last look"
-
-
-def test_edited_definitions_are_seen_once_they_rest_and_only_where_they_can_be_loaded(
-    project: TrialProject, instance: dg.DagsterInstance
-) -> None:
-    project.write_dataset("shop", source={"kind": "wardrobe"})
-    cursor: list[str | None] = [None]
-    sensor = project.definitions().resolve_sensor_def("edited_definitions")
-
-    def tick() -> str:
-        with project.importable(), dg.build_sensor_context(instance, cursor[0]) as context:
-            said = sensor.evaluate_tick(context)
-        cursor[0] = said.cursor
-        return str(said.skip_message)
-
-    assert "are those that are loaded" in tick()
-    project.yaml("shop").touch()
-    assert "are those that are loaded" in tick()
-    project.write_dataset("shop", source={"kind": "wardrobe", "size": 1001})
-    assert "definitions are changing" in tick()
-    # Without dagster dev there is no code server to be asked.
-    assert "click Reload" in tick()
-    project.write_backbones({"tiny_clip": {"kind": "nonsense"}})
-    assert "definitions are changing" in tick()
-    assert "cannot be loaded" in tick()
-    assert "backbones/defs.yaml:4" in tick()
 
 
 def test_a_folder_that_is_away_is_waited_for(shop: Shop, look: Look) -> None:
