@@ -1,12 +1,15 @@
-"""Relative captions as models read them: FashionIQ's two joined, CIRR's one as it stands.
+"""Captions as models read them: FashionIQ's two joined, CIRR's one as it stands, CIRCO's with or without its concept.
 
-Captions that say nothing are kept, as the reference implementation keeps them and published figures count
-them; ``caption_issues`` reports them. ``without_placeholders`` leaves them out where a user asks for it.
+How a query's words become one text in evaluation is a :class:`TextTemplate`; a protocol names the one it reads by, and
+another template is another protocol. Captions that say nothing are kept, as the reference implementation keeps them
+and published figures count them; ``caption_issues`` reports them. ``without_placeholders`` leaves them out where a
+user asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
@@ -18,6 +21,38 @@ LONG_CAPTION = 1_000
 
 PLACEHOLDERS = frozenset({"na", "n/a", "none"})
 """What annotators wrote who had nothing to say; so is a caption of digits or punctuation alone."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of one query, as written.
+
+    Attributes:
+        captions: one or two relative captions.
+        shared_concept: what reference and target have in common, where the data set tells it.
+        reference_caption: what the reference shows, where the data set tells it.
+    """
+
+    captions: Sequence[str]
+    shared_concept: str | None = None
+    reference_caption: str | None = None
+
+
+@dataclass(frozen=True)
+class TextTemplate:
+    """How the words of a query become the one text a model reads.
+
+    Attributes:
+        name: as it stands in the database.
+        description: for people, with an example.
+        write: the text of some words.
+        needs: the column of the triplets that it reads beside the captions; None for the captions alone.
+    """
+
+    name: str
+    description: str
+    write: Callable[[Words], str]
+    needs: Literal["shared_concept", "reference_caption"] | None = None
 
 
 def strip_caption(caption: str) -> str:
@@ -104,3 +139,36 @@ def caption_issues(triplets: pl.DataFrame) -> Iterator[dict[str, str]]:
 
 def _joined(first: str, second: str) -> str:
     return f"{strip_caption(first).capitalize()} and {strip_caption(second)}"
+
+
+def _beside(before: str | None, words: Words) -> str:
+    """A text, a comma, the caption; the one that is there where the other is empty."""
+    return ", ".join(
+        part for part in ((before or "").strip(" ,."), evaluation_caption(words.captions)) if part
+    )
+
+
+RELATIVE_CAPTION = TextTemplate(
+    "relative_caption",
+    'one caption as it stands; of two, "{A} and {b}" in file order: "Is red and longer"',
+    lambda words: evaluation_caption(words.captions),
+)
+CONCEPT_AND_CAPTION = TextTemplate(
+    "concept_and_caption",
+    'the shared concept, a comma, the relative caption: "a dog, is running in the snow"; without a concept the '
+    "caption alone",
+    lambda words: _beside(words.shared_concept, words),
+    needs="shared_concept",
+)
+REFERENCE_AND_CAPTION = TextTemplate(
+    "reference_and_caption",
+    'the caption of the reference, a comma, the relative caption: "a red dress, longer and darker"; without the '
+    "former the latter alone",
+    lambda words: _beside(words.reference_caption, words),
+    needs="reference_caption",
+)
+
+TEMPLATES: Mapping[str, TextTemplate] = {
+    template.name: template for template in (RELATIVE_CAPTION, CONCEPT_AND_CAPTION, REFERENCE_AND_CAPTION)
+}
+"""Every template by name."""

@@ -75,8 +75,8 @@ def read_circo(folder: Path, *, pictures: Path | None = None) -> Annotations:
     """Read CIRCO in the common form.
 
     ``annotations/val.json`` and ``test.json`` hold the queries, whose ids count from 0 in each split. The
-    relative caption is read as it stands; ``shared_concept`` is not part of the query. ``target`` is
-    ``target_img_id`` and ``further_targets`` the rest of ``gt_img_ids``; test keeps both secret (null and
+    relative caption is read as it stands; the ``shared_concept`` is kept for the protocol that reads it too.
+    ``target`` is ``target_img_id`` and ``further_targets`` the rest of ``gt_img_ids``; test keeps both secret (null and
     empty). Pictures go by their COCO number as text, without leading zeros, and lie in the folder of
     pictures as twelve digits and .jpg (or .jpeg, .png, or in a folder below; see ``located``).
 
@@ -161,8 +161,7 @@ def _triplets(file: Path, split: str) -> Iterator[dict[str, Any]]:
             "target": target,
             "captions": [text_at(row, "relative_caption", where)],
             "further_targets": further,
-            "set_id": None,
-            "set_members": None,
+            "shared_concept": text_at(row, "shared_concept", where) if "shared_concept" in row else None,
         }
 
 

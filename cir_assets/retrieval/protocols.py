@@ -1,21 +1,30 @@
-"""Evaluation protocols: which gallery a query is ranked in, what is removed from it, what is counted.
+"""Evaluation protocols: which gallery a query is ranked in, what is removed from it, what is read, what is counted.
 
 A protocol turns the tables of a data set into :class:`QueryGroup` objects: arrays of positions that
 ranking needs and nothing else. Two protocols of one data set give figures that must never be mixed, so
 every figure carries its protocol's name.
+
+A new one is an entry of :data:`PROTOCOLS`. A name is for ever: what is evaluated otherwise gets another name, and a
+name that was given to something else is told by ``revision`` and ``RENAMED``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
-from cir_assets.datasets.captions import evaluation_caption
+from cir_assets.datasets.captions import (
+    CONCEPT_AND_CAPTION,
+    REFERENCE_AND_CAPTION,
+    RELATIVE_CAPTION,
+    TextTemplate,
+    Words,
+)
 
 if TYPE_CHECKING:
     from cir_assets.retrieval.ranking import Positions
@@ -24,6 +33,10 @@ RECALL = "recall"
 SUBSET_RECALL = "subset_recall"
 AVERAGE_PRECISION = "mean_average_precision"
 HEADLINE = "headline"
+
+WHOLE_SPLIT = "every picture of the split"
+REFERENCES_AND_TARGETS = "references and targets"
+"""What a gallery is made of, as it stands in the database."""
 
 MetricKey = tuple[str, int]
 """A metric's name and its cut-off k."""
@@ -39,7 +52,9 @@ class Protocol:
         metrics: what is measured, in order.
         headline: the metrics whose plain mean sums a model up and picks the best epoch.
         reference_removed: whether the reference picture is taken out of each ranking.
-        whole_split: whether the gallery is every picture of the split's list, or references and targets only.
+        gallery: what a category's gallery is made of, ``WHOLE_SPLIT`` or ``REFERENCES_AND_TARGETS``.
+        text: how a query's words become the text a model reads.
+        revision: above 1 where the name once meant something else; what was made then is not used again.
     """
 
     name: str
@@ -47,7 +62,14 @@ class Protocol:
     metrics: tuple[MetricKey, ...]
     headline: tuple[MetricKey, ...]
     reference_removed: bool
-    whole_split: bool = True
+    gallery: str = WHOLE_SPLIT
+    text: TextTemplate = RELATIVE_CAPTION
+    revision: int = 1
+
+    @property
+    def identity(self) -> str:
+        """What settings are compared by: the name, and its revision where it has one."""
+        return self.name if self.revision == 1 else f"{self.name}/{self.revision}"
 
     @property
     def subset(self) -> bool:
@@ -95,24 +117,56 @@ CIRCO = Protocol(
     reference_removed=False,
 )
 
+_VAL_SPLIT = replace(
+    FASHIONIQ,
+    name="fashioniq_val_split",
+    description="a gallery a category: references and targets alone (the 'VAL split'), reference left out",
+    gallery=REFERENCES_AND_TARGETS,
+    reference_removed=True,
+    # It kept the reference until the protocol below had a name of its own.
+    revision=2,
+)
+_VAL_SPLIT_WITH_REFERENCE = replace(
+    FASHIONIQ,
+    name="fashioniq_val_split_with_reference",
+    description="a gallery a category: references and targets alone (the 'VAL split'), reference kept",
+    gallery=REFERENCES_AND_TARGETS,
+)
+
 PROTOCOLS: Mapping[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
         FASHIONIQ,
-        Protocol(
-            "fashioniq_val_split",
-            "a gallery a category: references and targets alone (the 'VAL split'), reference kept",
-            metrics=_FASHIONIQ,
-            headline=_FASHIONIQ,
-            reference_removed=False,
-            whole_split=False,
+        replace(
+            FASHIONIQ,
+            name="fashioniq_without_reference",
+            description="a gallery a category: every picture of the split's list, reference left out",
+            reference_removed=True,
+        ),
+        _VAL_SPLIT,
+        _VAL_SPLIT_WITH_REFERENCE,
+        replace(
+            FASHIONIQ,
+            name="fashioniq_with_reference_caption",
+            description="as fashioniq, and the text begins with what a caption says of the reference",
+            text=REFERENCE_AND_CAPTION,
         ),
         CIRR,
         CIRCO,
+        replace(
+            CIRCO,
+            name="circo_with_concept",
+            description="as circo, and the text begins with the concept that reference and targets share",
+            text=CONCEPT_AND_CAPTION,
+        ),
     )
 }
 """Every protocol by name. Sources: FashionIQ and CIRR as the public CLIP4Cir code evaluates them
-(github.com/ABaldrati/CLIP4Cir), CIRCO as its own evaluation.py does (github.com/miccunifi/CIRCO)."""
+(github.com/ABaldrati/CLIP4Cir), without the reference in the VAL split as VAL, TG-CIR and DQU-CIR do, CIRCO as its own
+evaluation.py does (github.com/miccunifi/CIRCO), with the concept as MegaPairs does."""
+
+RENAMED: Mapping[str, str] = {_VAL_SPLIT.name: _VAL_SPLIT_WITH_REFERENCE.name}
+"""What a protocol was called before it said which text is read -> its name now."""
 
 DEFAULT_PROTOCOL = FASHIONIQ.name
 """Of a data set that names none, and of a comparison that asks for none."""
@@ -135,7 +189,7 @@ class QueryGroup:
         target: int64 (Q,), positions in ``gallery``; -1 where a test split keeps its targets to itself.
         excluded: int64 (Q,), positions in ``gallery`` that the ranking leaves out, or -1.
         members: int64 (Q, M), positions in ``gallery`` of the image set, padded with -1; None without sets.
-        captions: Q captions as they are read at evaluation.
+        captions: Q texts as models read them, by the protocol's template.
         query_ids: Q ids of the triplets.
         further_targets: int64 (Q, T), positions of further true targets, padded with -1; or None.
         left_out: what could not take part, as reason -> how many. Queries: reference_without_feature,
@@ -211,6 +265,13 @@ def missing_for(
         and not rows["further_targets"].list.len().fill_null(0).sum()
     ):
         return f"split {split!r} has one target a query; {protocol.name} is for several: {leave_out}"
+    if (column := protocol.text.needs) and (
+        column not in rows.columns or rows[column].null_count() == len(rows)
+    ):
+        return (
+            f"split {split!r} has no {column}, which {protocol.name} reads (template {protocol.text.name}); add a "
+            f"column {column}, or {leave_out}"
+        )
     return None
 
 
@@ -278,7 +339,7 @@ def _query_group(
     with_targets: bool,
 ) -> QueryGroup:
     """Lay out one category: its gallery, then its triplets in order."""
-    if not protocol.whole_split:
+    if protocol.gallery == REFERENCES_AND_TARGETS:
         used = set(queries["reference"]) | set(queries["target"].drop_nulls())
         images = [image for image in images if image in used]
     left_out: Counter[str] = Counter()
@@ -317,11 +378,16 @@ def _query_group(
         target=np.array(targets, dtype=np.int64),
         excluded=np.array(excluded, dtype=np.int64),
         members=_padded(members) if protocol.subset else None,
-        captions=[evaluation_caption(triplet["captions"]) for triplet in kept],
+        captions=[protocol.text.write(_words(triplet)) for triplet in kept],
         query_ids=[str(triplet["triplet_id"]) for triplet in kept],
         further_targets=_padded(further) if protocol.several_targets else None,
         left_out={reason: count for reason, count in sorted(left_out.items()) if count},
     )
+
+
+def _words(triplet: Mapping[str, Any]) -> Words:
+    """The words of a triplet; tables written before there were concepts have none."""
+    return Words(triplet["captions"], triplet.get("shared_concept"), triplet.get("reference_caption"))
 
 
 def _unrankable(

@@ -253,6 +253,15 @@ TRIPLETS = Table(
             nullable=True,
         ),
         Column("set_members", TEXTS, "the pictures of that set", nullable=True),
+        Column(
+            "shared_concept",
+            TEXT,
+            "what reference and targets have in common; null where nobody wrote it",
+            nullable=True,
+        ),
+        Column(
+            "reference_caption", TEXT, "what the reference shows; null where nobody wrote it", nullable=True
+        ),
     ),
 )
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cir_assets.datasets.tables import TRIPLETS
+from cir_assets.datasets.tables import TRIPLETS, frame
 from cir_assets.retrieval.evaluation import Evaluation
 from cir_assets.retrieval.metrics import MEAN_CATEGORY, metric_name
 
@@ -40,16 +40,8 @@ def gallery_table(split: str, category: str, images: list[str]) -> pl.DataFrame:
 
 def triplet_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Lay out triplets; what a row does not name is split val, category all, one caption, no set."""
-    usual = {
-        "split": "val",
-        "category": "all",
-        "target": None,
-        "captions": ["a caption"],
-        "further_targets": [],
-        "set_id": None,
-        "set_members": None,
-    }
-    return pl.DataFrame([usual | row for row in rows], schema=TRIPLETS.schema)
+    usual = {"split": "val", "category": "all", "captions": ["a caption"], "further_targets": []}
+    return frame(TRIPLETS, (usual | row for row in rows))
 
 
 @pytest.fixture(scope="session")

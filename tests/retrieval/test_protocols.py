@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from cir_assets.retrieval.protocols import (
     PROTOCOLS,
+    RENAMED,
     ProtocolName,
     missing_for,
     protocol_named,
@@ -61,11 +62,50 @@ def test_one_group_a_category_with_the_whole_split_as_gallery_in_file_order() ->
     assert dress.left_out == shirt.left_out == {}
 
 
-def test_the_val_split_gallery_holds_references_and_targets_alone() -> None:
-    shirt, dress = query_groups("fashioniq_val_split", "val", IMAGES, *small_fashion())
+@pytest.mark.parametrize(("protocol", "kept"), [("", False), ("_with_reference", True)])
+def test_the_val_split_gallery_holds_references_and_targets_alone(protocol: str, kept: bool) -> None:
+    shirt, dress = query_groups(f"fashioniq_val_split{protocol}", "val", IMAGES, *small_fashion())
     assert [IMAGES[row] for row in shirt.gallery] == ["s1", "s3"]
     assert [IMAGES[row] for row in dress.gallery] == ["d1", "d2", "s1"]
     assert dress.target.tolist() == [0, 2]
+    assert dress.excluded.tolist() == ([-1, -1] if kept else [1, 0])
+
+
+def test_only_what_once_had_another_meaning_has_another_identity() -> None:
+    changed = {protocol.name for protocol in PROTOCOLS.values() if protocol.identity != protocol.name}
+    assert changed == set(RENAMED) == {"fashioniq_val_split"}
+    assert not any(PROTOCOLS[name].reference_removed for name in RENAMED.values())
+
+
+def test_the_text_read_is_the_protocols_template() -> None:
+    rows = [
+        {"triplet_id": "0", "reference": "1", "target": "2", "captions": ["runs"], "further_targets": ["3"]},
+        {
+            "triplet_id": "1",
+            "reference": "1",
+            "target": "2",
+            "captions": [" sits "],
+            "further_targets": ["3"],
+        },
+    ]
+    rows[0] |= {"shared_concept": "a dog", "reference_caption": "A poodle. "}
+    galleries = gallery_table("val", "all", ["1", "2", "3"])
+
+    def texts(protocol: str) -> list[str]:
+        [group] = query_groups(protocol, "val", ["1", "2", "3"], galleries, triplet_table(rows))
+        return group.captions
+
+    assert texts("circo") == ["runs", "sits"]
+    assert texts("circo_with_concept") == ["a dog, runs", "sits"]
+    assert texts("fashioniq_with_reference_caption") == ["A poodle, runs", "sits"]
+    without = triplet_table([rows[1]])
+    said = missing_for("circo_with_concept", "val", galleries, without)
+    assert said is not None
+    assert "no shared_concept, which circo_with_concept reads (template concept_and_caption)" in said
+    # A table written before there were such columns says the same.
+    older = without.drop("shared_concept", "reference_caption")
+    assert missing_for("circo_with_concept", "val", galleries, older) == said
+    assert missing_for("circo", "val", galleries, older) is None
 
 
 def test_triplets_and_gallery_pictures_without_a_feature_are_left_out_and_counted() -> None:
