@@ -15,6 +15,7 @@ from cir_assets.datasets.annotation_files import is_number, number_at, read_list
 from cir_assets.datasets.captions import caption_issues
 from cir_assets.datasets.dataset_source import DatasetSource, local, require_folder
 from cir_assets.datasets.fetching import FetchReport
+from cir_assets.datasets.genecis_boxes import Box
 from cir_assets.datasets.locating import located
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
@@ -104,23 +105,6 @@ class GeneCISSource(DatasetSource):
     @property
     def _has_attributes(self) -> bool:
         return any((self._home / f"{task}.json").is_file() for task in ATTRIBUTE_TASKS)
-
-
-@dataclass(frozen=True)
-class Box:
-    """A part of a picture of Visual Genome: its number, and left, top, width and height in pixels."""
-
-    picture: str
-    left: float
-    top: float
-    width: float
-    height: float
-
-    @property
-    def image(self) -> str:
-        """The id of the cut-out picture."""
-        corner = "_".join(f"{side:g}" for side in (self.left, self.top, self.width, self.height))
-        return f"vg-{self.picture}_{corner}"
 
 
 def read_genecis(folder: Path, *, pictures: Path, coco_below: str = "") -> Annotations:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cir_assets.datasets.genecis import Box
+from cir_assets.datasets.genecis_boxes import Box
 from cir_assets.datasets.locating import located
 from cir_assets.engines.cores import granted_cores
 from cir_assets.engines.progress import ProgressFactory, terminal_progress

@@ -62,8 +62,10 @@ def read_shoes(folder: Path, *, pictures: Path | None = None) -> Annotations:
     name, in whatever folder it lies (see ``located``).
 
     Rules: a triplet between the two splits is dropped (``mixed_splits``), and one with a picture of neither
-    (``unknown_picture``); if none is left the files are refused. A picture in both lists is refused. The captions of
-    single pictures (``captions_shoes.json``) are not part of a query and not read.
+    (``unknown_picture``); if none is left the files are refused. One whose target is its reference ("is identical")
+    is told (``reference_is_target``): it is trained on, and not ranked, as the reference is left out. A picture in
+    both lists is refused. The captions of single pictures (``captions_shoes.json``) are no part of a query and not
+    read.
 
     Args:
         folder: holds the annotations.
@@ -87,11 +89,15 @@ def read_shoes(folder: Path, *, pictures: Path | None = None) -> Annotations:
     triplets: list[dict[str, Any]] = []
     for triplet in known:
         target_split = split_of[triplet["target"]]
-        if target_split == triplet["split"]:
-            triplets.append(triplet)
-        else:
+        subject = f"{triplet['split']}/{triplet['triplet_id']}"
+        if target_split != triplet["split"]:
             detail = f"the reference is in {triplet['split']}, the target in {target_split}; triplet dropped"
-            issues.append(issue("mixed_splits", f"{triplet['split']}/{triplet['triplet_id']}", detail))
+            issues.append(issue("mixed_splits", subject, detail))
+            continue
+        triplets.append(triplet)
+        if triplet["reference"] == triplet["target"]:
+            detail = f"both are {triplet['target']} ({triplet['captions'][0]!r}); kept, but not ranked"
+            issues.append(issue("reference_is_target", subject, detail))
     table = frame(TRIPLETS, triplets)
     paths, told = located(pictures, {image: f"{image}.jpg" for image in split_of})
     return Annotations(

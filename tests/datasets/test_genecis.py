@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from cir_assets.datasets.genecis import Box, read_genecis
+from cir_assets.datasets.genecis import read_genecis
+from cir_assets.datasets.genecis_boxes import Box
 from cir_assets.datasets.genecis_crops import cut_box
 from cir_assets.datasets.sources import Source
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations

@@ -33,7 +33,12 @@ def test_the_real_files_give_every_triplet_and_both_galleries(shoes: Annotations
     assert counts(shoes.triplets) == {("train", "all"): 8_990, ("val", "all"): 1_761}
     assert counts(shoes.galleries) == {("train", "all"): 10_000, ("val", "all"): 4_658}
     assert shoes.pictures.height == 14_658
-    assert shoes.issues.is_empty()
+
+
+def test_the_triplets_whose_target_is_their_reference_are_told(shoes: Annotations) -> None:
+    told = subjects(shoes, "reference_is_target")
+    assert [subject for subject in told if subject.startswith("val/")] == ["val/8619"]
+    assert len(told) == shoes.issues.height == 27
 
 
 def test_the_real_captions_are_read_as_they_stand(shoes: Annotations) -> None:
