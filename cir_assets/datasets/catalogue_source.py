@@ -51,6 +51,8 @@ class CatalogueSource(DatasetSource):
                 f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on; "
                 "together they must be below 1"
             )
+        if self.further_triplets and self.triplets is None:
+            raise ValueError("further_triplets only train; name triplets too, the table of what is evaluated")
         return self
 
     @property

@@ -25,7 +25,7 @@ def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.D
     """Annotations, the frame of pictures that open, and every issue with the others."""
     from cir_assets.pictures.scanning import scan_pictures
 
-    annotations = data.source.read(work.storage.raw(data.dataset))
+    annotations = data.source.annotations(work.storage.raw(data.dataset))
     folder = memory_of(work.storage, data.dataset)
     memory = folder / f"{STAT_MEMORY}.parquet"
     images, issues, remembered = scan_pictures(
