@@ -98,6 +98,7 @@ class CatalogueSource(DatasetSource):
         """Read the folder and the table; ``folder`` keeps what is known of the pictures' contents."""
         # Reading looks into pictures; settings load without the libraries for that.
         from cir_assets.datasets.catalogue import read_catalogue
+        from cir_assets.store.feature_files import read_features
 
         return read_catalogue(
             self.picture_root(folder),
@@ -106,4 +107,7 @@ class CatalogueSource(DatasetSource):
             test_share=self.test_share,
             seed=self.seed,
             memory=folder / "content_keys.parquet",
+            known_by_features=[
+                image for file in self.features for image in read_features(local(file)).images
+            ],
         )

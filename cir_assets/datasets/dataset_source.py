@@ -99,6 +99,15 @@ class DatasetSource(BaseModel):
         ),
     )
 
+    features: tuple[str, ...] = Field(
+        default=(),
+        exclude_if=lambda files: not files,
+        description=(
+            "Files of features, .parquet or .safetensors, one a backbone, as cir-assets features export writes them: "
+            "what is in them is not encoded, and counts as there without a picture."
+        ),
+    )
+
     @property
     def has_triplets(self) -> bool:
         """Whether there is something to train on and to evaluate, or pictures alone."""
@@ -171,7 +180,9 @@ class DatasetSource(BaseModel):
             BrokenAnnotations: the annotations cannot be read.
         """
         self.require_files()
-        _require_pictures(self.annotations(folder))
+        annotations = self.annotations(folder)
+        if not self.features:
+            _require_pictures(annotations)
         return None
 
 
