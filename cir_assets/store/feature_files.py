@@ -68,7 +68,7 @@ def write_features(file: Path, held: FeatureFile) -> None:
                 }
             ).write_parquet(beside)
         else:
-            from safetensors.numpy import save_file
+            from safetensors.numpy import save
 
             about = {
                 "images": json.dumps(held.images),
@@ -76,7 +76,8 @@ def write_features(file: Path, held: FeatureFile) -> None:
                 "preprocessing": held.preprocessing,
                 "backbone": held.backbone,
             }
-            save_file({TENSOR: np.ascontiguousarray(held.features)}, beside, about)
+            # Its own save_file gives the file to its owner alone.
+            beside.write_bytes(save({TENSOR: np.ascontiguousarray(held.features)}, about))
 
 
 def read_features(file: Path) -> FeatureFile:
