@@ -14,7 +14,7 @@ from cir_assets.models.files import weights_version
 from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.backbones import install_on_first_use
 from cir_assets.pipeline.checks import FEATURES_FINITE, PICTURES_DECODE
-from cir_assets.pipeline.given_features import given_versions, take_features
+from cir_assets.pipeline.given_features import given_versions, require_pictures, take_features
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline, backbone_name
 from cir_assets.pipeline.inputs import load_backbone, model_folder
 from cir_assets.pipeline.step import Plan, Step, Work
@@ -116,11 +116,11 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
     )
     cache = FeatureCache(encoder.cache)
     keys = images["image_key"].to_list()
-    given = (
-        take_features(encoded, images, cache, preprocessing, encoder.version, shape.feature_dimension)
-        if encoder.as_it_came
-        else 0
-    )
+    given = 0
+    if encoder.as_it_came:
+        given = take_features(encoded, images, cache, preprocessing, encoder.version, shape.feature_dimension)
+    else:
+        require_pictures(images, data.dataset)
     missing = cache.missing(keys, preprocessing, encoder.version, judged_by(data.pixel_limit))
     if missing:
         to_encode = images.filter(pl.col("image_key").is_in(missing))

@@ -112,6 +112,25 @@ def with_given_pictures(
     return ordered, issues.filter(~told)
 
 
+def require_pictures(images: pl.DataFrame, dataset: str) -> None:
+    """See that there is a picture behind every row, for an image encoder that is trained.
+
+    Args:
+        images: ``IMAGES``.
+        dataset: whose they are.
+
+    Raises:
+        NotMade: some are known by their features alone.
+    """
+    bare = images.filter(format=ONLY_FEATURES)
+    if bare.height:
+        raise NotMade(
+            f"{bare.height:,} of {images.height:,} pictures of {dataset} are known by given features alone (the first "
+            f"is {bare['image'][0]}), and this recipe trains the image encoder, which must see them: put them to "
+            "their data set, or say encoder: text"
+        )
+
+
 def take_features(
     encoded: EncodedDataset,
     images: pl.DataFrame,

@@ -20,14 +20,14 @@ from cir_assets.models.settings import BackboneSettings, ZeroShot
 from cir_assets.pipeline.encoding import image_features_step
 from cir_assets.pipeline.evaluation import evaluate_method
 from cir_assets.pipeline.identity import Pipeline
-from cir_assets.pipeline.inputs import load_backbone, load_inputs
+from cir_assets.pipeline.inputs import load_backbone, load_inputs, picture_files
 from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.source import raw_step
 from cir_assets.pipeline.step import Work, run
 from cir_assets.pipeline.tables import images_step, triplets_step
 from cir_assets.store.feature_files import BrokenFeatures, read_features, write_features
 from cir_assets.store.layout import Storage
-from cir_assets.store.made import Made
+from cir_assets.store.made import Made, NotMade
 from tests.datasets.conftest import triplet, write_fashioniq, write_picture
 
 IMAGES = [f"P{number:02d}" for number in range(24)]
@@ -155,6 +155,14 @@ def test_pictures_in_no_file_are_missing_as_ever(exported: Exported, work: Work,
     assert (images.metadata["dagster/row_count"], images.metadata["missing_pictures"]) == (20, 4)
 
 
+def test_an_image_encoder_cannot_be_trained_on_features_alone(exported: Exported, work: Work) -> None:
+    asked = pipeline("untrainable", kind="fashioniq", folder=str(exported[1]), features=[str(exported[2])])
+    made(work, asked)
+    inputs = load_inputs(work, asked.encoded, load_backbone(work, asked.encoded))
+    with pytest.raises(NotMade, match=r"24 of 24 pictures of untrainable are known by given features alone"):
+        picture_files(work, asked.encoded, inputs)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -181,8 +189,10 @@ def test_features_that_do_not_fit_are_refused_and_nothing_is_taken(
 ) -> None:
     file = tmp_path / "given.parquet"
     write_features(file, read_features(exported[2]))
-    name = f"refused_{abs(hash(message)) % 10_000}"
-    asked = pipeline(name, kind="fashioniq", folder=str(exported[1]), features=[str(file)])
+    # A data set of its own a case: the storage folder is shared.
+    asked = pipeline(
+        f"refused_{len(message)}", kind="fashioniq", folder=str(exported[1]), features=[str(file)]
+    )
     if "another feature" in message:
         made(work, asked)
     before = kept(work, asked)
