@@ -377,6 +377,34 @@ def rollback(pipeline: str, because: str, module: str) -> None:
     materialize(f'key:"{pipeline}/champion" or key:"{pipeline}/search" or key:"leaderboard"', module)
 
 
+@main.group()
+def features() -> None:
+    """Take features out, to bring them in elsewhere as a source's features."""
+
+
+@features.command("export")
+@click.argument("dataset", callback=checked_name)
+@click.option("--backbone", required=True, callback=checked_name, help="Whose features.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write, named .parquet or .safetensors.",
+)
+def export_features(dataset: str, backbone: str, out: Path) -> None:
+    """Write the features of a data set's pictures with ids, keys, preprocessing and the weights' digest."""
+    from cir_assets.pipeline import given_features
+    from cir_assets.store.feature_files import BrokenFeatures
+    from cir_assets.store.layout import Storage
+    from cir_assets.store.made import NotMade
+
+    try:
+        count = given_features.export_features(Storage(), dataset, backbone, out)
+    except (BrokenFeatures, NotMade, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"features of {count:,} pictures: {out}")
+
+
 @main.command()
 @module_option
 def status(module: str) -> None:

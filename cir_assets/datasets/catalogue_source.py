@@ -51,6 +51,8 @@ class CatalogueSource(DatasetSource):
                 f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on; "
                 "together they must be below 1"
             )
+        if self.further_triplets and self.triplets is None:
+            raise ValueError("further_triplets only train; name triplets too, the table of what is evaluated")
         return self
 
     @property
@@ -96,6 +98,7 @@ class CatalogueSource(DatasetSource):
         """Read the folder and the table; ``folder`` keeps what is known of the pictures' contents."""
         # Reading looks into pictures; settings load without the libraries for that.
         from cir_assets.datasets.catalogue import read_catalogue
+        from cir_assets.store.feature_files import read_features
 
         return read_catalogue(
             self.picture_root(folder),
@@ -104,4 +107,7 @@ class CatalogueSource(DatasetSource):
             test_share=self.test_share,
             seed=self.seed,
             memory=folder / "content_keys.parquet",
+            known_by_features=[
+                image for file in self.features for image in read_features(local(file)).images
+            ],
         )

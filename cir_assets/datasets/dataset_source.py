@@ -89,6 +89,25 @@ class DatasetSource(BaseModel):
         ),
     )
 
+    further_triplets: tuple[str, ...] = Field(
+        default=(),
+        # Left out of versions where there are none: what was made before it was known stays.
+        exclude_if=lambda tables: not tables,
+        description=(
+            "Tables of more triplets to train on, on pictures of this data set: CSV, TSV, JSONL, Parquet or .xlsx with "
+            "reference, target, caption. They join train alone."
+        ),
+    )
+
+    features: tuple[str, ...] = Field(
+        default=(),
+        exclude_if=lambda files: not files,
+        description=(
+            "Files of features, .parquet or .safetensors, one a backbone, as cir-assets features export writes them: "
+            "what is in them is not encoded, and counts as there without a picture."
+        ),
+    )
+
     @property
     def has_triplets(self) -> bool:
         """Whether there is something to train on and to evaluate, or pictures alone."""
@@ -110,6 +129,22 @@ class DatasetSource(BaseModel):
         Raises:
             BrokenAnnotations: when a file cannot be read, naming it, the place and the mend.
         """
+
+    def annotations(self, folder: Path) -> Annotations:
+        """What ``read`` says, and the triplets of ``further_triplets`` added to train.
+
+        Args:
+            folder: as for ``read``.
+
+        Raises:
+            BrokenAnnotations: as ``read``, and when such a table cannot be read or names no picture there is.
+        """
+        read = self.read(folder)
+        if not self.further_triplets:
+            return read
+        from cir_assets.datasets.further_triplets import with_further_triplets
+
+        return with_further_triplets(read, [local(table) for table in self.further_triplets])
 
     @abstractmethod
     def picture_root(self, folder: Path) -> Path:
@@ -145,7 +180,9 @@ class DatasetSource(BaseModel):
             BrokenAnnotations: the annotations cannot be read.
         """
         self.require_files()
-        _require_pictures(self.read(folder))
+        annotations = self.annotations(folder)
+        if not self.features:
+            _require_pictures(annotations)
         return None
 
 

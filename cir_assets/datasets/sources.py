@@ -17,6 +17,11 @@ KINDS = (
     "cir_assets.datasets.fashioniq:FashionIQSource",
     "cir_assets.datasets.cirr:CIRRSource",
     "cir_assets.datasets.circo:CIRCOSource",
+    "cir_assets.datasets.genecis:GeneCISSource",
+    "cir_assets.datasets.shoes:ShoesSource",
+    "cir_assets.datasets.fashion200k:Fashion200kSource",
+    "cir_assets.datasets.lasco:LaSCoSource",
+    "cir_assets.datasets.icir:ICIRSource",
     "cir_assets.datasets.catalogue_source:CatalogueSource",
 )
 """Every kind of data set, by module and class; a new one is a file and its line here."""

@@ -14,6 +14,7 @@ from cir_assets.models.files import weights_version
 from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.backbones import install_on_first_use
 from cir_assets.pipeline.checks import FEATURES_FINITE, PICTURES_DECODE
+from cir_assets.pipeline.given_features import given_versions, require_pictures, take_features
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline, backbone_name
 from cir_assets.pipeline.inputs import load_backbone, model_folder
 from cir_assets.pipeline.step import Plan, Step, Work
@@ -40,6 +41,8 @@ class Encoder:
     cache: Path
     issues: str
     """Name of its file in ``data_issues``."""
+    as_it_came: bool = True
+    """Whether it is the backbone's own, whose features may be given."""
 
 
 def image_features_step(encoded: EncodedDataset) -> Step:
@@ -75,7 +78,7 @@ def tuned_encoder(work: Work, pipeline: Pipeline, text_encoder: Path) -> Encoder
 
     issues = f"{pipeline.encoded.backbone}_{pipeline.recipe_name}"
     cache = work.storage.tuned_features(*pipeline.place)
-    return Encoder(weights_version(text_encoder), tuned, cache, issues)
+    return Encoder(weights_version(text_encoder), tuned, cache, issues, as_it_came=False)
 
 
 def _features_step(
@@ -86,6 +89,7 @@ def _features_step(
     def plan(work: Work) -> Plan:
         install_on_first_use(work, encoded.backbone, encoded.settings)
         versions = versions_of(work.storage, encoded.data.name("images"), weights)
+        versions |= given_versions(encoded.data.source)
         return Plan(versions, lambda _: encode_missing(work, encoded, encoder(work)))
 
     configuration = {
@@ -112,6 +116,11 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
     )
     cache = FeatureCache(encoder.cache)
     keys = images["image_key"].to_list()
+    given = 0
+    if encoder.as_it_came:
+        given = take_features(encoded, images, cache, preprocessing, encoder.version, shape.feature_dimension)
+    else:
+        require_pictures(images, data.dataset)
     missing = cache.missing(keys, preprocessing, encoder.version, judged_by(data.pixel_limit))
     if missing:
         to_encode = images.filter(pl.col("image_key").is_in(missing))
@@ -160,6 +169,7 @@ def encode_missing(work: Work, encoded: EncodedDataset, encoder: Encoder) -> Mad
             "dagster/row_count": readable.height,
             "encoded": len(missing),
             "already_known": known_before,
+            **({"taken_from_files": given} if given else {}),
             "undecodable": undecodable,
             "not_read_now": not_read,
             "changed_since_scanned": changed,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cir_assets.models.files import require_version, weights_version
 from cir_assets.pipeline.backbones import require_installed
+from cir_assets.pipeline.given_features import require_pictures
 from cir_assets.pipeline.identity import EncodedDataset, Pipeline
 from cir_assets.pipeline.step import Work
 from cir_assets.store.contracts import GALLERIES, IMAGES, TRIPLETS
@@ -199,7 +200,9 @@ def picture_files(work: Work, encoded: EncodedDataset, inputs: PipelineInputs) -
 
     data, settings = encoded.data, encoded.settings
     root = data.source.picture_root(work.storage.raw(data.dataset))
-    paths = dict(read_table(work.storage.tables(data.dataset), IMAGES).select("image", "path").iter_rows())
+    images = read_table(work.storage.tables(data.dataset), IMAGES)
+    require_pictures(images, data.dataset)
+    paths = dict(images.select("image", "path").iter_rows())
     return PictureFiles(
         [root / paths[image] for image in inputs.feature_images["image"]],
         padding=settings.padding,

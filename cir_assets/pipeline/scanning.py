@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cir_assets.datasets.tables import ABOUT_FILES
+from cir_assets.pipeline.given_features import with_given_pictures
 from cir_assets.pipeline.holding import memory_of
 from cir_assets.pipeline.identity import DatasetPlan
 from cir_assets.pipeline.step import Work
@@ -24,7 +25,7 @@ def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.D
     """Annotations, the frame of pictures that open, and every issue with the others."""
     from cir_assets.pictures.scanning import scan_pictures
 
-    annotations = data.source.read(work.storage.raw(data.dataset))
+    annotations = data.source.annotations(work.storage.raw(data.dataset))
     folder = memory_of(work.storage, data.dataset)
     memory = table_file(folder, STAT_MEMORY)
     images, issues, remembered = scan_pictures(
@@ -35,6 +36,8 @@ def scan(work: Work, data: DatasetPlan) -> tuple[Annotations, pl.DataFrame, pl.D
         progress=work.progress,
     )
     write_table(remembered, folder, STAT_MEMORY)
+    if data.source.features:
+        images, issues = with_given_pictures(data.source, annotations.pictures, images, issues)
     of_files = annotations.issues.filter(pl.col("kind").is_in(ABOUT_FILES))
     return annotations, images, pl.concat([of_files, issues])
 

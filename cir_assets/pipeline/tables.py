@@ -85,7 +85,7 @@ def triplets_step(data: DatasetPlan) -> Step:
 def make_triplets(work: Work, data: DatasetPlan, asked: Asked) -> Made:
     """Write the table of triplets whose pictures are there, and what became of the others."""
     folder = work.storage.tables(data.dataset)
-    annotations = data.source.read(work.storage.raw(data.dataset))
+    annotations = data.source.annotations(work.storage.raw(data.dataset))
     images, galleries = read_table(folder, IMAGES), read_table(folder, GALLERIES)
     kept, dropped = split_by_pictures(annotations.triplets, images)
     # What lies in the folder is told with the pictures.

@@ -210,7 +210,7 @@ def _evaluation(
         rankings,
         by_id,
     )
-    if protocol_named(protocol).several_targets:
+    if protocol_named(protocol).averages_precision:
         return replace(evaluation, rankings=_with_average_precision(connection, evaluation))
     return evaluation
 

@@ -101,9 +101,10 @@ class Ladder:
 
 
 def metric_label(metric: MetricKey) -> str:
-    """Write a metric as the literature does: ``R@10``, ``Rs@1``, ``mAP@5``, ``Headline``."""
+    """Write a metric as the literature does: ``R@10``, ``Rs@1``, ``mAP@5``, ``mAP``, ``Headline``."""
     name, k = metric
-    return "Headline" if name == "headline" else f"{_SYMBOLS.get(name, name)}@{k}"
+    symbol = "Headline" if name == "headline" else _SYMBOLS.get(name, name)
+    return f"{symbol}@{k}" if k else symbol
 
 
 def in_metric_order(metrics: Iterable[MetricKey]) -> tuple[MetricKey, ...]:

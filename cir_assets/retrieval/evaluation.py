@@ -20,7 +20,7 @@ from cir_assets.retrieval.metrics import (
     per_query_values,
 )
 from cir_assets.retrieval.protocols import HEADLINE, MetricKey, Protocol, QueryGroup, protocol_named
-from cir_assets.retrieval.ranking import Ranking, search
+from cir_assets.retrieval.ranking import Positions, Ranking, search, subset_order
 
 RETRIEVED_DEPTH = 50
 """How many of the best candidates are kept for each query."""
@@ -41,7 +41,8 @@ RANKINGS_SCHEMA = pl.Schema(
     }
 )
 """One row a query. The *_row columns are rows of the feature matrix; ranks are 0-based, after the exclusion;
-target_score is the cosine; subset_rank is null where the protocol has no subset."""
+target_score is the cosine, both of the true target put first where any of several will do; subset_rank is null where
+the protocol has no subset."""
 
 RETRIEVED_SCHEMA = pl.Schema(
     {
@@ -144,7 +145,8 @@ def evaluate(
         _require_unit_length("gallery", gallery)
         part = part.to(gallery.device)
         depth = max(RETRIEVED_DEPTH, protocol.depth)
-        ranked = search(part, gallery, group.target, group.excluded, k=depth, members=group.members)
+        target = ranked_target(protocol, group, part, gallery)
+        ranked = search(part, gallery, target, group.excluded, k=depth, members=group.members)
         values.append(
             per_query_values(
                 protocol,
@@ -170,6 +172,23 @@ def evaluate(
         left_out=dict(sorted(left_out.items())),
         values=stacked,
     )
+
+
+def ranked_target(protocol: Protocol, group: QueryGroup, queries: Tensor, gallery: Tensor) -> Positions:
+    """The target whose rank counts, int64 (Q,): the one named, or whichever true target is first where any will do.
+
+    Args:
+        protocol: says which.
+        group: of Q queries, each with a target.
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length, on the same device.
+    """
+    if not protocol.any_target or group.further_targets is None:
+        return group.target
+    true = np.column_stack([group.target, group.further_targets])
+    ordered, _ = subset_order(queries, gallery, true, np.full(len(group), -1, dtype=np.int64))
+    first: Positions = ordered[:, 0]
+    return first
 
 
 def metric_frame(

@@ -14,6 +14,7 @@ from cir_assets.retrieval.protocols import (
     HEADLINE,
     RECALL,
     SUBSET_RECALL,
+    WHOLE_RANKING,
     MetricKey,
     Protocol,
     protocol_named,
@@ -48,15 +49,50 @@ def average_precision(
     Returns:
         float64 (Q,), 0 to 1.
     """
-    true = np.asarray(target)[:, None]
-    if further_targets is not None:
-        true = np.concatenate([true, further_targets], axis=1)
-    first = retrieved[:, :k]
-    hits = ((first[:, :, None] == true[:, None, :]) & (first[:, :, None] >= 0)).any(axis=2)
-    precision = np.cumsum(hits, axis=1) / np.arange(1, first.shape[1] + 1)
+    hits, true = _hits(retrieved[:, :k], target, further_targets)
+    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
     possible = np.minimum((true >= 0).sum(axis=1), k)
     found: Values = (precision * hits).sum(axis=1) / possible
     return found
+
+
+def whole_average_precision(
+    retrieved: Positions, target: Positions, further_targets: Positions | None
+) -> Values:
+    """Average precision over a whole ranking with several true targets, as i-CIR counts it.
+
+    The area below precision over recall by the trapezoid rule: at each true target the precision there and just
+    before it, halved (``compute_ap`` of github.com/billpsomas/icir, but for the 1e-5 it adds to a divisor).
+
+    Args:
+        retrieved: int64 (Q, the whole gallery), best first, -1 for none.
+        target: int64 (Q,), the first true target.
+        further_targets: int64 (Q, T), padded with -1, or None.
+
+    Returns:
+        float64 (Q,), 0 to 1.
+    """
+    hits, true = _hits(retrieved, target, further_targets)
+    places = np.arange(1, retrieved.shape[1] + 1)
+    found = np.cumsum(hits, axis=1)
+    before = np.where(places == 1, 1.0, (found - 1) / np.maximum(places - 1, 1))
+    steps = (found / places + before) / 2
+    area: Values = (steps * hits).sum(axis=1) / (true >= 0).sum(axis=1)
+    return area
+
+
+def _hits(
+    retrieved: Positions, target: Positions, further_targets: Positions | None
+) -> tuple[npt.NDArray[np.bool_], Positions]:
+    """Which of the retrieved, (Q, k), are true targets, and those, (Q, 1 + T), padded with -1."""
+    true = np.asarray(target)[:, None]
+    if further_targets is not None:
+        true = np.concatenate([true, further_targets], axis=1)
+    hits = np.zeros(retrieved.shape, dtype=bool)
+    # One true target after another: all at once is galleries times targets.
+    for column in true.T:
+        hits |= (retrieved == column[:, None]) & (retrieved >= 0)
+    return hits, true
 
 
 def per_query_values(
@@ -91,7 +127,11 @@ def per_query_values(
         elif metric == SUBSET_RECALL and subset_rank is not None:
             columns.append(np.asarray(subset_rank) < k)
         elif metric == AVERAGE_PRECISION and retrieved is not None and target is not None:
-            columns.append(average_precision(retrieved, target, further_targets, k))
+            columns.append(
+                whole_average_precision(retrieved, target, further_targets)
+                if k == WHOLE_RANKING
+                else average_precision(retrieved, target, further_targets, k)
+            )
         else:
             raise ValueError(f"protocol {protocol.name!r} measures {metric}@{k}, whose ranks were not given")
     return np.stack(columns, axis=1).astype(np.float64)
@@ -129,7 +169,8 @@ def category_means(values: Values, categories: Sequence[str]) -> dict[str, Value
 def headline(protocol: Protocol | str, figures: Mapping[MetricKey, float]) -> float:
     """Mean of the protocol's headline metrics, in percent, from the mean figures over categories.
 
-    FashionIQ: (R@10 + R@50)/2; CIRR: (R@5 + Rs@1)/2; CIRCO: mAP@10.
+    FashionIQ: (R@10 + R@50)/2; CIRR: (R@5 + Rs@1)/2; CIRCO: mAP@10; Shoes and Fashion200k: R@1, 10 and 50; GeneCIS:
+    Rs@1; LaSCo: R@10; i-CIR: mAP.
     """
     return statistics.fmean(figures[key] for key in protocol_named(protocol).headline)
 
@@ -164,5 +205,5 @@ def selection_mean(
 
 
 def metric_name(key: MetricKey) -> str:
-    """Write a metric as a dictionary's key: ``recall@10``, ``subset_recall@1``, ``headline``."""
-    return HEADLINE if key[0] == HEADLINE else f"{key[0]}@{key[1]}"
+    """Write a metric as a dictionary's key: ``recall@10``, ``mean_average_precision``, ``headline``."""
+    return key[0] if key[0] == HEADLINE or key[1] == WHOLE_RANKING else f"{key[0]}@{key[1]}"

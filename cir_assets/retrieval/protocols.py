@@ -10,6 +10,7 @@ name that was given to something else is told by ``revision`` and ``RENAMED``.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,11 @@ HEADLINE = "headline"
 
 WHOLE_SPLIT = "every picture of the split"
 REFERENCES_AND_TARGETS = "references and targets"
-"""What a gallery is made of, as it stands in the database."""
+OWN_CANDIDATES = "the candidates of each query"
+"""What a gallery is made of, as it stands in the database; of the last the whole split's are ranked beside it."""
+
+WHOLE_RANKING = 0
+"""The cut-off of an average precision over every picture there is."""
 
 MetricKey = tuple[str, int]
 """A metric's name and its cut-off k."""
@@ -52,9 +57,11 @@ class Protocol:
         metrics: what is measured, in order.
         headline: the metrics whose plain mean sums a model up and picks the best epoch.
         reference_removed: whether the reference picture is taken out of each ranking.
-        gallery: what a category's gallery is made of, ``WHOLE_SPLIT`` or ``REFERENCES_AND_TARGETS``.
+        gallery: what a category's gallery is made of: ``WHOLE_SPLIT``, ``REFERENCES_AND_TARGETS`` or
+            ``OWN_CANDIDATES``.
         text: how a query's words become the text a model reads.
         revision: above 1 where the name once meant something else; what was made then is not used again.
+        any_target: whether a rank is that of whichever true target a model puts first, not of the one named first.
     """
 
     name: str
@@ -65,6 +72,7 @@ class Protocol:
     gallery: str = WHOLE_SPLIT
     text: TextTemplate = RELATIVE_CAPTION
     revision: int = 1
+    any_target: bool = False
 
     @property
     def identity(self) -> str:
@@ -79,12 +87,18 @@ class Protocol:
     @property
     def several_targets(self) -> bool:
         """Whether a query may have more than one true target."""
+        return self.any_target or self.averages_precision
+
+    @property
+    def averages_precision(self) -> bool:
+        """Whether an average precision is among the metrics, for which the best candidates must be known."""
         return any(metric == AVERAGE_PRECISION for metric, _ in self.metrics)
 
     @property
     def depth(self) -> int:
-        """The largest cut-off over the whole gallery."""
-        return max(k for metric, k in self.metrics if metric != SUBSET_RECALL)
+        """The largest cut-off over the whole gallery: 0 where there is none, more than any gallery where all counts."""
+        cut_offs = [k for metric, k in self.metrics if metric != SUBSET_RECALL]
+        return sys.maxsize if WHOLE_RANKING in cut_offs else max(cut_offs, default=0)
 
 
 _FASHIONIQ: tuple[MetricKey, ...] = ((RECALL, 10), (RECALL, 50))
@@ -114,6 +128,45 @@ CIRCO = Protocol(
     ),
     # CIRCO names no single figure; its own evaluation breaks down mAP@10, so that is ours.
     headline=((AVERAGE_PRECISION, 10),),
+    reference_removed=False,
+)
+
+GENECIS = Protocol(
+    "genecis",
+    "a task a category: each query is ranked among its own fifteen candidates, which the reference is none of",
+    metrics=_CIRR_SUBSET,
+    headline=((SUBSET_RECALL, 1),),
+    reference_removed=True,
+    gallery=OWN_CANDIDATES,
+)
+_RECALLS_1_10_50: tuple[MetricKey, ...] = tuple((RECALL, k) for k in (1, 10, 50))
+SHOES = Protocol(
+    "shoes",
+    "every picture of the split, reference left out",
+    metrics=_RECALLS_1_10_50,
+    headline=_RECALLS_1_10_50,
+    reference_removed=True,
+)
+FASHION200K = Protocol(
+    "fashion200k",
+    "every picture of the split, reference left out; found is any picture with the target's description",
+    metrics=_RECALLS_1_10_50,
+    headline=_RECALLS_1_10_50,
+    reference_removed=True,
+    any_target=True,
+)
+LASCO = Protocol(
+    "lasco",
+    "every picture of the split's corpus, reference kept",
+    metrics=_CIRR_RECALLS,
+    headline=((RECALL, 10),),
+    reference_removed=False,
+)
+ICIR = Protocol(
+    "icir",
+    "an instance a category, searched in its own pictures; average precision over all of them, mean over instances",
+    metrics=((AVERAGE_PRECISION, WHOLE_RANKING),),
+    headline=((AVERAGE_PRECISION, WHOLE_RANKING),),
     reference_removed=False,
 )
 
@@ -159,11 +212,19 @@ PROTOCOLS: Mapping[str, Protocol] = {
             description="as circo, and the text begins with the concept that reference and targets share",
             text=CONCEPT_AND_CAPTION,
         ),
+        GENECIS,
+        SHOES,
+        FASHION200K,
+        LASCO,
+        ICIR,
     )
 }
 """Every protocol by name. Sources: FashionIQ and CIRR as the public CLIP4Cir code evaluates them
 (github.com/ABaldrati/CLIP4Cir), without the reference in the VAL split as VAL, TG-CIR and DQU-CIR do, CIRCO as its own
-evaluation.py does (github.com/miccunifi/CIRCO), with the concept as MegaPairs does."""
+evaluation.py does (github.com/miccunifi/CIRCO), with the concept as MegaPairs does, GeneCIS as its eval_functions.py
+(github.com/facebookresearch/genecis), Shoes and Fashion200k as DQU-CIR's test.py, which has TIRG's rule
+(github.com/google/tirg), i-CIR as its utils.py (github.com/billpsomas/icir), LaSCo in the corpus its files name: of it
+no code of evaluation is published."""
 
 RENAMED: Mapping[str, str] = {_VAL_SPLIT.name: _VAL_SPLIT_WITH_REFERENCE.name}
 """What a protocol was called before it said which text is read -> its name now."""

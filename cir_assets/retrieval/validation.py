@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cir_assets.retrieval.evaluation import ranked_target
 from cir_assets.retrieval.metrics import (
     MEAN_CATEGORY,
     category_means,
@@ -84,11 +85,11 @@ class Validation:
         parts = torch.split(queries.detach(), [len(group) for group in self._groups])
         for group, gallery, part in zip(self._groups, self._galleries, parts, strict=True):
             part = part.to(gallery.device)
-            depth = self.protocol.depth if self.protocol.several_targets else 0
+            depth = self.protocol.depth if self.protocol.averages_precision else 0
             ranked = search(
                 part,
                 gallery,
-                group.target,
+                ranked_target(self.protocol, group, part, gallery),
                 group.excluded,
                 k=depth,
                 members=group.members,

@@ -202,7 +202,7 @@ SPLIT = Column("split", TEXT, "train, val or test", among=SPLITS)
 SEARCHED_CATEGORY = Column("category", TEXT, "'all' where a data set has none")
 REFERENCE = Column("reference", TEXT, "the picture shown")
 METRIC = Column("metric", TEXT, "recall, subset_recall, mean_average_precision or headline")
-K = Column("k", SHORT, "cut-off; 0 for the headline")
+K = Column("k", SHORT, "cut-off; 0 for the headline, and for an average over the whole ranking")
 
 IMAGES = Table(
     "images",

@@ -35,6 +35,11 @@ def test_every_setting_is_documented() -> None:
         "FashionIQFetch",
         "CIRRSource",
         "CIRCOSource",
+        "GeneCISSource",
+        "ShoesSource",
+        "Fashion200kSource",
+        "LaSCoSource",
+        "ICIRSource",
         "CatalogueSource",
     }
     for name, model in models.items():
@@ -69,7 +74,9 @@ def test_a_local_data_set_is_read_where_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "raw").exists()
 
 
-@pytest.mark.parametrize("kind", ["fashioniq", "cirr", "circo"])
+@pytest.mark.parametrize(
+    "kind", ["fashioniq", "cirr", "circo", "genecis", "shoes", "fashion200k", "lasco", "icir"]
+)
 def test_a_folder_that_is_not_there_is_named_with_what_it_must_hold(tmp_path: Path, kind: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"source\.folder .*absent is no folder: it must hold"):
         source(kind=kind, folder=str(tmp_path / "absent")).prepare(tmp_path)
@@ -140,6 +147,11 @@ def test_every_kind_says_where_its_pictures_lie_without_reading_annotations(tmp_
         ({"kind": "cirr", "folder": "/data/c"}, Path("/data/c")),
         ({"kind": "cirr", "folder": "/data/c", "pictures": "/data/n"}, Path("/data/n")),
         ({"kind": "circo", "folder": "/data/o"}, Path("/data/o/unlabeled2017")),
+        ({"kind": "genecis", "folder": "/data/g"}, Path("/data/g/val2017")),
+        ({"kind": "shoes", "folder": "/data/s"}, Path("/data/s")),
+        ({"kind": "fashion200k", "folder": "/data/k", "pictures": "/data/w"}, Path("/data/w")),
+        ({"kind": "lasco", "folder": "/data/l"}, Path("/data/l")),
+        ({"kind": "icir", "folder": "/data/i"}, Path("/data/i")),
         ({"kind": "catalogue", "pictures": "/data/p"}, Path("/data/p")),
     ):
         assert source(**settings).picture_root(raw) == root

@@ -18,6 +18,7 @@ from cir_assets.retrieval.metrics import (
     metric_name,
     per_query_values,
     selection_mean,
+    whole_average_precision,
 )
 from cir_assets.retrieval.protocols import PROTOCOLS
 
@@ -63,6 +64,21 @@ def test_average_precision_on_circos_own_example_submission(real_data: Path) -> 
         ]
         np.testing.assert_allclose(found, by_hand, atol=1e-12)
         assert 0 < found.mean() < 1
+
+
+@given(st.data())
+def test_average_precision_over_a_whole_ranking_is_the_area_by_the_trapezoid_rule(
+    data: st.DataObject,
+) -> None:
+    ranking = data.draw(st.permutations(range(12)))
+    true = data.draw(st.lists(st.integers(0, 11), min_size=1, max_size=5, unique=True))
+    found = whole_average_precision(np.array([ranking]), np.array(true[:1]), np.array([[*true[1:], -1]]))
+    places = sorted(ranking.index(each) for each in true)
+    area = sum(
+        ((before / place if place else 1.0) + (before + 1) / (place + 1)) / 2 / len(true)
+        for before, place in enumerate(places)
+    )
+    assert found[0] == pytest.approx(area)
 
 
 def test_missing_candidates_are_no_hits_and_one_target_alone_is_its_reciprocal_rank() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -37,6 +37,7 @@ def read_catalogue(
     test_share: float = 0.15,
     seed: int = 0,
     memory: Path | None = None,
+    known_by_features: Sequence[str] = (),
 ) -> Annotations:
     """Read a catalogue in the common form.
 
@@ -71,12 +72,14 @@ def read_catalogue(
         seed: decides the splits.
         memory: a Parquet file that keeps what was found of the files' contents, so that only new and changed
             ones are read next time; None: nothing is kept.
+        known_by_features: pictures of the catalogue whose files may lack, by their paths.
 
     Raises:
         BrokenAnnotations: the folder cannot be listed; the table cannot be read, lacks a column, names no
             picture that is there, or cannot be split; naming file and line.
     """
     names, of_folder = pictures_and_issues(pictures, table)
+    names = sorted({*names, *known_by_features})
     rows, of_table = pl.DataFrame(schema=PLACED), pl.DataFrame(schema=DATA_ISSUES.schema)
     if table is not None:
         usable = usable_rows(read_table(table), PictureNames(names, pictures))
