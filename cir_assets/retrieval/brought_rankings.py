@@ -57,8 +57,9 @@ def brought_rankings(
             too short or lacks members of the image set.
     """
     asked = {query for group in groups for query in group.query_ids}
-    for lists in (ranked, *([subsets] if subsets else [])):
-        _require_queries(lists, asked, known.lost)
+    _require_queries(ranked, asked, known.lost)
+    if subsets is not None:
+        _require_queries(subsets, asked, known.lost)
     names = set(known.images)
     own_groups, rankings = [], []
     for group in (group for group in groups if len(group)):
@@ -69,13 +70,14 @@ def brought_rankings(
         sets = lists if subsets is None else _lists_of(group, subsets, position_of, names, known.missing, out)
         _require_length(protocol, group, ranked, lists)
         own_groups.append(replace(group, left_out={**group.left_out, **out}))
+        best = _best(lists, max(RETRIEVED_DEPTH, protocol.depth))
         rankings.append(
             Ranking(
                 target_rank=_places(lists, group.target),
                 target_score=np.full(len(group), np.nan, dtype=np.float32),
                 subset_rank=_subset_ranks(group, sets, subsets or ranked) if protocol.subset else None,
-                positions=_best(lists, max(RETRIEVED_DEPTH, protocol.depth)),
-                scores=np.full((len(group), max(RETRIEVED_DEPTH, protocol.depth)), np.nan, dtype=np.float32),
+                positions=best,
+                scores=np.full(best.shape, np.nan, dtype=np.float32),
             )
         )
     return own_groups, rankings
