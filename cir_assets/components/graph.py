@@ -49,6 +49,12 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
         ),
         evaluates=not all(isinstance(recipe, ZeroShot) for recipe in spec.all_recipes.values()),
         rankings=tuple(spec.rankings.items()),
+        reported=tuple(
+            (backbone, recipe_name)
+            for backbone in spec.backbones
+            for recipe_name, recipe in spec.all_recipes.items()
+            if not isinstance(recipe, ZeroShot)
+        ),
     )
     return [
         Pipeline(EncodedDataset(data, backbone, backbones[backbone]), recipe_name, recipe)

@@ -80,6 +80,7 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
         metadata={
             **{f"{split}_{method}_headline": round(value, 3) for (split, method), value in headlines.items()},
             **parts_of_headline(tables, protocols[0], pipeline.served_method),
+            "against_chance": against_chance(tables, protocols[0]),
             "queries": max(tables["evaluations"]["queries"].to_list()),
             "gallery_size": max(tables["evaluations"]["gallery_size"].to_list()),
             "ladder": {"markdown": ladder_markdown(tables["evaluations"], tables["metrics"])},
@@ -246,6 +247,17 @@ def headlines_of(tables: dict[str, pl.DataFrame], protocol: str) -> dict[tuple[s
     return {
         (split, method): value for split, method, value in rows.select("split", "method", "value").iter_rows()
     }
+
+
+def against_chance(tables: dict[str, pl.DataFrame], protocol: str) -> str:
+    """Whether anything was learnt, in words: split by split, the headline a random ranking gets and who is above it."""
+    from cir_assets.reporting.ladder import HEADLINE, ladders
+
+    own = [each for each in ladders(tables["evaluations"], tables["metrics"]) if each.protocol == protocol]
+    above = "A ranking drawn at random gets {:.1f} % on {}, and some method lies above it."
+    return " ".join(
+        ladder.nothing_learnt or above.format(ladder.chance(HEADLINE), ladder.split) for ladder in own
+    )
 
 
 def parts_of_headline(tables: dict[str, pl.DataFrame], protocol: str, method: str) -> dict[str, float]:

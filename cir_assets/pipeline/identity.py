@@ -37,6 +37,8 @@ class DatasetPlan:
     """Whether any model is judged on it, trained here or elsewhere."""
     rankings: Sequence[tuple[str, RankingFile]] = ()
     """Rankings another system made, by name."""
+    reported: Sequence[tuple[str, str]] = ()
+    """Backbone and recipe of every pipeline of it that has a report."""
 
     def name(self, step: str) -> str:
         """``<dataset>/<step>``: the step's name everywhere."""

@@ -39,8 +39,8 @@ def _steps(pipeline: Pipeline) -> Iterator[Step]:
     if not isinstance(pipeline.recipe, ZeroShot):
         yield from _model_steps(pipeline)
         yield evaluation_step(pipeline)
-        yield report_step(pipeline)
         yield challenger_step(pipeline)
+        yield report_step(pipeline)
         yield champion_step(pipeline)
     yield search_step(pipeline)
 
