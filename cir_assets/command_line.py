@@ -505,9 +505,12 @@ def show_comparison(first: str, second: str, found: Comparison, shown: int) -> N
     from rich import box
     from rich.table import Table
 
+    from cir_assets.reporting.comparison import short_names
+
     console = terminal()
     table = Table(title=f"{second}\nminus {first}", box=box.SIMPLE_HEAD)
-    for name in ("", "first", "second", "difference (95 %)", "gained", "lost"):
+    names = short_names(first, second)
+    for name in ("", *names, "difference (95 %)", "gained", "lost"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for metric in found.metrics:
         by = metric.difference
@@ -523,10 +526,16 @@ def show_comparison(first: str, second: str, found: Comparison, shown: int) -> N
     console.print(f"{found.queries:,} queries, protocol {found.protocol.name}; percent and percentage points")
     for note in found.notes:
         console.print(note, soft_wrap=True)
-    for said, every in (("gained", found.gained), ("lost", found.lost)):
+    console.print(
+        f"gained and lost: the target came within k with {names[1]} alone, and with {names[0]} alone"
+    )
+    crossed = " or ".join(map(str, found.cut_offs))
+    for said, every in (("nearer", found.nearer), ("further", found.further)):
         rows = every.head(shown)
+        told = f"; the first {rows.height}, those that crossed k = {crossed} first, then in proportion:"
         console.print(
-            f"\n{every.height:,} {said}" + (f"; the {rows.height} that {said} most:" if shown else "")
+            f"\n{every.height:,} target{'' if every.height == 1 else 's'} {said}{told if rows.height else ''}",
+            soft_wrap=True,
         )
         for row in rows.iter_rows(named=True):
             ranks = f"{row['first_rank']:>6,} -> {row['second_rank']:<6,}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from cir_assets.components.specification import DatasetSpec
+from cir_assets.graph.assets.brought_ranking import brought_ranking_asset
 from cir_assets.graph.assets.champion import challenger_asset, champion_asset
 from cir_assets.graph.assets.checkpoints import checkpoint_asset
 from cir_assets.graph.assets.combiner import combiner_asset
@@ -48,6 +49,13 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
             for stage in (TEXT_ENCODER, COMBINER)
         ),
         evaluates=not all(isinstance(recipe, ZeroShot) for recipe in spec.all_recipes.values()),
+        rankings=tuple(spec.rankings.items()),
+        reported=tuple(
+            (backbone, recipe_name)
+            for backbone in spec.backbones
+            for recipe_name, recipe in spec.all_recipes.items()
+            if not isinstance(recipe, ZeroShot)
+        ),
     )
     return [
         Pipeline(EncodedDataset(data, backbone, backbones[backbone]), recipe_name, recipe)
@@ -65,6 +73,7 @@ def dataset_definitions(
     assets = [raw_asset(data), images_asset(data), triplets_asset(data)]
     for encoded in dict.fromkeys(pipeline.encoded for pipeline in pipelines):
         assets.append(image_features_asset(encoded))
+    assets += [brought_ranking_asset(brought) for brought in data.brought]
     for pipeline in pipelines:
         assets.append(search_asset(pipeline))
         if isinstance(pipeline.recipe, ZeroShot):

@@ -22,8 +22,11 @@ from cir_assets.datasets.sources import Source
 from cir_assets.engines.cores import granted_cores
 from cir_assets.models.settings import BackboneSettings, ModelsOf, ReferenceCheckpoints, ZeroShot
 from cir_assets.pictures.settings import PIXEL_LIMIT
+from cir_assets.pipeline.identity import BROUGHT
+from cir_assets.retrieval.methods import METHODS
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.retrieval.protocols import DEFAULT_PROTOCOL, ProtocolName
+from cir_assets.retrieval.ranking_files import RankingFile
 from cir_assets.training.settings import Recipe
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
@@ -97,6 +100,13 @@ class DatasetSpec(BaseModel):
         default_factory=dict,
         description="Published checkpoints of the reference implementation, by a name of one's own.",
     )
+    rankings: dict[Name, RankingFile] = Field(
+        default_factory=dict,
+        description=(
+            "What other systems found for the queries, by a name of one's own: files of ids, evaluated as methods "
+            "beside those trained here."
+        ),
+    )
     promotion: PromotionRule = Field(
         default=PromotionRule(),
         description="When newly trained models take the champion's place, and how many versions are kept.",
@@ -144,6 +154,16 @@ class DatasetSpec(BaseModel):
         if not named and not self.source.has_triplets:
             return {"zero_shot": ZeroShot()}
         return named or {"paper": Recipe()}
+
+    @model_validator(mode="after")
+    def _rankings_by_names_of_their_own(self) -> DatasetSpec:
+        if taken := sorted(self.rankings.keys() & METHODS.keys()):
+            raise ValueError(
+                f"rankings: {taken[0]!r} is a method of the ladder; give the ranking another name"
+            )
+        if BROUGHT in self.backbones:
+            raise ValueError(f"a backbone called {BROUGHT!r} stands in the way of rankings; rename it")
+        return self
 
     @model_validator(mode="after")
     def _names_once(self) -> DatasetSpec:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,13 +16,17 @@ from cir_assets.pipeline.inputs import load_backbone, load_inputs, model_folder
 from cir_assets.pipeline.queries import MethodQueries, method_queries
 from cir_assets.pipeline.report import SHEET_TITLE, report_inputs
 from cir_assets.pipeline.step import Plan, Step, Work
-from cir_assets.store.contracts import EPOCHS, LEFT_OUT, RESULTS, TRAINING_EPOCHS
+from cir_assets.store.contracts import EPOCHS, EVALUATIONS, LEFT_OUT, RESULTS, TRAINING_EPOCHS, frame
 from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.tables import read_table
 from cir_assets.training.settings import Recipe
 
-GENERATION = 3
+if TYPE_CHECKING:
+    from cir_assets.retrieval.evaluation import Evaluation
+    from cir_assets.retrieval.protocols import QueryGroup
+
+GENERATION = 4
 CURVES = TRAINING_EPOCHS.schema
 EVALUATED = tuple(table.name for table in RESULTS if table is not TRAINING_EPOCHS)
 
@@ -75,6 +81,7 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
         metadata={
             **{f"{split}_{method}_headline": round(value, 3) for (split, method), value in headlines.items()},
             **parts_of_headline(tables, protocols[0], pipeline.served_method),
+            "against_chance": against_chance(tables, protocols[0]),
             "queries": max(tables["evaluations"]["queries"].to_list()),
             "gallery_size": max(tables["evaluations"]["gallery_size"].to_list()),
             "ladder": {"markdown": ladder_markdown(tables["evaluations"], tables["metrics"])},
@@ -97,63 +104,95 @@ def evaluate_method(
     from torch.nn import functional
 
     from cir_assets.retrieval.evaluation import evaluate
-    from cir_assets.retrieval.metrics import MEAN_CATEGORY
 
     started = time.perf_counter()
-    inputs = asked.inputs
+    inputs, weight = asked.inputs, asked.text_weight
     unit_features = functional.normalize(inputs.features, dim=1)
     outcome = evaluate(asked.protocol, asked.groups, asked.queries, unit_features)
-    identity = digest([version, *pipeline.place, asked.method, asked.split, asked.protocol])
-    images = (
-        inputs.feature_images.select("image").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
-    )
-    weight = asked.text_weight
     dataset, backbone, recipe = pipeline.place
+    return rows_of(
+        outcome,
+        asked.groups,
+        inputs.feature_images["image"].to_list(),
+        {
+            "evaluation_id": digest([version, *pipeline.place, asked.method, asked.split, asked.protocol]),
+            "dataset": dataset,
+            "backbone": backbone,
+            "recipe": recipe,
+            "models_from": "published checkpoints"
+            if isinstance(pipeline.recipe, ReferenceCheckpoints)
+            else "/".join(pipeline.models_place),
+            "method": asked.method,
+            "split": asked.split,
+            "run_id": run_id,
+            "data_version": version,
+            "seconds": time.perf_counter() - started,
+            "label": None,
+        },
+        None if weight is None else weight.flatten().tolist(),
+    )
+
+
+def rows_of(
+    outcome: Evaluation,
+    groups: Sequence[QueryGroup],
+    images: Sequence[str],
+    told: Mapping[str, Any],
+    text_weight: Sequence[float] | None = None,
+) -> dict[str, pl.DataFrame]:
+    """An evaluation as rows of the published tables.
+
+    Args:
+        outcome: what was ranked.
+        groups: the queries.
+        images: name of each row that the groups and the outcome speak of.
+        told: columns of ``evaluations`` that do not follow from the outcome.
+        text_weight: the Combiner's lambda of each query; None where none is learnt.
+
+    Returns:
+        Table -> frame, of ``EVALUATED``.
+    """
+    from cir_assets.retrieval.metrics import MEAN_CATEGORY
+
+    identity = told["evaluation_id"]
+    names = pl.DataFrame({"image": images}, schema={"image": pl.String}).with_row_index("row")
+    names = names.with_columns(pl.col("row").cast(pl.Int64))
     rankings = (
         outcome.rankings.with_columns(
             evaluation_id=pl.lit(identity),
             target_rank=pl.col("target_rank") + 1,
             subset_rank=pl.col("subset_rank") + 1,
             text_weight=pl.lit(None, pl.Float32)
-            if weight is None
-            else pl.Series(weight.flatten().cpu().numpy()),
+            if text_weight is None
+            else pl.Series(text_weight, dtype=pl.Float32),
+            target_score=pl.col("target_score").fill_nan(None),
         )
         .join(
-            images.rename({"row": "reference_row", "image": "reference"}),
+            names.rename({"row": "reference_row", "image": "reference"}),
             on="reference_row",
             maintain_order="left",
         )
-        .join(images.rename({"row": "target_row", "image": "target"}), on="target_row", maintain_order="left")
+        .join(names.rename({"row": "target_row", "image": "target"}), on="target_row", maintain_order="left")
     )
-    retrieved = outcome.retrieved.with_columns(evaluation_id=pl.lit(identity), rank=pl.col("rank") + 1).join(
-        images.rename({"row": "image_row"}), on="image_row", maintain_order="left"
-    )
-    evaluation = pl.DataFrame(
-        {
-            "evaluation_id": [identity],
-            "dataset": [dataset],
-            "backbone": [backbone],
-            "recipe": [recipe],
-            "models_from": [
-                "published checkpoints"
-                if isinstance(pipeline.recipe, ReferenceCheckpoints)
-                else "/".join(pipeline.models_place)
-            ],
-            "method": [asked.method],
-            "split": [asked.split],
-            "protocol": [asked.protocol],
-            "queries": [outcome.queries],
-            "gallery_size": [outcome.gallery_size],
-            "created_at": [datetime.now(UTC).replace(tzinfo=None)],
-            "run_id": [run_id],
-            "data_version": [version],
-            "seconds": [time.perf_counter() - started],
-        }
+    retrieved = outcome.retrieved.with_columns(
+        evaluation_id=pl.lit(identity), rank=pl.col("rank") + 1, score=pl.col("score").fill_nan(None)
+    ).join(names.rename({"row": "image_row"}), on="image_row", maintain_order="left")
+    evaluation = frame(
+        EVALUATIONS,
+        [
+            {
+                **told,
+                "protocol": outcome.protocol.name,
+                "queries": outcome.queries,
+                "gallery_size": outcome.gallery_size,
+                "created_at": datetime.now(UTC).replace(tzinfo=None),
+            }
+        ],
     )
     left_out = pl.DataFrame(
         [
             (identity, group.category, reason, count)
-            for group in asked.groups
+            for group in groups
             for reason, count in group.left_out.items()
         ],
         schema=LEFT_OUT.schema,
@@ -165,7 +204,7 @@ def evaluate_method(
         "metrics": outcome.metrics.with_columns(evaluation_id=pl.lit(identity)).join(
             pl.DataFrame(
                 [
-                    *((group.category, len(group), len(group.gallery)) for group in asked.groups),
+                    *((group.category, len(group), len(group.gallery)) for group in groups),
                     (MEAN_CATEGORY, outcome.queries, outcome.gallery_size),
                 ],
                 schema={"category": pl.String, "queries": pl.Int32, "gallery_size": pl.Int32},
@@ -209,6 +248,17 @@ def headlines_of(tables: dict[str, pl.DataFrame], protocol: str) -> dict[tuple[s
     return {
         (split, method): value for split, method, value in rows.select("split", "method", "value").iter_rows()
     }
+
+
+def against_chance(tables: dict[str, pl.DataFrame], protocol: str) -> str:
+    """Whether anything was learnt, in words: split by split, the headline a random ranking gets and who is above it."""
+    from cir_assets.reporting.ladder import HEADLINE, ladders
+
+    own = [each for each in ladders(tables["evaluations"], tables["metrics"]) if each.protocol == protocol]
+    above = "A ranking drawn at random gets {:.1f} % on {}, and some method lies above it."
+    return " ".join(
+        ladder.nothing_learnt or above.format(ladder.chance(HEADLINE), ladder.split) for ladder in own
+    )
 
 
 def parts_of_headline(tables: dict[str, pl.DataFrame], protocol: str, method: str) -> dict[str, float]:

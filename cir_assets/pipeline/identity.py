@@ -10,7 +10,11 @@ from cir_assets.models.settings import BackboneSettings, ModelsOf, ReferenceChec
 from cir_assets.models.stages import MODELS
 from cir_assets.retrieval.methods import LADDER, METHODS, ZERO_SHOT, served
 from cir_assets.retrieval.promotion import PromotionRule
+from cir_assets.retrieval.ranking_files import RankingFile
 from cir_assets.training.settings import Recipe
+
+BROUGHT = "rankings"
+"""What stands in the place of a backbone where another system ranked."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,47 @@ class DatasetPlan:
     """(stage, triplets a batch takes) of all that is trained on it; empty: it needs no pictures of train and val."""
     evaluates: bool
     """Whether any model is judged on it, trained here or elsewhere."""
+    rankings: Sequence[tuple[str, RankingFile]] = ()
+    """Rankings another system made, by name."""
+    reported: Sequence[tuple[str, str]] = ()
+    """Backbone and recipe of every pipeline of it that has a report."""
 
     def name(self, step: str) -> str:
         """``<dataset>/<step>``: the step's name everywhere."""
         return "/".join([self.dataset, step])
+
+    @property
+    def brought(self) -> list[BroughtRanking]:
+        """The rankings another system made of its queries."""
+        return [BroughtRanking(self, name, ranking) for name, ranking in self.rankings]
+
+
+@dataclass(frozen=True)
+class BroughtRanking:
+    """A ranking another system made of a data set's queries: a pipeline without models, and a method of its own."""
+
+    data: DatasetPlan
+    method: str
+    ranking: RankingFile
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What every path of it is made of, as data set, backbone and recipe are of a pipeline's."""
+        return self.data.dataset, BROUGHT, self.method
+
+    @property
+    def protocol(self) -> str:
+        """The protocol it was made under."""
+        return self.ranking.protocol or self.data.protocols[0]
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return self.ranking.label or self.method
+
+    def name(self, step: str) -> str:
+        """``<dataset>/rankings/<name>/<step>``: the step's name everywhere."""
+        return "/".join([*self.place, step])
 
 
 @dataclass(frozen=True)

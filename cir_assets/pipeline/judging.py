@@ -16,12 +16,14 @@ from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import load_backbone, load_inputs, newest_models
 from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.step import Plan, Refused, Step, Work
+from cir_assets.retrieval.methods import ZERO_SHOT
 from cir_assets.store.digests import digest
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.made import Check, Made, NotMade, versions_of
 from cir_assets.store.promotions import Decision, PromotionLog, models_digest
 
 if TYPE_CHECKING:
+    from cir_assets.retrieval.bootstrap import Difference
     from cir_assets.retrieval.evaluation import Evaluation
 
 GENERATION = 2
@@ -129,7 +131,8 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
     challenger = rank_on_val(work, pipeline, models)
     figures: dict[str, float | None] = {"challenger_headline": challenger.headline}
     if before is None:
-        promoted, reason = True, "the first models of this pipeline"
+        plain = rank_on_val(work, pipeline, {}, ZERO_SHOT.name)
+        promoted, reason = True, first_reason(compare(challenger, plain))
     else:
         champion = rank_on_val(work, pipeline, before)
         difference = compare(challenger, champion)
@@ -167,10 +170,35 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
     return judgement(log, models, said, shown)
 
 
-def rank_on_val(work: Work, pipeline: Pipeline, models: Mapping[str, str]) -> Evaluation:
+def first_reason(difference: Difference) -> str:
+    """Why the first models of a pipeline are promoted, and how they stand against what needs none.
+
+    Nothing serves before them that could be better, so they are always taken.
+
+    Args:
+        difference: theirs minus the zero-shot sum's, in points of the headline, paired over the same queries.
+    """
+    said = f"the first models of this pipeline: {difference.value:+.2f} points"
+    said += f" (95 % {difference.low:+.2f} to {difference.high:+.2f}) against {ZERO_SHOT.spoken}"
+    if difference.low > 0:
+        return f"{said}, so they are better than CLIP as it came"
+    if difference.high < 0:
+        return f"{said}, so they are worse than CLIP as it came: train longer, or on more triplets"
+    return f"{said}, so nothing shows that they learnt anything: train longer, or on more triplets"
+
+
+def rank_on_val(
+    work: Work, pipeline: Pipeline, models: Mapping[str, str], method: str | None = None
+) -> Evaluation:
     """What given versions of a pipeline's models rank on val under its first protocol, with today's data.
 
     A tuned image encoder's features of pictures it never saw are made and cached first.
+
+    Args:
+        work: where all lies.
+        pipeline: whose queries are ranked.
+        models: name -> version, those the method needs.
+        method: of the ladder; by default the one that is served.
     """
     from torch.nn import functional
 
@@ -178,13 +206,15 @@ def rank_on_val(work: Work, pipeline: Pipeline, models: Mapping[str, str]) -> Ev
 
     folders = model_folders(work, models)
     by_model = {name.rpartition("/")[2]: folder for name, folder in folders.items()}
-    if pipeline.tunes_images:
+    if pipeline.tunes_images and models:
         encode_missing(work, pipeline.encoded, tuned_encoder(work, pipeline, by_model[TEXT_ENCODER]))
     backbone = load_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     protocol = pipeline.data.protocols[0]
     asked = {("val", protocol): inputs.query_groups(protocol, "val")}
-    [found] = method_queries(work, pipeline, backbone, inputs, asked, [pipeline.served_method], by_model)
+    [found] = method_queries(
+        work, pipeline, backbone, inputs, asked, [method or pipeline.served_method], by_model
+    )
     return evaluate(protocol, found.groups, found.queries, functional.normalize(found.inputs.features, dim=1))
 
 

@@ -26,6 +26,7 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
 
     storage = work.storage
     places = [pipeline.place for pipeline in pipelines]
+    places += dict.fromkeys(brought.place for pipeline in pipelines for brought in pipeline.data.brought)
     for dataset in set_aside:
         places += places_with_results(work, dataset)
     results = [file for place in places if (file := storage.results(*place)).is_file()]

@@ -69,7 +69,7 @@ def method_queries(
 
     from cir_assets.models.saving import load_combiners
 
-    folders = folders or newest_models(work, pipeline, pipeline.models)
+    folders = newest_models(work, pipeline, pipeline.models) if folders is None else folders
 
     captions = {key: [c for group in groups for c in group.captions] for key, groups in asked.items()}
     every = list(dict.fromkeys(caption for said in captions.values() for caption in said))

@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cir_assets.models.stages import COMBINER, LABELS, TEXT_ENCODER
 from cir_assets.pipeline.checks import SELF_CONTAINED
 from cir_assets.pipeline.identity import Pipeline
+from cir_assets.pipeline.inputs import newest_models
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.store.contracts import GALLERIES, IMAGES
 from cir_assets.store.digests import digest_file
+from cir_assets.store.ledger import Ledger
 from cir_assets.store.made import Made, versions_of
+from cir_assets.store.promotions import PromotionLog, models_digest
 from cir_assets.store.tables import read_table
+from cir_assets.training.settings import Recipe
 
 if TYPE_CHECKING:
     from cir_assets.reporting.inputs import ReportInputs
@@ -32,10 +38,22 @@ def report_step(pipeline: Pipeline) -> Step:
     """The report of one pipeline."""
 
     def plan(work: Work) -> Plan:
-        versions = versions_of(work.storage, pipeline.name("evaluation"), pipeline.data.name("images"))
+        champion = PromotionLog(work.storage.promotions(*pipeline.place)).champion()
+        versions = versions_of(work.storage, *shown_steps(pipeline))
+        versions["champion"] = models_digest(champion) if champion else "none"
         return Plan(versions, lambda _: make_report(work, pipeline))
 
-    return Step(pipeline.name("report"), 4, plan)
+    return Step(pipeline.name("report"), 5, plan)
+
+
+def shown_steps(pipeline: Pipeline) -> list[str]:
+    """The steps a report shows the outcome of: whoever judged, and whatever other systems ranked."""
+    return [
+        pipeline.name("evaluation"),
+        pipeline.name("challenger"),
+        pipeline.data.name("images"),
+        *(brought.name("evaluation") for brought in pipeline.data.brought),
+    ]
 
 
 def make_report(work: Work, pipeline: Pipeline) -> Made:
@@ -45,7 +63,7 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
     from cir_assets.reporting.pictures import as_markdown, write_contact_sheet
     from cir_assets.reporting.report import PICTURES, write_report
 
-    inputs = report_inputs(work, pipeline, results_of(work, pipeline))
+    inputs = report_inputs(work, pipeline, results_of(work, pipeline), told=True)
     folder = work.storage.report(*pipeline.place)
     page = write_report(inputs, folder)
     sheet = write_contact_sheet(inputs, folder / "contact_sheet.png")
@@ -69,17 +87,87 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
 
 
 def results_of(work: Work, pipeline: Pipeline) -> dict[str, pl.DataFrame]:
-    """A pipeline's results as its report shows them, every table whole."""
+    """A pipeline's results as its report shows them, every table whole, and rankings brought from elsewhere."""
+    every = [_tables(work, pipeline.place)]
+    for brought in pipeline.data.brought:
+        tables = _tables(work, brought.place)
+        # They stand in the ladder of each pipeline of the data set.
+        dataset, backbone, recipe = pipeline.place
+        tables["evaluations"] = tables["evaluations"].with_columns(
+            dataset=pl.lit(dataset), backbone=pl.lit(backbone), recipe=pl.lit(recipe)
+        )
+        every.append(tables)
+    return {table: pl.concat([each[table] for each in every], how="diagonal") for table in SHOWN}
+
+
+def _tables(work: Work, place: tuple[str, str, str]) -> dict[str, pl.DataFrame]:
     from cir_assets.store.database import open_database
 
-    with open_database(work.storage.results(*pipeline.place), read_only=True) as connection:
+    with open_database(work.storage.results(*place), read_only=True) as connection:
         return {
             table: pl.DataFrame(connection.sql(f"SELECT * FROM {table}").to_arrow_table()) for table in SHOWN
         }
 
 
-def report_inputs(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataFrame]) -> ReportInputs:
-    """What a pipeline's report and contact sheet are made of: its ``results`` and a way to its pictures."""
+def provenance(work: Work, pipeline: Pipeline, evaluations: pl.DataFrame) -> dict[str, dict[str, str]]:
+    """What a person needs to make it again: settings, versions, runs, and who serves."""
+    storage = work.storage
+    said: dict[str, dict[str, str]] = {}
+    recipe, ledger = pipeline.recipe, Ledger(storage.ledger)
+    for stage in (TEXT_ENCODER, COMBINER) if isinstance(recipe, Recipe) else ():
+        settings = getattr(recipe, stage).model_dump(mode="json")
+        said[LABELS[stage]] = {name.replace("_", " "): str(value) for name, value in settings.items()}
+    dataset, backbone, name = pipeline.place
+    rows = PromotionLog(storage.promotions(*pipeline.place)).rows()
+    newest = newest_models(work, pipeline, pipeline.served_models)
+    digest_of_newest = models_digest({pipeline.model_name(m): folder.name for m, folder in newest.items()})
+    judged = rows.filter(challenger=digest_of_newest)
+    champion = PromotionLog(storage.promotions(*pipeline.place)).champion()
+    said["Champion"] = {
+        "these models": "are the champion, which search reads"
+        if champion is not None and models_digest(champion) == digest_of_newest
+        else "are not the champion",
+        **(
+            {
+                "decided": f"{judged['decided_at'][-1]:%Y-%m-%d %H:%M} UTC, {judged['decision'][-1]}",
+                "because": judged["reason"][-1],
+            }
+            if judged.height
+            else {}
+        ),
+    }
+    versions = {
+        step: entry.data_version
+        for step in (pipeline.data.name("raw"), *pipeline.ranked_from())
+        if (entry := ledger.latest(step)) is not None
+    }
+    own = evaluations.filter(
+        split="val", protocol=pipeline.data.protocols[0], method=pipeline.served_method
+    ).sort("created_at", "evaluation_id")
+    said["Versions"] = {
+        **versions,
+        "evaluation": own["evaluation_id"][-1] if own.height else "none on val",
+        **({"Dagster run": own["run_id"][-1]} if own.height and own["run_id"][-1] else {}),
+        "code": version("cir_assets"),
+    }
+    said["Make it again"] = {
+        "command": f"cir-assets demo --dataset {dataset} --recipe {name}",
+        "step": f"{dataset}/{backbone}/{name}/report",
+    }
+    return said
+
+
+def report_inputs(
+    work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataFrame], *, told: bool = False
+) -> ReportInputs:
+    """What a pipeline's report and contact sheet are made of: its ``results`` and a way to its pictures.
+
+    Args:
+        work: where all lies.
+        pipeline: whose.
+        results: its tables.
+        told: with what made them, which a sheet does not show.
+    """
     from cir_assets.reporting.inputs import ReportInputs
 
     data = pipeline.data
@@ -104,6 +192,8 @@ def report_inputs(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataF
         rankings=results["rankings"],
         retrieved=results["retrieved"],
         training_epochs=results["training_epochs"],
+        provenance=provenance(work, pipeline, results["evaluations"]) if told else {},
+        neighbours=[place for place in data.reported if place != (backbone, recipe)],
     )
 
 
@@ -127,7 +217,8 @@ class _Addresses(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_style = tag == "style"
-        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+        # A link is followed when a person asks.
+        self.found += [value for name, value in attrs if name in ("src", "href") and value and tag != "a"]
 
     def handle_endtag(self, tag: str) -> None:
         self._in_style = False

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cir_assets.models.settings import ReferenceCheckpoints, ZeroShot
 from cir_assets.pipeline.backbones import backbone_step
+from cir_assets.pipeline.brought_ranking import brought_ranking_step
 from cir_assets.pipeline.checkpoints import checkpoint_step
 from cir_assets.pipeline.encoding import image_features_step, tuned_image_features_step
 from cir_assets.pipeline.evaluation import evaluation_step
@@ -33,12 +34,13 @@ def _steps(pipeline: Pipeline) -> Iterator[Step]:
     yield raw_step(pipeline.data)
     yield images_step(pipeline.data)
     yield triplets_step(pipeline.data)
+    yield from map(brought_ranking_step, pipeline.data.brought)
     yield image_features_step(encoded)
     if not isinstance(pipeline.recipe, ZeroShot):
         yield from _model_steps(pipeline)
         yield evaluation_step(pipeline)
-        yield report_step(pipeline)
         yield challenger_step(pipeline)
+        yield report_step(pipeline)
         yield champion_step(pipeline)
     yield search_step(pipeline)
 

@@ -13,7 +13,8 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from cir_assets.reporting.curves import best_epoch
-from cir_assets.reporting.ladder import HEADLINE, Ladder, method_label, metric_label
+from cir_assets.reporting.ladder import CHANCE, HEADLINE, Figure, Ladder, metric_label
+from cir_assets.reporting.one_modality import OneModality
 from cir_assets.retrieval.methods import (
     FROZEN_CLIP_COMBINER,
     IMAGE_ONLY,
@@ -24,6 +25,7 @@ from cir_assets.retrieval.methods import (
     ZERO_SHOT,
     served,
 )
+from cir_assets.retrieval.protocols import MetricKey
 
 Chart = dict[str, Any]
 """A figure as plotly.js takes it: data and layout."""
@@ -78,13 +80,15 @@ def ladder_chart(ladder: Ladder) -> Chart:
     # A metric has a lane of its own within a method's line, so that intervals do not cover each other.
     lanes = {metric: (len(shown_metrics) - 1) / 2 - place for place, metric in enumerate(shown_metrics)}
     figure = go.Figure()
-    lines = len(ladder.methods)
+    shown = [*ladder.methods, *([CHANCE] if ladder.chance(HEADLINE) is not None else [])]
+    labels = {**{method: ladder.label(method) for method in ladder.methods}, CHANCE: CHANCE}
+    lines = len(shown)
     for metric in shown_metrics:
         colour, symbol = looks[metric]
         points = [
             (lines - 1 - line + 0.2 * lanes[metric], method, figure_)
-            for line, method in enumerate(ladder.methods)
-            if (figure_ := ladder.figure(method, metric)).value is not None
+            for line, method in enumerate(shown)
+            if (figure_ := _figure_or_chance(ladder, method, metric)).value is not None
         ]
         figure.add_trace(
             go.Scatter(
@@ -102,7 +106,7 @@ def ladder_chart(ladder: Ladder) -> Chart:
                 mode="markers",
                 name=metric_label(metric),
                 marker={"color": colour, "symbol": symbol, "size": 10 if metric == HEADLINE else 8},
-                customdata=[[html.escape(method_label(method)), point.text()] for _, method, point in points],
+                customdata=[[html.escape(labels[method]), point.text()] for _, method, point in points],
                 hovertemplate="%{customdata[0]}: <b>%{customdata[1]}</b><extra>%{fullData.name}</extra>",
             )
         )
@@ -110,12 +114,17 @@ def ladder_chart(ladder: Ladder) -> Chart:
     figure.update_xaxes(range=[-0.5, 101.5], tick0=0, ticksuffix=" %", dtick=20)
     figure.update_yaxes(
         tickvals=[lines - 1 - line for line in range(lines)],
-        ticktext=[html.escape(method_label(method)) for method in ladder.methods],
+        ticktext=[html.escape(labels[method]) for method in shown],
         range=[-0.6, max(lines, 1) - 0.4],
         showgrid=False,
         zeroline=False,
     )
     return _plain(figure)
+
+
+def _figure_or_chance(ladder: Ladder, method: str, metric: MetricKey) -> Figure:
+    """A method's figure, or the bare one of a ranking drawn at random."""
+    return Figure(ladder.chance(metric), None, None) if method == CHANCE else ladder.figure(method, metric)
 
 
 def recall_curves(ladder: Ladder, rankings: pl.DataFrame) -> dict[str, list[float]]:
@@ -142,7 +151,26 @@ def recall_curves(ladder: Ladder, rankings: pl.DataFrame) -> dict[str, list[floa
     return curves
 
 
-def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
+def chance_curve(ladder: Ladder) -> list[float]:
+    """Recall at k = 1 … 50 of a ranking drawn at random, in percent; empty where chance was not taken.
+
+    It grows with k in proportion until it is certain, so that of any k tells it for all.
+    """
+    curves = []
+    for category in ladder.categories:
+        known = (
+            (k, chance)
+            for name, k in ladder.metrics
+            if name == "recall" and (chance := ladder.chance((name, k), category)) is not None
+        )
+        k, chance = min(known, default=(0, 0.0))
+        if not k:
+            return []
+        curves.append([min(100.0, chance / k * depth) for depth in range(1, RECALL_DEPTH + 1)])
+    return [statistics.fmean(values) for values in zip(*curves, strict=True)]
+
+
+def recall_chart(ladder: Ladder, curves: Mapping[str, Sequence[float]]) -> Chart:
     """Recall at k of every method; k on a logarithmic axis, as the first places matter most."""
     figure = go.Figure()
     served_method = served(curves)
@@ -154,7 +182,7 @@ def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
                 x=list(range(1, len(values) + 1)),
                 y=list(values),
                 mode="lines+markers",
-                name=html.escape(method_label(method)),
+                name=html.escape(ladder.label(method)),
                 line={
                     "color": colour,
                     "dash": dash,
@@ -166,6 +194,17 @@ def recall_chart(curves: Mapping[str, Sequence[float]]) -> Chart:
                     "size": [7 if k in marked else 0 for k in range(1, len(values) + 1)],
                     "line": {"width": 0},
                 },
+                hovertemplate="%{y:.1f} %<extra>%{fullData.name}</extra>",
+            )
+        )
+    if drawn := chance_curve(ladder):
+        figure.add_trace(
+            go.Scatter(
+                x=list(range(1, len(drawn) + 1)),
+                y=drawn,
+                mode="lines",
+                name=CHANCE,
+                line={"color": MUTED, "dash": "dot", "width": 1.5},
                 hovertemplate="%{y:.1f} %<extra>%{fullData.name}</extra>",
             )
         )
@@ -200,16 +239,55 @@ def category_chart(ladder: Ladder, metric: tuple[str, int]) -> Chart:
                     "thickness": 1.2,
                     "width": 3,
                 },
-                name=html.escape(method_label(method)),
+                name=html.escape(ladder.label(method)),
                 marker={"color": colour, "pattern": _hatching(_HATCHINGS.get(symbol, ""))},
                 customdata=[[point.text()] for _, point in points],
                 hovertemplate="%{x}: <b>%{customdata[0]}</b><extra>%{fullData.name}</extra>",
+            )
+        )
+    drawn = [(category, ladder.chance(metric, category)) for category in ladder.categories]
+    if any(chance is not None for _, chance in drawn):
+        figure.add_trace(
+            go.Scatter(
+                x=[html.escape(category) for category, _ in drawn],
+                y=[chance for _, chance in drawn],
+                mode="markers",
+                name=CHANCE,
+                marker={"symbol": "line-ew", "size": 60, "color": INK, "line": {"width": 2, "color": INK}},
+                hovertemplate="%{x}: <b>%{y:.1f} %</b><extra>%{fullData.name}</extra>",
             )
         )
     _lay_out(figure, height=380)
     figure.update_yaxes(range=[0, 101.5], ticksuffix=" %", title=metric_label(metric))
     figure.update_xaxes(showgrid=False)
     figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0.08)
+    return _plain(figure)
+
+
+def one_modality_chart(found: Sequence[OneModality]) -> Chart:
+    """For each k, the queries that both modalities find alone, the picture alone, the text alone, and neither."""
+    figure = go.Figure()
+    parts = (
+        ("picture or text, either alone", IMAGE_ONLY.name, "", [each.both for each in found]),
+        ("the picture alone", IMAGE_ONLY.name, "/", [each.image_only - each.both for each in found]),
+        ("the text alone", TEXT_ONLY.name, ".", [each.text_only - each.both for each in found]),
+        ("needs both", WHOLE_METHOD.name, "", [each.neither for each in found]),
+    )
+    for name, method, shape, shares in parts:
+        figure.add_trace(
+            go.Bar(
+                x=shares,
+                y=[f"k = {each.k}" for each in found],
+                orientation="h",
+                name=name,
+                marker={"color": method_look(method)[0], "pattern": _hatching(shape)},
+                hovertemplate="%{y}: <b>%{x:.1f} %</b> of queries<extra>%{fullData.name}</extra>",
+            )
+        )
+    _lay_out(figure, height=110 + 46 * len(found))
+    figure.update_layout(barmode="stack", bargap=0.3, legend={"traceorder": "normal"})
+    figure.update_xaxes(range=[0, 100], ticksuffix=" %")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return _plain(figure)
 
 

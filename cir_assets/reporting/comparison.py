@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import zip_longest
 
 import duckdb
 import numpy as np
@@ -51,8 +52,11 @@ class Comparison:
         protocol: of both.
         queries: how many both ranked.
         metrics: the protocol's headline and metrics, as far as both can be taken query by query.
-        changes: one row a query: query_id, category, reference, caption, target, first_rank, second_rank, places
-            (first minus second: positive is better), best first.
+        changes: one row a query: query_id, category, reference, caption, target, first_rank, second_rank, nearer (the
+            logarithm of first over second: positive is better, and from 100 to 10 is as much as from 10 to 1), and
+            crossed, the smallest k of the protocol that the target came within with one of the two alone, or null.
+            Those that crossed one come first, then the others, each by how much nearer.
+        cut_offs: the protocol's k that crossing is told of.
         notes: what a reader must know of how far the two are alike, a sentence each.
     """
 
@@ -60,17 +64,18 @@ class Comparison:
     queries: int
     metrics: list[MetricDifference]
     changes: pl.DataFrame
+    cut_offs: tuple[int, ...]
     notes: tuple[str, ...] = ()
 
     @property
-    def gained(self) -> pl.DataFrame:
-        """The queries whose target came nearer, most first."""
-        return self.changes.filter(pl.col("places") > 0)
+    def nearer(self) -> pl.DataFrame:
+        """The queries whose target came nearer: those that came within a k first, most in proportion first."""
+        return self.changes.filter(pl.col("nearer") > 0)
 
     @property
-    def lost(self) -> pl.DataFrame:
-        """The queries whose target went further, most first."""
-        return self.changes.filter(pl.col("places") < 0).reverse()
+    def further(self) -> pl.DataFrame:
+        """The queries whose target went further: those that fell out of a k first, most in proportion first."""
+        return self.changes.filter(pl.col("nearer") < 0)
 
 
 @dataclass(frozen=True)
@@ -282,6 +287,11 @@ def compare_evaluations(
     Raises:
         NotComparable: when they are of different splits, protocols or galleries, or as :func:`compare_rankings`.
     """
+    if first.evaluation_id == second.evaluation_id:
+        raise NotComparable(
+            f"{first.label} and {second.label} are the same evaluation, {first.evaluation_id}: there is no difference "
+            "to tell; name another one, or an older one by its evaluation_id"
+        )
     asked = [f"{each.split} under {each.protocol}" for each in (first, second)]
     if asked[0] != asked[1]:
         raise NotComparable(
@@ -368,9 +378,35 @@ def compare_rankings(
         "target",
         first_rank=pl.col("target_rank"),
         second_rank=pl.col("target_rank_second"),
-        places=pl.col("target_rank") - pl.col("target_rank_second"),
-    ).sort("places", "query_id", descending=[True, False])
-    return Comparison(protocol, both.height, metrics, changes, tuple(notes))
+        nearer=(pl.col("target_rank") / pl.col("target_rank_second")).log(),
+    )
+    cut_offs = _cut_offs(protocol)
+    crossed = [
+        pl.when((pl.col("first_rank") <= k) != (pl.col("second_rank") <= k)).then(pl.lit(k)) for k in cut_offs
+    ]
+    changes = changes.with_columns(crossed=pl.coalesce(*crossed, pl.lit(None, pl.Int32))).sort(
+        pl.col("crossed").is_null(), -pl.col("nearer").abs(), "query_id"
+    )
+    if changes["first_rank"].equals(changes["second_rank"], check_names=False):
+        notes.append("The two rank the target of every query alike.")
+    return Comparison(protocol, both.height, metrics, changes, cut_offs, tuple(notes))
+
+
+def _cut_offs(protocol: Protocol) -> tuple[int, ...]:
+    """The k of recall that a protocol's headline counts, or of every recall where it counts none; smallest first."""
+    found = {k for metric, k in protocol.headline if metric == RECALL}
+    return tuple(sorted(found or {k for metric, k in protocol.metrics if metric == RECALL}))
+
+
+def short_names(first: str, second: str) -> tuple[str, str]:
+    """Two evaluations' names as far as they differ: of ``a/b/c/sum`` and ``a/b/c/combiner`` the last part."""
+    parts = [
+        pair for pair in zip_longest(first.split("/"), second.split("/"), fillvalue="") if pair[0] != pair[1]
+    ]
+    if not parts:
+        return first, second
+    one, other = ("/".join(filter(None, side)) for side in zip(*parts, strict=True))
+    return one or first, other or second
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, query: str, values: list[object]) -> pl.DataFrame:

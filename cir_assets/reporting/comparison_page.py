@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from cir_assets.pictures.settings import PIXEL_LIMIT
 from cir_assets.pictures.shrinking import thumbnails
-from cir_assets.reporting.comparison import Comparison
+from cir_assets.reporting.comparison import Comparison, short_names
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.report import page_part
 
@@ -40,7 +40,7 @@ def write_comparison(
         found: what the second has over the first.
         picture_path: image id -> its file, or None.
         retrieved: what the first and the second found: query_id, rank from 1, image; None shows none of it.
-        each: queries shown that gained and that lost most.
+        each: queries shown whose target came nearer, and further.
 
     Returns:
         ``destination``.
@@ -48,10 +48,10 @@ def write_comparison(
     Raises:
         OSError: it cannot be written; what was there stays.
     """
-    gained, lost = found.gained.head(each), found.lost.head(each)
-    best = [_best(frame, pl.concat([gained, lost])["query_id"]) for frame in retrieved or ()]
+    nearer, further = found.nearer.head(each), found.further.head(each)
+    best = [_best(frame, pl.concat([nearer, further])["query_id"]) for frame in retrieved or ()]
     images = pl.concat(
-        [frame[side] for frame in (gained, lost) for side in ("reference", "target")]
+        [frame[side] for frame in (nearer, further) for side in ("reference", "target")]
         + [pl.Series([image for row in side.values() for image in row], dtype=pl.String) for side in best]
     )
     small = thumbnails(images, picture_path, budget=PICTURE_BUDGET, pixel_limit=PIXEL_LIMIT)
@@ -61,13 +61,14 @@ def write_comparison(
     page = environment.from_string(page_part("comparison.html")).render(
         first=names[0],
         second=names[1],
+        short=short_names(*names),
         found=found,
         style=Markup(page_part("page.css")),
         groups=[
             {"name": name, "total": every.height, "rows": _rows(shown, small.uris, best)}
             for name, every, shown in (
-                ("Gained most", found.gained, gained),
-                ("Lost most", found.lost, lost),
+                ("Target nearer", found.nearer, nearer),
+                ("Target further", found.further, further),
             )
         ],
         largest=max((max(abs(m.difference.low), abs(m.difference.high)) for m in found.metrics), default=0.0)
@@ -92,7 +93,20 @@ def _rows(
             **row,
             "reference_uri": uris.get(row["reference"]),
             "target_uri": uris.get(row["target"]),
-            "found": [[(image, uris.get(image)) for image in side.get(row["query_id"], [])] for side in best],
+            "found": [
+                _found(side.get(row["query_id"], []), row["target"], rank, uris)
+                for side, rank in zip(best, (row["first_rank"], row["second_rank"]), strict=False)
+            ],
         }
         for row in frame.iter_rows(named=True)
     ]
+
+
+def _found(
+    images: Sequence[str], target: str, rank: int, uris: Mapping[str, str]
+) -> list[tuple[int, str, str | None]]:
+    """Rank, picture and its thumbnail of what one evaluation found; the target at the end where it is not among it."""
+    ranked = list(enumerate(images, start=1))
+    if images and target not in images:
+        ranked.append((rank, target))
+    return [(place, image, uris.get(image)) for place, image in ranked]

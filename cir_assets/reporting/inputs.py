@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -48,6 +48,8 @@ class ReportInputs:
         galleries: split, category, image, to tell each gallery's size; None leaves that out.
         sheet_protocol: under which protocol; None takes the first that a method that may serve was evaluated under.
         pixel_limit: pictures of more pixels are not opened.
+        provenance: what a person needs to make it again, as heading -> name -> text; any text.
+        neighbours: backbone and recipe of the data set's other reports, to link.
 
     Raises:
         ValueError: a frame lacks a column, or ranks do not begin at 1.
@@ -65,6 +67,8 @@ class ReportInputs:
     galleries: pl.DataFrame | None = None
     sheet_protocol: str | None = None
     pixel_limit: int = PIXEL_LIMIT
+    provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    neighbours: Sequence[tuple[str, str]] = ()
 
     def __post_init__(self) -> None:
         for table, columns in _NEEDED.items():

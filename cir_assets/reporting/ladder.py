@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 from rich import box
@@ -12,12 +12,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from cir_assets.retrieval.chance import learnt_something
 from cir_assets.retrieval.methods import METHODS, Method, served
 from cir_assets.retrieval.metrics import MEAN_CATEGORY
 from cir_assets.retrieval.protocols import PROTOCOLS, MetricKey
 
 HEADLINE = ("headline", 0)
 
+CHANCE = "Chance"
+"""What stands beside methods in tables and charts: a ranking drawn at random."""
+
+CERTAIN = 100 - 1e-6
+"""Percent from which on a random ranking finds every target: k is no less than the gallery."""
 
 _SYMBOLS = {"recall": "R", "subset_recall": "Rs", "mean_average_precision": "mAP"}
 _METRIC_ORDER = {"mean_average_precision": 0, "recall": 1, "subset_recall": 2, "headline": 3}
@@ -26,16 +32,28 @@ _SPLIT_ORDER = {"val": 0, "test": 1}
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its 95 % interval, all in percent; None where it could not be measured."""
+    """A figure with its 95 % interval and what a random ranking gets, in percent; None where it is not known."""
 
     value: float | None
     low: float | None
     high: float | None
+    chance: float | None = None
 
     @property
     def has_interval(self) -> bool:
         """Whether both ends are known."""
         return self.low is not None and self.high is not None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the figure says nothing, in words; None where it says something, or chance is not known."""
+        if self.value is None or self.chance is None:
+            return None
+        if self.chance >= CERTAIN:
+            return "k \N{GREATER-THAN OR EQUAL TO} gallery: says nothing"
+        if self.low is not None and self.low <= self.chance:
+            return "not above chance"
+        return None
 
     def text(self) -> str:
         """``95.4 (94.1–96.6)``; a dash where there is no figure."""
@@ -62,6 +80,8 @@ class Ladder:
         metrics: what the protocol measures, the headline last.
         categories: names in order, without the mean.
         figures: (method, category or "mean", metric) -> figure.
+        labels: method -> what people read, of rankings brought from elsewhere.
+        gallery_sizes: category -> pictures a query is ranked among; empty where that was not kept.
     """
 
     split: str
@@ -72,6 +92,29 @@ class Ladder:
     metrics: tuple[MetricKey, ...]
     categories: tuple[str, ...]
     figures: Mapping[tuple[str, str, MetricKey], Figure]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    gallery_sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def label(self, method: str) -> str:
+        """What people read for a method."""
+        return self.labels.get(method) or method_label(method)
+
+    def chance(self, metric: MetricKey, category: str = MEAN_CATEGORY) -> float | None:
+        """What a ranking drawn at random gets, in percent; None where it was not taken."""
+        known = (self.figure(method, metric, category).chance for method in self.methods)
+        return next((chance for chance in known if chance is not None), None)
+
+    @property
+    def nothing_learnt(self) -> str | None:
+        """That no method's headline is above chance, and what to try, in words; None where one is."""
+        chance = self.chance(HEADLINE)
+        if chance is None or learnt_something([self.figure(m, HEADLINE).low for m in self.methods], chance):
+            return None
+        return (
+            f"No method's interval lies above chance, which is {chance:.1f} % here: nothing shows that anything was "
+            f"learnt. Try more queries and larger galleries on {self.split} (there are {self.queries:,} queries and "
+            f"{self.gallery_size:,} pictures), more triplets to train on, or a backbone that knows such pictures."
+        )
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -150,6 +193,7 @@ def ladders(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> list[Ladder]:
                 max(row["gallery_size"] or 0 for row in chosen.values()),
                 ids,
                 metrics.filter(pl.col("evaluation_id").is_in(list(ids.values()))),
+                {method: row["label"] for method, row in chosen.items() if row.get("label")},
             )
         )
     return every_ladder
@@ -179,7 +223,12 @@ def ladder_markdown(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> str:
             cells = [
                 _emphasised(ladder.figure(method, metric), ladder.best(metric)) for metric in ladder.metrics
             ]
-            lines.append(f"| {markdown_text(method_label(method))} | {' | '.join(cells)} |")
+            lines.append(f"| {markdown_text(ladder.label(method))} | {' | '.join(cells)} |")
+        if ladder.chance(HEADLINE) is not None:
+            drawn = " | ".join(Figure(ladder.chance(metric), None, None).text() for metric in ladder.metrics)
+            lines.append(f"| {CHANCE} | {drawn} |")
+        if ladder.nothing_learnt:
+            lines += ["", ladder.nothing_learnt]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) or "There is no evaluation yet."
 
@@ -207,7 +256,7 @@ def ladder_table(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> Table:
     pipeline = " · ".join(str(evaluations[name][0]) for name in ("dataset", "backbone", "recipe"))
     table = Table(
         title=escape(f"{pipeline} ({every[0].protocol} protocol)"),
-        caption="percent, with 95 % bootstrap intervals over queries",
+        caption="percent, with 95 % intervals over queries; chance: a ranking drawn at random",
         box=box.SIMPLE_HEAD,
         # Three figures of "100.0 (95.5–100.0)" and the longest method leave no room for more in 80 columns.
         show_edge=False,
@@ -224,11 +273,19 @@ def ladder_table(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> Table:
             Text.assemble((ladder.split, "bold"), (f"  {ladder.queries:,} queries", "dim")),
             *[""] * len(columns),
         )
+        drawn_at_random = [ladder.chance(metric) for metric in columns]
+        has_chance = any(chance is not None for chance in drawn_at_random)
         for method in ladder.methods:
             table.add_row(
-                Text(f" {method_label(method)}"),
+                Text(f" {ladder.label(method)}"),
                 *(_terminal_text(ladder.figure(method, metric), ladder.best(metric)) for metric in columns),
-                end_section=method == ladder.methods[-1],
+                end_section=method == ladder.methods[-1] and not has_chance,
+            )
+        if has_chance:
+            table.add_row(
+                Text(f" {CHANCE.lower()}", style="dim"),
+                *(Text(Figure(chance, None, None).text(), style="dim") for chance in drawn_at_random),
+                end_section=True,
             )
     return table
 
@@ -254,13 +311,15 @@ def _ladder(
     gallery_size: int,
     ids: Mapping[str, str],
     metrics: pl.DataFrame,
+    labels: Mapping[str, str],
 ) -> Ladder:
     """Index the metric rows of one ladder's evaluations."""
     method_of = {evaluation_id: method for method, evaluation_id in ids.items()}
     figures: dict[tuple[str, str, MetricKey], Figure] = {}
     for row in metrics.iter_rows(named=True):
         key = (method_of[row["evaluation_id"]], row["category"], (row["metric"], row["k"]))
-        figures[key] = Figure(_finite(row["value"]), _finite(row["ci_low"]), _finite(row["ci_high"]))
+        value, low, high = (_finite(row[name]) for name in ("value", "ci_low", "ci_high"))
+        figures[key] = Figure(value, low, high, _finite(row.get("chance")))
     keys = {metric for _, _, metric in figures}
     return Ladder(
         split=split,
@@ -273,6 +332,12 @@ def _ladder(
             name for name in dict.fromkeys(category for _, category, _ in figures) if name != MEAN_CATEGORY
         ),
         figures=figures,
+        labels=labels,
+        gallery_sizes={
+            row["category"]: row["gallery_size"]
+            for row in metrics.iter_rows(named=True)
+            if row["category"] != MEAN_CATEGORY and row.get("gallery_size")
+        },
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,14 +13,19 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from cir_assets.reporting.charts import DARK_OF, GRID, MUTED, method_look
-from cir_assets.reporting.ladder import in_metric_order, method_label, metric_label
+from cir_assets.reporting.charts import DARK_OF, GRID, INK, MUTED, method_look
+from cir_assets.reporting.ladder import Figure, in_metric_order, method_label, metric_label
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.report import json_in_script, page_part
+from cir_assets.reporting.story import FEW_QUERIES
+from cir_assets.retrieval.chance import learnt_something
 from cir_assets.retrieval.protocols import MetricKey
 
 CHARTED = 24
 """Bars a chart shows at most; the table has every row."""
+
+PLACE = ("dataset", "backbone", "recipe")
+"""What a pipeline's report is found by."""
 
 LISTED_REPORTED, LISTED_DECISIONS = 400, 50
 """Rows of these tables the page shows at most; of more it says how many there are, and where."""
@@ -39,9 +44,14 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
     rows = _rows(
         connection,
         "SELECT dataset, split, protocol, backbone, recipe, method, headline, headline_low, headline_high, "
-        "queries, gallery_size, created_at, evaluation_id FROM leaderboard "
-        "ORDER BY dataset, split DESC, protocol DESC, headline DESC NULLS LAST, backbone, recipe, method",
+        "queries, gallery_size, created_at, evaluation_id, chance, label, "
+        "max(queries) OVER (PARTITION BY dataset) AS most_queries, "
+        "max(created_at) OVER (PARTITION BY dataset) AS newest FROM leaderboard "
+        "ORDER BY most_queries DESC, newest DESC, dataset, split DESC, protocol DESC, headline DESC NULLS LAST, "
+        "backbone, recipe, method",
     )
+    decisions = _rows(connection, "SELECT * FROM promotions ORDER BY decided_at DESC")
+    champions = _champions(decisions)
     measured: dict[str, dict[MetricKey, float | None]] = {}
     for evaluation_id, metric, k, value in connection.sql(
         "SELECT evaluation_id, metric, k, value FROM metrics JOIN leaderboard USING (evaluation_id) "
@@ -54,11 +64,15 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
         metrics = in_metric_order(key for row in own for key in measured.get(row["evaluation_id"], ()))
         for row in own:
             row["figures"] = [measured.get(row["evaluation_id"], {}).get(key) for key in metrics]
-            row["label"] = method_label(row["method"])
+            # What another system ranked has no report of its own: it stands in those of the data set.
+            row["page"] = None if row["label"] else _address(row)
+            row["label"] = row["label"] or method_label(row["method"])
             row["look"] = method_look(row["method"])[0]
-            row["page"] = "/".join(
-                quote(part) for part in (dataset, row["backbone"], row["recipe"], "index.html")
-            )
+            figure = Figure(row["headline"], row["headline_low"], row["headline_high"], row["chance"])
+            few = row["queries"] < FEW_QUERIES
+            row["doubt"] = f"{row['queries']:,} queries: says nothing" if few else figure.doubt
+            row["champion"] = (*(row[name] for name in PLACE), row["method"]) in champions
+        chance = next((row["chance"] for row in own if row["chance"] is not None), None)
         boards.append(
             {
                 "dataset": dataset,
@@ -67,6 +81,9 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
                 "rows": own,
                 "heads": [metric_label(key) for key in metrics],
                 "id": len(boards),
+                "name": "/".join((dataset, split, protocol)),
+                "chance": chance,
+                "learnt": learnt_something([row["headline_low"] for row in own], chance),
             }
         )
     reported = _rows(
@@ -74,7 +91,6 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
         "SELECT dataset, split, protocol, metric, k, backbone, recipe, method, ours, system, venue, published, "
         "difference, source FROM against_published WHERE category = 'mean' ORDER BY ALL",
     )
-    decisions = _rows(connection, "SELECT * FROM promotions ORDER BY decided_at DESC")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -95,7 +111,10 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
             script=Markup(page_part("leaderboard.js")),
             data=Markup(
                 json_in_script(
-                    {"charts": {f"board-{b['id']}": _chart(b["rows"]) for b in boards}, "dark": DARK_OF}
+                    {
+                        "charts": {f"board-{b['id']}": _chart(b["rows"], b["chance"]) for b in boards},
+                        "dark": DARK_OF,
+                    }
                 )
             ),
         )
@@ -108,8 +127,25 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, A
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
-def _chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Headlines with their intervals as bars, best at the top."""
+def _address(row: Mapping[str, Any]) -> str:
+    """Where the report of a row's pipeline lies, from this page."""
+    return "/".join([*(quote(row[name]) for name in PLACE), "index.html"])
+
+
+def _champions(decisions: Sequence[Mapping[str, Any]]) -> set[tuple[str, ...]]:
+    """Pipeline and method whose newest models are its champion: those the last decision promoted.
+
+    Args:
+        decisions: newest first.
+    """
+    last: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for row in decisions:
+        last.setdefault(tuple(row[name] for name in PLACE), row)
+    return {(*place, row["method"]) for place, row in last.items() if row["decision"] == "promoted"}
+
+
+def _chart(rows: Sequence[dict[str, Any]], chance: float | None) -> dict[str, Any]:
+    """Headlines with their intervals as bars, best at the top, and a line where chance is."""
     charted = [row for row in rows if row["headline"] is not None][:CHARTED][::-1]
     return {
         "data": [
@@ -136,12 +172,40 @@ def _chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ],
         "layout": {
             "height": 90 + 26 * len(charted),
-            "margin": {"l": 8, "r": 16, "t": 10, "b": 40},
+            "margin": {"l": 8, "r": 16, "t": 24, "b": 40},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"size": 12, "color": MUTED},
             "xaxis": {"title": {"text": "headline, percent"}, "range": [0, 100], "gridcolor": GRID},
             "yaxis": {"automargin": True},
             "showlegend": False,
+            **({} if chance is None else _chance_line(chance)),
         },
+    }
+
+
+def _chance_line(chance: float) -> dict[str, Any]:
+    """What a random ranking gets, as a dotted line over all bars."""
+    return {
+        "shapes": [
+            {
+                "type": "line",
+                "x0": chance,
+                "x1": chance,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": INK, "dash": "dot", "width": 1.5},
+            }
+        ],
+        "annotations": [
+            {
+                "x": chance,
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "text": f"chance {chance:.1f}",
+                "showarrow": False,
+            }
+        ],
     }

@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 from jinja2 import Environment, StrictUndefined
@@ -18,9 +19,11 @@ from plotly.offline import get_plotlyjs
 from cir_assets.models.stages import LABELS
 from cir_assets.pictures.shrinking import Thumbnails, thumbnails, thumbnails_beside
 from cir_assets.reporting import charts
+from cir_assets.reporting.comparison import compare_rankings
 from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import HEADLINE, Ladder, ladders, method_label, metric_label
+from cir_assets.reporting.one_modality import OneModality, one_modality
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.sheets import (
     BANDS,
@@ -31,7 +34,10 @@ from cir_assets.reporting.sheets import (
     queries_in_order,
     text_weights,
 )
+from cir_assets.reporting.story import cards, sentence, showcase
 from cir_assets.retrieval.methods import METHODS, ZERO_SHOT, Method
+from cir_assets.retrieval.metrics import MEAN_CATEGORY
+from cir_assets.retrieval.protocols import MetricKey
 
 LISTED_QUERIES = 10_000
 """Queries in the list that can be searched; of more, the best and the worst would be cut apart unseen."""
@@ -89,8 +95,9 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
     every = ladders(inputs.own_evaluations, inputs.metrics)
     shown_ladder = _shown_ladder(inputs, every)
     sheets = choose_sheets(inputs, shown_ladder) if shown_ladder else []
+    example = showcase(inputs, shown_ladder) if shown_ladder else None
     small = thumbnails(
-        (image for sheet in sheets for image in sheet.images),
+        (image for sheet in [*([example] if example else []), *sheets] for image in sheet.images),
         inputs.picture_path,
         budget=PICTURE_BUDGET,
         pixel_limit=inputs.pixel_limit,
@@ -119,8 +126,14 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
         charts_script=Markup(page_part("charts.js")),
         script=Markup(page_part("page.js")),
         data=Markup(json_in_script(data)),
+        # A chart takes its room before it is drawn, so that links to sections below it land where they should.
+        heights={name: chart["layout"]["height"] for name, chart in drawn.items()},
         made_at=_moment(_newest(inputs.own_evaluations)),
-        cards=_cards(inputs, every),
+        sentence=sentence(shown_ladder) if shown_ladder else None,
+        example=_sheet(example, shown_ladder, small, numbers) if example and shown_ladder else None,
+        nothing_learnt=shown_ladder.nothing_learnt if shown_ladder else None,
+        cards=cards(inputs, every, shown_ladder),
+        neighbours=[(" · ".join(place), _address(place)) for place in inputs.neighbours],
         evaluations=evaluations,
         galleries=_gallery_sizes(inputs),
         trainings=trainings,
@@ -128,7 +141,11 @@ def page(inputs: ReportInputs, beside: Mapping[str, str] | None = None) -> str:
         bands=[
             {
                 "name": band,
-                "sheets": [_sheet(sheet, small, numbers) for sheet in sheets if sheet.band == band],
+                "sheets": [
+                    _sheet(sheet, shown_ladder, small, numbers)
+                    for sheet in sheets
+                    if shown_ladder and sheet.band == band
+                ],
             }
             for band in BANDS
             if any(sheet.band == band for sheet in sheets)
@@ -194,7 +211,12 @@ def _evaluation(
     drawn[f"ladder-{place}"] = charts.ladder_chart(ladder)
     curves = charts.recall_curves(ladder, inputs.rankings)
     if curves:
-        drawn[f"recall-{place}"] = charts.recall_chart(curves)
+        drawn[f"recall-{place}"] = charts.recall_chart(ladder, curves)
+    alone = one_modality(ladder, inputs.rankings)
+    if alone:
+        drawn[f"alone-{place}"] = charts.one_modality_chart(alone)
+    # The headline stands second, where a narrow screen still shows it.
+    columns = tuple(sorted(ladder.metrics, key=lambda key: key != HEADLINE))
     metric = next((key for key in ladder.main_metrics if key != HEADLINE), None)
     by_category = [key for key in ladder.main_metrics if key != HEADLINE]
     charted = 1 < len(ladder.categories) <= CHARTED_CATEGORIES and metric is not None
@@ -203,14 +225,24 @@ def _evaluation(
     return {
         "id": place,
         "ladder": ladder,
-        "heads": [metric_label(key) for key in ladder.metrics],
+        "heads": [metric_label(key) for key in columns],
+        "chance": [_drawn_at_random(ladder, key) for key in columns],
+        "chance_by_category": [
+            _drawn_at_random(ladder, key, category) for category in ladder.categories for key in by_category
+        ],
+        "alone": alone,
+        "alone_summary": _alone_summary(alone),
+        "paired": _paired(inputs, ladder),
         "rows": [
             {
                 "method": method,
-                "label": method_label(method),
-                "explanation": METHODS[method].explanation if method in METHODS else "",
+                "label": ladder.label(method),
+                "explanation": METHODS[method].explanation
+                if method in METHODS
+                else "as another system ranked",
                 "look": charts.method_look(method)[0],
-                "cells": [_cell(ladder, method, key) for key in ladder.metrics],
+                "cells": [_cell(ladder, method, key) for key in columns],
+                "alone": [(each.recall.get(method), each.recall_left.get(method)) for each in alone],
                 "categories": [
                     _cell(ladder, method, key, category)
                     for category in ladder.categories
@@ -223,7 +255,7 @@ def _evaluation(
         "charted": charted,
         "curves": bool(curves),
         "summary": _ladder_summary(ladder),
-        "recall_summary": _recall_summary(curves),
+        "recall_summary": _recall_summary(ladder, curves),
     }
 
 
@@ -237,77 +269,67 @@ def _cell(
     return {
         "value": value,
         "interval": interval.strip("()"),
-        "best": figure.value is not None and figure.value == ladder.best(metric, *place),
+        "doubt": figure.doubt,
+        "best": figure.value is not None and figure.value == ladder.best(metric, *place) and not figure.doubt,
         "share": figure.value or 0.0,
     }
 
 
-def _cards(inputs: ReportInputs, every: Sequence[Ladder]) -> list[dict[str, str]]:
-    """The main figures, for the top of the page."""
-    cards = []
-    first = every[0].protocol if every else None
-    for ladder in every:
-        if ladder.protocol != first or ladder.served is None:
-            continue
-        figure = ladder.figure(ladder.served.name, HEADLINE)
-        if figure.value is None:
-            continue
-        parts = " and ".join(metric_label(key) for key in ladder.main_metrics if key != HEADLINE)
-        interval = f"95 % interval {figure.low:.1f} to {figure.high:.1f}. " if figure.has_interval else ""
-        cards.append(
-            {
-                "name": f"{ladder.served.label}, headline on {ladder.split}",
-                "value": f"{figure.value:.1f}",
-                "unit": "%",
-                "note": f"{interval}Mean of {parts}.",
-            }
-        )
-    gain = _gain(every[0]) if every else None
-    if gain is not None and every[0].served is not None:
-        cards.append(
-            {
-                "name": f"Over {ZERO_SHOT.spoken} on {every[0].split}",
-                "value": f"{gain:+.1f}".replace("-", "\N{MINUS SIGN}"),
-                "unit": "points",
-                "note": f"Headline of {every[0].served.spoken} less that of picture + caption with CLIP as it came.",
-            }
-        )
-    shown_ladder = _shown_ladder(inputs, every)
-    if shown_ladder is not None:
-        ranks = inputs.rankings.filter(evaluation_id=_shown_evaluation(shown_ladder))["target_rank"]
-        if len(ranks):
-            cards.append(
-                {
-                    "name": f"Median rank of the target on {shown_ladder.split}",
-                    "value": f"{statistics.median(ranks.to_list()):,.0f}",
-                    "unit": "",
-                    "note": f"Of {len(ranks):,} queries; {shown_ladder.gallery_size:,} pictures in the galleries.",
-                }
-            )
-    return cards
+def _drawn_at_random(ladder: Ladder, metric: MetricKey, category: str = MEAN_CATEGORY) -> str | None:
+    """What a random ranking gets, for a table; None where it was not taken."""
+    chance = ladder.chance(metric, category)
+    return None if chance is None else f"{chance:.1f}"
 
 
-def _gain(ladder: Ladder) -> float | None:
-    """Headline of the method served less that of the zero-shot sum, in points; None where these are one."""
-    if ladder.served in (None, ZERO_SHOT):
-        return None
-    ours, plain = (ladder.figure(method.name, HEADLINE).value for method in (ladder.served, ZERO_SHOT))
-    return None if ours is None or plain is None else ours - plain
+def _paired(inputs: ReportInputs, ladder: Ladder) -> list[str]:
+    """The method served against each ranking brought from elsewhere, query by query, a sentence each."""
+    said = []
+    for method, label in ladder.labels.items():
+        if ladder.served is None:
+            continue
+        ours, theirs = (
+            inputs.rankings.filter(evaluation_id=ladder.evaluation_ids[name])
+            for name in (ladder.served.name, method)
+        )
+        if ours.is_empty() or theirs.is_empty():
+            continue
+        found = compare_rankings(theirs, ours, ladder.protocol).metrics[0]
+        by = found.difference
+        said.append(
+            f"{ladder.served.label} less {label}: {by.value:+.1f} points of {found.metric.replace('_', ' ')} "
+            f"(95 % {by.low:+.1f} to {by.high:+.1f}, paired over the same queries), which is "
+            f"{'a difference' if by.excludes_zero else 'no difference that shows'}."
+        )
+    return said
+
+
+def _alone_summary(alone: Sequence[OneModality]) -> str:
+    """What one modality alone finds, for those who do not see the chart."""
+    return " ".join(
+        f"Within {each.k}: the picture alone finds {each.image_only:.0f} % of the queries, the text alone "
+        f"{each.text_only:.0f} %, one or the other {each.either:.0f} %; {each.neither:.0f} % need both."
+        for each in alone
+    )
+
+
+def _address(place: tuple[str, str]) -> str:
+    """Another report of the data set, from this one."""
+    return "/".join(["..", "..", *map(quote, place), "index.html"])
 
 
 def _ladder_summary(ladder: Ladder) -> str:
     """The ladder in a sentence, for those who do not see the chart."""
     said = [
-        f"{method_label(method)} {figure.value:.1f}"
+        f"{ladder.label(method)} {figure.value:.1f}"
         for method in ladder.methods
         if (figure := ladder.figure(method, HEADLINE)).value is not None
     ]
     return f"Headline in percent on {ladder.split}: {', '.join(said)}." if said else "No figure was measured."
 
 
-def _recall_summary(curves: Mapping[str, Sequence[float]]) -> str:
+def _recall_summary(ladder: Ladder, curves: Mapping[str, Sequence[float]]) -> str:
     said = [
-        f"{method_label(method)} {values[0]:.0f} to {values[-1]:.0f}" for method, values in curves.items()
+        f"{ladder.label(method)} {values[0]:.0f} to {values[-1]:.0f}" for method, values in curves.items()
     ]
     return f"Recall in percent from k = 1 to k = {charts.RECALL_DEPTH}: {', '.join(said)}."
 
@@ -385,7 +407,7 @@ def _lambdas(inputs: ReportInputs, shown: Ladder | None, drawn: dict[str, charts
     return sentence
 
 
-def _sheet(sheet: Sheet, small: Thumbnails, numbers: Mapping[str, int]) -> dict[str, Any]:
+def _sheet(sheet: Sheet, ladder: Ladder, small: Thumbnails, numbers: Mapping[str, int]) -> dict[str, Any]:
     """One sheet as the page shows it."""
 
     def tile(image: str, said: str, **more: Any) -> dict[str, Any]:
@@ -430,7 +452,10 @@ def _sheet(sheet: Sheet, small: Thumbnails, numbers: Mapping[str, int]) -> dict[
         "before": ", and ".join(
             "after stage 1" if METHODS[strip["method"]].models else "before training" for strip in strips[1:]
         ).capitalize(),
-        "ranks": [(method_label(method), rank) for method, rank in sheet.ranks.items()],
+        "ranks": [(ladder.label(method), rank) for method, rank in sheet.ranks.items()],
+        "plain_rank": None
+        if ladder.served is ZERO_SHOT or ZERO_SHOT.name not in sheet.ranks
+        else _ordinal(sheet.ranks[ZERO_SHOT.name]),
         "rank_text": _ordinal(sheet.target_rank),
     }
 
@@ -461,7 +486,7 @@ def _listed_queries(inputs: ReportInputs, shown: Ladder | None) -> dict[str, Any
             ]
         )
     return {
-        "methods": [method_label(method) for method in shown.methods],
+        "methods": [shown.label(method) for method in shown.methods],
         "shown": shown.methods.index(_served(shown).name),
         "plain": _compared(shown),
         "rows": rows,

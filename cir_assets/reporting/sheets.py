@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import Ladder
+from cir_assets.retrieval.methods import Method
 
 BANDS = ("best", "median", "worst")
 
@@ -143,15 +144,37 @@ def choose_sheets(inputs: ReportInputs, ladder: Ladder, each: int = 8) -> list[S
     if ladder.served is None:
         return []
     ordered = queries_in_order(inputs, ladder.evaluation_ids[ladder.served.name])
-    weights = text_weights(ordered)
     picked: list[tuple[str, dict[str, Any]]] = []
     for band, places in chosen_places(ordered.height, each).items():
         for place in reversed(places) if band == "worst" else places:
             picked.append((band, ordered.row(place, named=True)))
+    return _sheets(inputs, ladder, ladder.served, picked)
+
+
+def sheet_of(inputs: ReportInputs, ladder: Ladder, query_id: str) -> Sheet:
+    """One query of the method served in pictures.
+
+    Args:
+        inputs: rankings and retrieved pictures.
+        ladder: of the split and protocol to show.
+        query_id: one of its queries.
+    """
+    assert ladder.served is not None
+    ordered = queries_in_order(inputs, ladder.evaluation_ids[ladder.served.name])
+    row = ordered.filter(query_id=query_id).row(0, named=True)
+    [sheet] = _sheets(inputs, ladder, ladder.served, [("best", row)])
+    return sheet
+
+
+def _sheets(
+    inputs: ReportInputs, ladder: Ladder, served: Method, picked: Sequence[tuple[str, dict[str, Any]]]
+) -> list[Sheet]:
+    """Sheets of some queries, each as its band and its row of :func:`queries_in_order`."""
+    weights = text_weights(pl.DataFrame([row for _, row in picked])) if picked else {}
     ids = [row["query_id"] for _, row in picked]
     ranks = _ranks(inputs, ladder, ids)
-    before = [method.name for method in ladder.served.stages_before]
-    methods = [ladder.served.name, *(method for method in before if method in ladder.evaluation_ids)]
+    before = [method.name for method in served.stages_before]
+    methods = [served.name, *(method for method in before if method in ladder.evaluation_ids)]
     results = {method: _results(inputs, ladder.evaluation_ids[method], ids) for method in methods}
     return [
         Sheet(

@@ -5,12 +5,18 @@ queries with replacement is the same as drawing from a multinomial distribution 
 distinct pattern, so 10,000 resamples cost a small table of counts and one matrix product. Where nearly every query
 has a value of its own, as average precision does, the queries themselves are drawn and counted.
 Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+
+Where every query of a category contributes the same, as where all or none hit, drawing them anew shows nothing of how
+few they are: the interval would have no width. There it is Wilson's score interval.
+Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +25,9 @@ from cir_assets.retrieval.metrics import MEAN_CATEGORY, Values, category_means
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+SAME_PERCENT = 1e-9
+"""Means of resamples that differ by no more are the same but for rounding."""
+
 COUNTS_AT_ONCE = 1 << 21
 """Pattern counts held at once (16 MiB of int64)."""
 
@@ -95,7 +104,7 @@ def confidence_intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Mapping[str, npt.NDArray[np.float64]]:
-    """95 % percentile intervals of every mean, in percent.
+    """95 % intervals of every mean, in percent: percentile, and Wilson's where no query differs from another.
 
     Args:
         values: float64 (Q, M), what each query contributes.
@@ -111,7 +120,36 @@ def confidence_intervals(
     """
     ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     means = resampled_means(values, categories, resamples=resamples, seed=seed)
-    return {category: np.quantile(drawn, ends, axis=0).T for category, drawn in means.items()}
+    sizes = Counter(categories)
+    # The mean over C categories of n_c queries is as sure as one over C squared / sum(1 / n_c) of them.
+    sizes_of_means = {**sizes, MEAN_CATEGORY: len(sizes) ** 2 / sum(1 / size for size in sizes.values())}
+    intervals = {}
+    for category, drawn in means.items():
+        interval = np.quantile(drawn, ends, axis=0).T
+        same = np.ptp(drawn, axis=0) < SAME_PERCENT
+        interval[same] = wilson_interval(drawn[0, same] / 100, sizes_of_means[category])
+        intervals[category] = interval
+    return intervals
+
+
+def wilson_interval(share: Values, queries: float) -> Values:
+    """Wilson's 95 % score interval, in percent.
+
+    Args:
+        share: float64 (M,), of queries that hit, 0 to 1. Of what takes values between, its mean: as no such value
+            varies more than hits and misses of the same mean do, the interval is rather too wide.
+        queries: how many there are.
+
+    Returns:
+        float64 (M, 2), lower and upper end.
+    """
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    middle = (share + z**2 / (2 * queries)) / (1 + z**2 / queries)
+    arm = z / (1 + z**2 / queries) * np.sqrt(share * (1 - share) / queries + z**2 / (4 * queries**2))
+    # Where all or none hit one end is the figure itself, which rounding must not carry it past.
+    return 100.0 * np.stack(
+        [np.clip(middle - arm, 0, share), np.maximum(np.minimum(middle + arm, 1), share)], axis=1
+    )
 
 
 def paired_difference(
@@ -137,6 +175,7 @@ def paired_difference(
             f"paired values must be two lists of equal length, got {np.shape(first)}, {np.shape(second)}"
         )
     gain = (np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64))[:, None]
-    ends = confidence_intervals(gain, categories, resamples=resamples)[MEAN_CATEGORY][0]
+    drawn = resampled_means(gain, categories, resamples=resamples)[MEAN_CATEGORY][:, 0]
+    ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     value = category_means(gain, categories)[MEAN_CATEGORY][0]
     return Difference(float(value), float(ends[0]), float(ends[1]))

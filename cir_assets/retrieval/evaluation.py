@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cir_assets.retrieval.bootstrap import RESAMPLES, Difference, confidence_intervals, paired_difference
+from cir_assets.retrieval.chance import chance_values
 from cir_assets.retrieval.metrics import (
     MEAN_CATEGORY,
     Values,
@@ -63,10 +64,11 @@ METRICS_SCHEMA = pl.Schema(
         "value": pl.Float64,
         "ci_low": pl.Float64,
         "ci_high": pl.Float64,
+        "chance": pl.Float64,
     }
 )
 """One row a category and metric, in percent. Category "mean" is the plain mean over categories; the headline,
-which is of the mean alone, has k 0."""
+which is of the mean alone, has k 0; chance is what a ranking drawn at random gets."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def evaluate(
     *,
     resamples: int = RESAMPLES,
 ) -> Evaluation:
-    """Rank every query's target, keep the best candidates, and sum up with 95 % bootstrap intervals.
+    """Rank every query's target, keep the best candidates, and sum up with 95 % intervals.
 
     Args:
         protocol: a protocol or its name, the one the groups were made for.
@@ -131,37 +133,64 @@ def evaluate(
     if sum(sizes) != len(queries) or not len(queries):
         raise ValueError(f"the groups hold {sum(sizes)} queries, got {len(queries)} query features")
     _require_unit_length("query", queries)
-    values, rankings, retrieved, categories = [], [], [], []
-    left_out: Counter[str] = Counter()
+    ranked = []
     for group, part in zip(groups, torch.split(queries, sizes), strict=True):
-        left_out.update(group.left_out)
         if not len(group):
             continue
-        if (group.target < 0).any():
-            raise ValueError(
-                f"category {group.category!r} has queries without a target, which cannot be evaluated"
-            )
+        _require_targets(group)
         gallery = features[torch.from_numpy(group.gallery).to(features.device)]
         _require_unit_length("gallery", gallery)
         part = part.to(gallery.device)
         depth = max(RETRIEVED_DEPTH, protocol.depth)
         target = ranked_target(protocol, group, part, gallery)
-        ranked = search(part, gallery, target, group.excluded, k=depth, members=group.members)
+        ranked.append(search(part, gallery, target, group.excluded, k=depth, members=group.members))
+    return summed_up(protocol, groups, ranked, resamples=resamples)
+
+
+def summed_up(
+    protocol: Protocol | str,
+    groups: Sequence[QueryGroup],
+    ranked: Sequence[Ranking],
+    *,
+    resamples: int = RESAMPLES,
+) -> Evaluation:
+    """Sum rankings up, whoever made them.
+
+    Args:
+        protocol: a protocol or its name, the one the groups were made for.
+        groups: the queries, each with a target.
+        ranked: of each group that has queries, in their order.
+        resamples: of the bootstrap.
+
+    Raises:
+        ValueError: there are no queries, or one without a target.
+    """
+    protocol = protocol_named(protocol)
+    values, chance, rankings, retrieved, categories = [], [], [], [], []
+    asked = [group for group in groups if len(group)]
+    for group, found in zip(asked, ranked, strict=True):
+        _require_targets(group)
         values.append(
             per_query_values(
                 protocol,
-                ranked.target_rank,
-                ranked.subset_rank,
-                ranked.positions,
+                found.target_rank,
+                found.subset_rank,
+                found.positions,
                 group.target,
                 group.further_targets,
             )
         )
-        rankings.append(_ranking_frame(group, ranked))
-        retrieved.append(_retrieved_frame(group, ranked))
+        chance.append(chance_values(protocol, group))
+        rankings.append(_ranking_frame(group, found))
+        retrieved.append(_retrieved_frame(group, found))
         categories += [group.category] * len(group)
+    if not values:
+        raise ValueError("there are no queries to evaluate")
+    left_out: Counter[str] = Counter()
+    for group in groups:
+        left_out.update(group.left_out)
     stacked = np.concatenate(values)
-    metrics = metric_frame(protocol, stacked, categories, resamples=resamples)
+    metrics = metric_frame(protocol, stacked, categories, np.concatenate(chance), resamples=resamples)
     return Evaluation(
         protocol=protocol,
         rankings=pl.concat(rankings),
@@ -195,6 +224,7 @@ def metric_frame(
     protocol: Protocol | str,
     values: Values,
     categories: Sequence[str],
+    chance: Values,
     *,
     resamples: int = RESAMPLES,
 ) -> pl.DataFrame:
@@ -204,6 +234,7 @@ def metric_frame(
         protocol: a protocol or its name.
         values: float64 (Q, M), each 0 to 1.
         categories: Q names.
+        chance: float64 (Q, M), what each query contributes if it is ranked at random.
         resamples: of the bootstrap.
 
     Returns:
@@ -216,6 +247,7 @@ def metric_frame(
     # The headline is a mean of columns, so as a column of its own it is resampled together with them.
     columns = np.column_stack([values, headline_values(protocol, values)])
     means = category_means(columns, categories)
+    drawn = category_means(np.column_stack([chance, headline_values(protocol, chance)]), categories)
     ends = confidence_intervals(columns, categories, resamples=resamples)
     rows = []
     for category, figures in means.items():
@@ -224,7 +256,7 @@ def metric_frame(
             keys = (*keys, (HEADLINE, 0))
         for column, (metric, k) in enumerate(keys):
             low, high = ends[category][column]
-            rows.append((category, metric, k, figures[column], low, high))
+            rows.append((category, metric, k, figures[column], low, high, drawn[category][column]))
     return pl.DataFrame(rows, schema=METRICS_SCHEMA, orient="row")
 
 
@@ -250,6 +282,13 @@ def compare(first: Evaluation, second: Evaluation) -> Difference:
     pair = [headline_values(first.protocol, evaluation.values) for evaluation in (first, second)]
     categories = first.rankings["category"].to_list()
     return paired_difference(pair[0], pair[1], categories)
+
+
+def _require_targets(group: QueryGroup) -> None:
+    if (group.target < 0).any():
+        raise ValueError(
+            f"category {group.category!r} has queries without a target, which cannot be evaluated"
+        )
 
 
 def _ranking_frame(group: QueryGroup, found: Ranking) -> pl.DataFrame:

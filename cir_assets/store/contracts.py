@@ -368,7 +368,7 @@ EVALUATIONS = Table(
             TEXT,
             "data set, backbone and recipe the models were trained under, or 'published checkpoints'",
         ),
-        Column("method", TEXT, _either(list(METHODS))),
+        Column("method", TEXT, f"{_either(list(METHODS))}; or the name of a ranking brought from elsewhere"),
         Column("split", TEXT, "val (which also chose the epoch) or test"),
         Column("protocol", TEXT, "how the gallery is made up and which figures are taken"),
         Column("queries", SHORT, "queries ranked"),
@@ -377,6 +377,12 @@ EVALUATIONS = Table(
         Column("run_id", TEXT, "Dagster run that made it"),
         Column("data_version", TEXT, "fingerprint of the evaluation's inputs"),
         Column("seconds", DOUBLE, "the evaluation took"),
+        Column(
+            "label",
+            TEXT,
+            "what people read for a ranking brought from elsewhere; null for the ladder's methods",
+            nullable=True,
+        ),
     ),
 )
 
@@ -389,10 +395,20 @@ METRICS = Table(
         METRIC,
         K,
         Column("value", DOUBLE, "percent"),
-        Column("ci_low", DOUBLE, "lower end of the 95 % bootstrap interval over queries"),
+        Column(
+            "ci_low",
+            DOUBLE,
+            "lower end of the 95 % interval: bootstrap over queries, Wilson's where all or none hit",
+        ),
         Column("ci_high", DOUBLE, "upper end of it"),
         Column("queries", SHORT, "queries the figure is over"),
         Column("gallery_size", SHORT, "pictures actually ranked; of the mean, all categories together"),
+        Column(
+            "chance",
+            DOUBLE,
+            "percent a ranking drawn at random gets, from the gallery's size; null in evaluations before it was taken",
+            nullable=True,
+        ),
     ),
 )
 
@@ -421,8 +437,17 @@ RANKINGS = Table(
         REFERENCE,
         Column("caption", TEXT, "the relative caption as the model read it"),
         Column("target", TEXT, "the picture meant"),
-        Column("target_rank", SHORT, "1 is best; recall at k counts target_rank <= k"),
-        Column("target_score", SINGLE, "cosine of query and target"),
+        Column(
+            "target_rank",
+            SHORT,
+            "1 is best; recall at k counts target_rank <= k; one past the end of a brought list that lacks it",
+        ),
+        Column(
+            "target_score",
+            SINGLE,
+            "cosine of query and target; null in a ranking brought from elsewhere",
+            nullable=True,
+        ),
         Column(
             "subset_rank",
             SHORT,
@@ -446,7 +471,12 @@ RETRIEVED = Table(
         QUERY,
         Column("rank", SHORT, "1 is best"),
         IMAGE_SEEN,
-        Column("score", SINGLE, "cosine of query and picture"),
+        Column(
+            "score",
+            SINGLE,
+            "cosine of query and picture; null in a ranking brought from elsewhere",
+            nullable=True,
+        ),
     ),
 )
 
@@ -551,6 +581,7 @@ LEADERBOARD = Table(
         ),
         _measured("headline_low", "lower end of its 95 % bootstrap interval over queries"),
         _measured("headline_high", "upper end of it"),
+        _measured("chance", "the headline a ranking drawn at random gets, percent"),
         _measured(
             "recall_at_1",
             "queries whose target came first, percent, mean over categories; null where the protocol "
@@ -568,6 +599,28 @@ LEADERBOARD = Table(
         _measured("subset_recall_at_3", "target among the first 3 of them, percent"),
         *(EVALUATIONS[name] for name in ("queries", "gallery_size", "created_at")),
         EVALUATION,
+        EVALUATIONS["label"],
+    ),
+)
+
+ONE_MODALITY = Table(
+    "one_modality",
+    "One row a method of a pipeline, split, protocol and k of recall: how many queries picture or text alone finds "
+    "within k, and how many of all and of the others, which need both, the method finds.",
+    (
+        *(EVALUATIONS[name] for name in ("dataset", "backbone", "recipe", "split", "protocol")),
+        Column("k", SHORT, "cut-off"),
+        Column("method", TEXT, "see evaluations.method"),
+        Column("queries", SHORT, "queries ranked, all categories together"),
+        _measured("image_only", "queries whose target the picture alone finds within k, percent"),
+        _measured("text_only", "queries whose target the text alone finds within k, percent"),
+        _measured("either", "queries that one of the two finds by itself, percent"),
+        _measured("neither", "queries that need both, percent: 100 - either"),
+        _measured("recall", "of all queries, those the method finds within k, percent"),
+        Column("queries_left", SHORT, "queries that need both"),
+        _measured(
+            "recall_left", "of those, what the method finds within k, percent; null where none is left"
+        ),
     ),
 )
 
@@ -607,5 +660,5 @@ PUBLISHED_TABLES = (
 )
 """The tables of the published database."""
 
-VIEWS = (LEADERBOARD, AGAINST_PUBLISHED)
+VIEWS = (LEADERBOARD, ONE_MODALITY, AGAINST_PUBLISHED)
 """Its views; their queries stand where it is published."""

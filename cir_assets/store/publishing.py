@@ -15,6 +15,7 @@ from cir_assets.store.contracts import (
     AGAINST_PUBLISHED,
     LEADERBOARD,
     OF_DATA_SETS,
+    ONE_MODALITY,
     PROMOTIONS,
     PUBLISHED_RESULTS,
     PUBLISHED_TABLES,
@@ -36,6 +37,7 @@ QUERIES: Mapping[str, str] = {
             max(value) FILTER (metric = 'headline') AS headline,
             max(ci_low) FILTER (metric = 'headline') AS headline_low,
             max(ci_high) FILTER (metric = 'headline') AS headline_high,
+            max(chance) FILTER (metric = 'headline') AS chance,
             max(value) FILTER (metric = 'recall' AND k = 1) AS recall_at_1,
             max(value) FILTER (metric = 'recall' AND k = 5) AS recall_at_5,
             max(value) FILTER (metric = 'recall' AND k = 10) AS recall_at_10,
@@ -48,9 +50,31 @@ QUERIES: Mapping[str, str] = {
             max(value) FILTER (metric = 'subset_recall' AND k = 2) AS subset_recall_at_2,
             max(value) FILTER (metric = 'subset_recall' AND k = 3) AS subset_recall_at_3,
             any_value(newest.queries) AS queries, any_value(newest.gallery_size) AS gallery_size,
-            any_value(created_at) AS created_at, evaluation_id
+            any_value(created_at) AS created_at, evaluation_id, any_value(label) AS label
         FROM newest LEFT JOIN figures USING (evaluation_id)
         GROUP BY ALL ORDER BY dataset, split, protocol, headline DESC
+        """,
+    ONE_MODALITY.name: """
+        WITH asked AS (
+            SELECT l.dataset, l.backbone, l.recipe, l.split, l.protocol, l.method, m.k, r.category, r.query_id,
+                r.target_rank <= m.k AS found
+            FROM leaderboard AS l JOIN metrics AS m USING (evaluation_id) JOIN rankings AS r USING (evaluation_id)
+            WHERE m.metric = 'recall' AND m.category = 'mean'),
+        alone AS (
+            SELECT dataset, backbone, recipe, split, protocol, k, category, query_id,
+                bool_or(found) FILTER (method = 'image_only') AS by_image,
+                bool_or(found) FILTER (method = 'text_only') AS by_text
+            FROM asked GROUP BY ALL)
+        SELECT dataset, backbone, recipe, split, protocol, k, method, count(*)::INTEGER AS queries,
+            100 * avg(by_image::INTEGER) AS image_only, 100 * avg(by_text::INTEGER) AS text_only,
+            100 * avg((by_image OR by_text)::INTEGER) AS either,
+            100 * avg((NOT by_image AND NOT by_text)::INTEGER) AS neither,
+            100 * avg(found::INTEGER) AS recall,
+            count(*) FILTER (NOT by_image AND NOT by_text)::INTEGER AS queries_left,
+            100 * avg(found::INTEGER) FILTER (NOT by_image AND NOT by_text) AS recall_left
+        FROM asked JOIN alone USING (dataset, backbone, recipe, split, protocol, k, category, query_id)
+        WHERE by_image IS NOT NULL AND by_text IS NOT NULL
+        GROUP BY ALL ORDER BY dataset, backbone, recipe, split, protocol, k, recall_left DESC NULLS LAST, method
         """,
     AGAINST_PUBLISHED.name: """
         SELECT p.dataset, p.split, p.protocol, p.category, p.metric, p.k,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ import pytest
 
 from cir_assets.graph.freshness import overdue
 from cir_assets.graph.sensors.stale_sweep import stale_assets
+from cir_assets.pipeline.judging import first_reason
+from cir_assets.retrieval.bootstrap import Difference
 from cir_assets.serving.champions import Champions
 from cir_assets.store.promotions import PromotionLog, models_digest
 from tests.changes import Ran, Shop, fresh_shop
@@ -81,7 +84,11 @@ def cli(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_first_models_become_champion(shop: Shop) -> None:
     [row] = log(shop).rows().iter_rows(named=True)
     assert row["decision"] == "promoted"
-    assert row["reason"] == "the first models of this pipeline"
+    # Nothing served before them, so they are held against what needs no training.
+    assert re.fullmatch(
+        r"the first models of this pipeline: [+-]\d+\.\d\d points \(95 % .* to .*\) against the zero-shot sum, so .*",
+        row["reason"],
+    )
     assert row["queries"] == 20
     assert published(shop, "SELECT decision, challenger FROM promotions") == [("promoted", row["challenger"])]
     assert check_passed(shop) is True
@@ -234,3 +241,24 @@ def test_status_tells_who_is_champion_and_what_is_stale(shop: Shop) -> None:
 def _models(text: str) -> dict[str, str]:
     models: dict[str, str] = json.loads(text)
     return models
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (Difference(29.4, 27.5, 31.2), "so they are better than CLIP as it came"),
+        (
+            Difference(0.0, -3.1, 3.0),
+            "so nothing shows that they learnt anything: train longer, or on more triplets",
+        ),
+        (
+            Difference(-4.0, -6.0, -2.0),
+            "so they are worse than CLIP as it came: train longer, or on more triplets",
+        ),
+    ],
+)
+def test_the_first_promotion_says_what_was_learnt(difference: Difference, said: str) -> None:
+    figures = f"{difference.value:+.2f} points (95 % {difference.low:+.2f} to {difference.high:+.2f})"
+    assert first_reason(difference) == (
+        f"the first models of this pipeline: {figures} against the zero-shot sum, {said}"
+    )

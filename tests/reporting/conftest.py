@@ -50,6 +50,8 @@ METRICS = pl.Schema(
         "value": pl.Float64,
         "ci_low": pl.Float64,
         "ci_high": pl.Float64,
+        "gallery_size": pl.Int32,
+        "chance": pl.Float64,
     }
 )
 RANKINGS = pl.Schema(
@@ -152,12 +154,18 @@ def make_inputs(world: World) -> ReportInputs:
                     for metric, k in keys:
                         value = 100.0 * float((ranks <= k).mean())
                         means[metric, k].append(value)
-                        metrics.append((evaluation, category, metric, k, value, *_ends(value)))
+                        chance = 100.0 * min(1.0, k / world.gallery)
+                        ends = (*_ends(value), world.gallery, chance)
+                        metrics.append((evaluation, category, metric, k, value, *ends))
                 for (metric, k), values in means.items():
                     value = float(np.mean(values))
-                    metrics.append((evaluation, "mean", metric, k, value, *_ends(value)))
+                    chance = 100.0 * min(1.0, k / world.gallery)
+                    ends = (*_ends(value), world.gallery * len(world.categories), chance)
+                    metrics.append((evaluation, "mean", metric, k, value, *ends))
                 headline = float(np.mean([np.mean(values) for values in means.values()]))
-                metrics.append((evaluation, "mean", "headline", 0, headline, *_ends(headline)))
+                chance = float(np.mean([min(1.0, k / world.gallery) for _, k in keys])) * 100
+                ends = (*_ends(headline), world.gallery * len(world.categories), chance)
+                metrics.append((evaluation, "mean", "headline", 0, headline, *ends))
                 evaluations.append(
                     (
                         *(evaluation, world.dataset, "tiny_clip", "default", method, split, protocol),

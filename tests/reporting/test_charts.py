@@ -13,6 +13,7 @@ from cir_assets.reporting.charts import (
     category_chart,
     ladder_chart,
     lambda_chart,
+    one_modality_chart,
     recall_chart,
     recall_curves,
     training_chart,
@@ -20,6 +21,7 @@ from cir_assets.reporting.charts import (
 from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import HEADLINE, ladders
+from cir_assets.reporting.one_modality import one_modality
 from cir_assets.retrieval.methods import METHODS
 
 
@@ -61,7 +63,8 @@ def test_every_colour_of_every_chart_has_a_dark_counterpart(inputs: ReportInputs
     ladder = ladders(inputs.evaluations, inputs.metrics)[0]
     drawn = [
         ladder_chart(ladder),
-        recall_chart(recall_curves(ladder, inputs.rankings)),
+        recall_chart(ladder, recall_curves(ladder, inputs.rankings)),
+        one_modality_chart(one_modality(ladder, inputs.rankings)),
         category_chart(ladder, ("recall", 10)),
         lambda_chart([0.5], [0.4]),
         *(

@@ -17,6 +17,7 @@ from cir_assets.reporting.comparison import (
     compare_evaluations,
     compare_rankings,
     published_pair,
+    short_names,
 )
 from cir_assets.retrieval.evaluation import Evaluation, compare, evaluate
 from cir_assets.retrieval.protocols import query_groups
@@ -48,7 +49,28 @@ def test_differences_are_those_of_the_ranks_and_gains_and_losses_are_counted() -
     assert (ten.first, ten.second, ten.gained, ten.lost) == (25, 50, 1, 0)
     assert (fifty.first, fifty.second, fifty.gained, fifty.lost) == (75, 75, 1, 1)
     assert by_name["headline"].difference.value == pytest.approx(12.5)
-    assert found.changes["places"].to_list() == [51, 0, -1, -50]
+    # First those that crossed 10 or 50, and in proportion: 60 -> 9 is more than 20 -> 70.
+    assert found.changes.select("first_rank", "second_rank", "crossed").rows() == [
+        *((60, 9, 10), (20, 70, 50)),
+        *((11, 12, None), (1, 1, None)),
+    ]
+    assert found.cut_offs == (10, 50)
+
+
+def test_what_crossed_k_stands_first_and_the_rest_in_proportion() -> None:
+    found = compare_rankings(rankings([493, 12, 40, 30]), rankings([124, 9, 11, 60]), "fashioniq")
+    assert found.nearer["first_rank"].to_list() == [12, 493, 40]
+    assert found.further["first_rank"].to_list() == [30]
+
+
+def test_names_are_told_as_far_as_they_differ() -> None:
+    assert short_names("shop/tiny/small/sum", "shop/tiny/small/combiner") == ("sum", "combiner")
+    assert short_names("shop/tiny/small/sum", "shop/tiny/best/sum") == ("small", "best")
+    assert short_names("shop/rankings/theirs/theirs", "shop/tiny/best/sum") == (
+        "rankings/theirs/theirs",
+        "tiny/best/sum",
+    )
+    assert short_names("a/b", "a/b") == ("a/b", "a/b")
 
 
 def test_the_interval_agrees_with_resampling_written_out() -> None:
@@ -86,8 +108,11 @@ def test_queries_only_one_ranked_and_other_words_are_said() -> None:
     assert found.notes == (
         "Compared are the 2 queries both ranked; 1 of the first alone and 1 of the second alone are left out.",
         "2 queries had another caption or reference in the first than in the second.",
+        "The two rank the target of every query alike.",
     )
-    assert compare_rankings(first, first, "fashioniq").notes == ()
+    alike = compare_rankings(first, first, "fashioniq")
+    assert alike.notes == ("The two rank the target of every query alike.",)
+    assert alike.nearer.height == alike.further.height == 0
 
 
 def evaluation(
@@ -144,8 +169,15 @@ def test_the_command_prints_a_table_and_names_what_there_is(storage: Path) -> No
     done = compared(*names)
     assert done.exit_code == 0, done.output
     assert "+50.0 (+0.0 to +100.0)" in next(line for line in done.output.splitlines() if "recall@10" in line)
-    assert "1 gained; the 1 that gained most:" in done.output
-    assert "0 lost" in done.output
+    assert "gained and lost: the target came within k with second alone, and with first alone" in done.output
+    assert (
+        "1 target nearer; the first 1, those that crossed k = 10 or 50 first, then in proportion:"
+        in done.output
+    )
+    assert "0 targets further\n" in done.output
+    same = compared(names[0], names[0])
+    assert same.exit_code == 1
+    assert "are the same evaluation, first: there is no difference to tell; name another one" in same.output
     wrong = compared(names[0], "fashioniq/rn50x4/third/combiner")
     assert wrong.exit_code == 1
     assert "there are: fashioniq/rn50x4/first/combiner, fashioniq/rn50x4/second/combiner" in wrong.output
@@ -164,7 +196,7 @@ def test_an_older_evaluation_is_named_by_its_id(storage: Path) -> None:
     assert "minus fashioniq/rn50x4/second/combiner (second, 2026-01-01 00:00 UTC)" in done.output
     assert "20 -> 2 " in done.output
     # What is named by its pipeline is taken on the split of what is named by id.
-    assert compared("second-test", "fashioniq/rn50x4/second/combiner").exit_code == 0
+    assert "are the same evaluation" in compared("second-test", "fashioniq/rn50x4/second/combiner").output
     wrong = compared("nobody", "second")
     assert wrong.exit_code == 1
     assert "no evaluation 'nobody'" in wrong.output

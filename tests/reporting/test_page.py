@@ -80,6 +80,7 @@ def test_sheets_are_filtered_by_kind_category_and_words(page: Page) -> None:
     assert all("blue" in caption for caption in shown)
     filters.locator("[name=words]").fill("no such words")
     assert page.locator(".sheet:visible").count() == 0
+    expect(page.locator("#no-sheets")).to_contain_text("No query in pictures is like that.")
     filters.locator("[name=words]").fill("")
     filters.locator("[name=category]").select_option("shirt")
     of = [sheet.get_attribute("data-category") for sheet in page.locator(".sheet").all()]
@@ -99,7 +100,7 @@ def test_the_list_holds_every_query_and_is_searched_by_rank(page: Page, inputs: 
     page.locator("#search [name=low]").fill("")
     page.locator("#search [name=high]").fill("")
     page.locator("#search [name=order]").select_option("worst")
-    assert page.locator(".list tbody tr").first.locator("td").last.inner_text() == str(ranks.max())
+    assert page.locator(".list tbody tr").first.locator("td").nth(1).inner_text() == str(ranks.max())
     page.get_by_role("button", name="Next").click()
     assert page.locator(".pages span").inner_text() == "page 2 of 3"
     page.locator("#search [name=category]").select_option("toptee")
@@ -115,6 +116,93 @@ def test_the_list_holds_every_query_and_is_searched_by_rank(page: Page, inputs: 
     assert {said.split(" · ")[1] for said in shown} == set(found["query_id"])
 
 
+def test_a_click_on_a_head_orders_the_list_by_that_column_and_a_second_turns_it_round(
+    page: Page, inputs: ReportInputs
+) -> None:
+    heads = page.locator(".list thead [data-column]")
+    assert heads.all_inner_texts() == [
+        *("Query", "λ"),
+        *("Combiner", "Image only", "Text only", "Sum", "Tuned text + sum", "Combiner, frozen CLIP"),
+    ]
+    expect(page.locator(".list thead .over")).to_have_text("Rank of the target by")
+    by_text = inputs.rankings.filter(evaluation_id="val-fashioniq-text_only")["target_rank"].sort().to_list()
+    column = page.locator(".list tbody td:nth-child(4)")
+    page.get_by_role("button", name="Text only").click()
+    assert [int(cell) for cell in column.all_inner_texts()] == by_text[:25]
+    expect(page.locator("[aria-sort]")).to_have_attribute("aria-sort", "ascending")
+    page.get_by_role("button", name="Text only").click()
+    assert [int(cell) for cell in column.all_inner_texts()] == by_text[::-1][:25]
+    expect(page.locator("[aria-sort]")).to_have_attribute("aria-sort", "descending")
+    # The address brings the same order again, elsewhere too.
+    page.reload()
+    expect(page.locator("[aria-sort]")).to_have_attribute("aria-sort", "descending")
+    assert [int(cell) for cell in column.all_inner_texts()] == by_text[::-1][:25]
+    page.locator("#search [name=order]").select_option("best")
+    expect(page.locator("[aria-sort]")).to_have_count(0)
+
+
+def test_every_filter_and_every_query_has_an_address_to_send(page: Page, inputs: ReportInputs) -> None:
+    page.locator("#search [name=low]").fill("50")
+    page.locator("#search [name=high]").fill("10")
+    expect(page.locator("#no-queries")).to_contain_text("No query is like that.")
+    expect(page.locator("#list .scroll")).to_be_hidden()
+    page.locator("#no-queries button").click()
+    expect(page.locator("#list .scroll")).to_be_visible()
+    page.locator("#search [name=category]").select_option("shirt")
+    page.locator("#search [name=words]").fill("blue")
+    page.locator("#search [name=order]").select_option("worst")
+    said = page.locator("#search output").inner_text()
+    page.locator("#list .opener").first.click()
+    query = page.locator("#opened-query a").inner_text()
+    sent = page.url
+    assert sent.endswith(f"#category=shirt&words=blue&order=worst&query={query}")
+    page.goto("about:blank")
+    page.goto(sent)
+    expect(page.locator("#opened")).to_be_visible()
+    expect(page.locator("#opened-query")).to_contain_text(query)
+    assert page.locator("#search output").inner_text() == said
+    page.keyboard.press("Escape")
+    assert "query=" not in page.url
+    # A link to a query among the sheets opens it, and what the address lacks is not filtered.
+    sheet = page.locator(".sheet .id a").first
+    sheet.click()
+    expect(page.locator("#opened-query")).to_contain_text(sheet.inner_text())
+    assert page.locator("#search output").inner_text() == "72 queries"
+    page.goto(page.url.split("#")[0] + "#band=worst&sheet-category=shirt")
+    expect(page.locator("#filters [name=band]")).to_have_value("worst")
+    expect(page.locator(".band:visible h3")).to_have_text(["The worst"])
+
+
+def test_above_the_fold_stand_a_sentence_and_a_query_in_pictures(page: Page, inputs: ReportInputs) -> None:
+    figures = {
+        (method, k): round(value)
+        for method, k, value in inputs.metrics.filter(category="mean", metric="recall")
+        .with_columns(pl.col("evaluation_id").str.strip_prefix("val-fashioniq-"))
+        .select("evaluation_id", "k", "value")
+        .iter_rows()
+    }
+    expect(page.locator(".sentence")).to_have_text(
+        f"In {figures['combiner', 50]} of 100 searches the picture meant is among the first 50, in "
+        f"{figures['combiner', 10]} among the first 10; plain CLIP: {figures['sum', 50]} and {figures['sum', 10]}. "
+        "Only 72 searches were tried, so these figures are rough."
+    )
+    example = page.locator(".example")
+    box = example.bounding_box()
+    assert box
+    assert box["y"] + box["height"] < 900
+    query = (example.locator("a").get_attribute("href") or "").removeprefix("#query=")
+    rank = {
+        method: inputs.rankings.filter(evaluation_id=f"val-fashioniq-{method}", query_id=query)[
+            "target_rank"
+        ][0]
+        for method in ("combiner", "sum")
+    }
+    assert rank["combiner"] == 1
+    assert rank["sum"] > 10
+    assert example.locator("img").count() == 7
+    assert page.evaluate("[...document.querySelectorAll('.example img')].every(i => i.naturalWidth > 0)")
+
+
 def test_any_query_opens_in_pictures_by_two_methods_of_ones_choice(page: Page, inputs: ReportInputs) -> None:
     def first_pictures(method: str, query: str) -> list[str]:
         own = inputs.retrieved.filter(
@@ -126,7 +214,7 @@ def test_any_query_opens_in_pictures_by_two_methods_of_ones_choice(page: Page, i
 
     def rank_of(method: str, query: str) -> str:
         own = inputs.rankings.filter(evaluation_id=f"val-fashioniq-{method}", query_id=query)
-        return f"target ranked {own['target_rank'][0]}"
+        return f"rank of the target: {own['target_rank'][0]}"
 
     ordered = queries_in_order(inputs, "val-fashioniq-combiner")["query_id"].to_list()
     worst, last_but_one = ordered[-1], ordered[-2]
@@ -239,6 +327,11 @@ def test_a_phone_in_the_dark_shows_report_and_comparison_without_scrolling_sidew
         shown.wait_for_timeout(150)
     expect(shown.locator("body")).to_have_css("background-color", dark)
     assert shown.evaluate(wide) <= 360
+    # What matters most is not cut: the headline, and the rank by the method that is shown.
+    for cell in shown.locator(".panel:visible .ladder td:nth-child(2), .list tbody td:nth-child(2)").all():
+        within_page = cell.bounding_box()
+        assert within_page
+        assert within_page["x"] + within_page["width"] <= 360
     shown.locator("#list .opener").first.click()
     # Nothing of the opened query is cut off at the left, or lies on the target's picture.
     within = shown.locator("#opened").bounding_box()

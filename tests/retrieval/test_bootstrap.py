@@ -13,6 +13,7 @@ from cir_assets.retrieval.bootstrap import (
     confidence_intervals,
     paired_difference,
     resampled_means,
+    wilson_interval,
 )
 from cir_assets.retrieval.metrics import Values
 
@@ -103,11 +104,6 @@ def test_resampled_figures_are_possible_figures_and_nested_hits_stay_nested(
             np.testing.assert_allclose(drawn * count / 100, np.round(drawn * count / 100), atol=1e-6)
 
 
-def test_a_figure_without_variation_has_an_interval_of_no_width() -> None:
-    ends = confidence_intervals(np.ones((30, 1)), ["all"] * 30)
-    assert ends["mean"].tolist() == [[100.0, 100.0]]
-
-
 def test_the_same_seed_gives_the_same_interval_and_order_of_queries_is_of_no_matter(
     queries: tuple[Values, list[str]],
 ) -> None:
@@ -150,3 +146,27 @@ def test_what_cannot_be_resampled_is_refused() -> None:
         resampled_means(np.zeros((3, 1)), ["a", "b"])
     with pytest.raises(ValueError, match="equal length"):
         paired_difference(np.zeros(3), np.zeros(2), ["a"] * 3)
+
+
+def test_where_all_or_none_hit_the_interval_says_how_few_the_queries_are() -> None:
+    # None of 6 hit at the first cut-off and all at the second: Wilson gives 0 to 39 and 61 to 100.
+    ends = confidence_intervals(np.tile([0.0, 1.0], (6, 1)), ["all"] * 6, resamples=50)
+    for category in ("all", "mean"):
+        np.testing.assert_allclose(ends[category], [[0, 39.03], [60.97, 100]], atol=0.01)
+    # The headline of the two is 50 for each query, and no surer than either.
+    [[low, high]] = confidence_intervals(np.full((6, 1), 0.5), ["all"] * 6, resamples=50)["mean"]
+    assert low < 20
+    assert high > 80
+
+
+def test_the_mean_over_categories_is_as_sure_as_its_smallest_let_it_be() -> None:
+    categories = ["large"] * 1_000 + ["small"] * 4
+    ends = confidence_intervals(np.ones((1_004, 1)), categories, resamples=50)
+    np.testing.assert_allclose(ends["large"], [[99.62, 100]], atol=0.01)
+    # Half of the mean comes from four queries, so it is as sure as one over 4 / (1 / 1000 + 1 / 4), about 16.
+    np.testing.assert_allclose(ends["mean"], wilson_interval(np.ones(1), 4 / (1 / 1_000 + 1 / 4)))
+
+
+def test_wilson_agrees_with_its_published_form() -> None:
+    # 8 of 10: 49.0 to 94.3 (A. Agresti and B. Coull, The American Statistician 52, 1998, from equation 2).
+    np.testing.assert_allclose(wilson_interval(np.array([0.8]), 10), [[49.02, 94.33]], atol=0.01)

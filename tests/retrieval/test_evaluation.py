@@ -70,7 +70,8 @@ def test_fashioniq_hits_and_recalls_equal_the_references(
         assert share <= 0.001
         values.append(found.values)
         categories += [category] * len(group)
-    mean = metric_frame("fashioniq", np.concatenate(values), categories, resamples=10)
+    stacked = np.concatenate(values)
+    mean = metric_frame("fashioniq", stacked, categories, np.zeros_like(stacked), resamples=10)
     mean = mean.filter(pl.col("category") == "mean")
     names = ["average_recall_at10", "average_recall_at50", "average_recall"]
     assert mean["value"].to_list() == pytest.approx([case[name] for name in names], abs=1e-4)

@@ -39,6 +39,7 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "run_id": "r",
                 "data_version": "v",
                 "seconds": 1.0,
+                "label": None,
             }
         ]
     )
@@ -54,6 +55,7 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "ci_high": value + 1,
                 "queries": 2,
                 "gallery_size": 9,
+                "chance": 20.0,
             }
             for metric, k, value in (("headline", 0, headline), ("recall", 10, 40.0), ("recall", 50, 60.0))
         ]

@@ -24,6 +24,7 @@ def leaderboard_asset(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = 
         deps=[
             *(pipeline.name(step) for pipeline in pipelines if pipeline.models for step in EVALUATED_BY),
             *dict.fromkeys(pipeline.data.name("triplets") for pipeline in pipelines),
+            *dict.fromkeys(b.name("evaluation") for pipeline in pipelines for b in pipeline.data.brought),
         ],
         group="leaderboard",
         owners=["team:retrieval"],

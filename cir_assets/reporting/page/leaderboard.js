@@ -17,10 +17,30 @@
         shown += !row.hidden && !board.hidden ? 1 : 0;
       }
     }
-    filters.querySelector("output").textContent = `${shown.toLocaleString("en")} evaluations`;
+    filters.querySelector("output").textContent = `${shown.toLocaleString("en")} evaluation${shown === 1 ? "" : "s"}`;
+    document.getElementById("no-rows").hidden = shown > 0;
   };
-  filters.addEventListener("input", filter);
-  filter();
+  /* The address says what is shown, so that it can be sent to somebody. */
+  const follow = () => {
+    const said = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+    filters.reset();
+    for (const field of ["board", "words"]) if (said.has(field)) filters.elements[field].value = said.get(field);
+    if (filters.elements.board.selectedIndex < 0) filters.elements.board.selectedIndex = 0;
+    filter();
+  };
+  filters.addEventListener("input", () => {
+    filter();
+    const said = new URLSearchParams({ board: filters.elements.board.value });
+    if (filters.elements.words.value) said.set("words", filters.elements.words.value);
+    history.replaceState(null, "", `#${said}`);
+  });
+  document.querySelector("#no-rows button").addEventListener("click", () => {
+    filters.elements.words.value = "";
+    filters.dispatchEvent(new Event("input"));
+    filters.elements.words.focus();
+  });
+  addEventListener("hashchange", follow);
+  follow();
 
   /* A click on a column's head orders by it; a second click turns the order round. */
   for (const sorter of document.querySelectorAll(".sorter")) {

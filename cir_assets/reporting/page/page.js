@@ -32,6 +32,35 @@
   });
   if (tabs.length) open(tabs[0]);
 
+  /* The address says which query is open and what is filtered, so that it can be sent to somebody. */
+  const address = {
+    read: () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : ""),
+    write: (changes) => {
+      const said = address.read();
+      for (const [name, value] of Object.entries(changes)) if (value) said.set(name, value); else said.delete(name);
+      history.replaceState(null, "", said.size ? `#${said}` : location.pathname + location.search);
+    },
+  };
+  /* Puts what the address says into a form's fields; says whether it was anything. */
+  const takeFrom = (form, names) => {
+    const said = address.read();
+    form.reset();
+    let any = false;
+    for (const [field, name] of Object.entries(names)) {
+      if (!form.elements[field] || !said.has(name)) continue;
+      form.elements[field].value = said.get(name);
+      any = true;
+    }
+    return any;
+  };
+  const toldBy = (form, names) => Object.fromEntries(Object.entries(names).filter(([field]) => form.elements[field])
+    .map(([field, name]) => [name, form.elements[field].value === form.elements[field].options?.[0].value ? "" : form.elements[field].value]));
+  const clearedBy = (notice, form) => document.querySelector(`#${notice} button`).addEventListener("click", () => {
+    form.reset();
+    form.dispatchEvent(new Event("input", { bubbles: true }));
+    form.querySelector("select, input").focus();
+  });
+
   const wordsOf = (text) => text.toLocaleLowerCase().split(/\s+/).filter(Boolean);
   const holds = (caption, words) => words.every((word) => caption.includes(word));
   const counted = (count, of) => (count === of ? `${of.toLocaleString("en")} queries` : `${count.toLocaleString("en")} of ${of.toLocaleString("en")} queries`);
@@ -53,9 +82,18 @@
       }
       for (const each of document.querySelectorAll(".band")) each.hidden = !each.querySelector(".sheet:not([hidden])");
       document.getElementById("filtered").textContent = counted(shown, sheets.length);
+      document.getElementById("no-sheets").hidden = shown > 0;
     };
-    filters.addEventListener("input", filter);
-    filter();
+    const names = { band: "band", category: "sheet-category", words: "sheet-words" };
+    filters.addEventListener("input", () => { filter(); address.write(toldBy(filters, names)); });
+    clearedBy("no-sheets", filters);
+    const follow = () => {
+      const any = takeFrom(filters, names);
+      filter();
+      if (any) document.getElementById("sheets").scrollIntoView();
+    };
+    addEventListener("hashchange", follow);
+    follow();
   }
 
   /* The list of all queries: searched and ordered here, a page at a time. Text only, never markup. */
@@ -71,6 +109,7 @@
   const search = document.getElementById("search");
   const LENGTH = 25;
   let page = 0;
+  let shownPlaces = [];
   const made = (tag, text, className) => {
     const element = document.createElement(tag);
     if (text !== undefined) element.textContent = text;
@@ -81,16 +120,44 @@
   for (const name of [...new Set(rows.map((row) => row[1]))].sort()) category.add(new Option(name, name));
   if (category.options.length < 3) category.closest("label").hidden = true;
   if (plain < 0) for (const value of ["gained", "lost"]) search.elements.order.querySelector(`[value=${value}]`).remove();
-  const heads = made("tr");
-  for (const [place, text] of ["Query", "λ", ...methods].entries()) {
-    const head = made("th", text, place ? "number" : "");
-    head.scope = "col";
-    heads.append(head);
-  }
-  list.querySelector("thead").append(heads);
+  /* The method that is shown stands second, where a narrow screen still has it. */
+  const columns = [shown, ...[...methods.keys()].filter((place) => place !== shown)];
+  let sorted = null;
+  const head = (text, column, rows) => {
+    const cell = made("th", undefined, column === "query" ? "" : "number");
+    const sorter = made("button", text, "sorter");
+    sorter.type = "button";
+    sorter.addEventListener("click", () => {
+      sorted = { column, down: sorted?.column === column && !sorted.down };
+      search.elements.order.value = "column";
+      changed();
+    });
+    cell.append(sorter);
+    cell.scope = "col";
+    cell.rowSpan = rows;
+    cell.dataset.column = column;
+    return cell;
+  };
+  const over = made("th", "Rank of the target by", "over");
+  over.colSpan = methods.length;
+  over.scope = "colgroup";
+  const lines = [made("tr"), made("tr")];
+  lines[0].append(head("Query", "query", 2), over, head("λ", "weight", 2));
+  lines[1].append(...columns.map((place) => head(methods[place], String(place), 1)));
+  list.querySelector("thead").append(...lines);
   const sheetOf = new Map([...document.querySelectorAll(".sheet")].map((sheet) => [sheet.dataset.query, sheet.id]));
   const captions = rows.map((row) => row[2].toLocaleLowerCase());
+  const valueOf = { query: (row) => row[0], weight: (row) => row[3] };
+  const byColumn = (a, b) => {
+    const of = valueOf[sorted.column] ?? ((row) => row[4][Number(sorted.column)]);
+    const [left, right] = [of(rows[a]), of(rows[b])];
+    /* What is not known stands last either way. */
+    if (left === null || right === null) return (left === null) - (right === null) || a - b;
+    const found = typeof left === "string" ? left.localeCompare(right, "en", { numeric: true }) : left - right;
+    return (sorted.down ? -found : found) || a - b;
+  };
   const order = {
+    column: (a, b) => (sorted ? byColumn(a, b) : a - b),
     best: (a, b) => a - b,
     worst: (a, b) => b - a,
     gained: (a, b) => gain(b) - gain(a) || a - b,
@@ -110,6 +177,7 @@
         && holds(captions[place], words)) found.push(place);
     });
     found.sort(order[form.order.value]);
+    shownPlaces = found;
     const last = Math.max(0, Math.ceil(found.length / LENGTH) - 1);
     page = Math.min(page, last);
     list.querySelector("tbody").replaceChildren(...found.slice(page * LENGTH, (page + 1) * LENGTH).map((place) => {
@@ -134,12 +202,19 @@
         under.append(" · ", opener);
       }
       first.append(under);
-      line.append(first, made("td", weight === null ? "–" : weight.toFixed(2), "number"));
-      for (const rank of ranks) {
+      line.append(first);
+      for (const rank of columns.map((column) => ranks[column])) {
         line.append(made("td", rank === null ? "–" : rank.toLocaleString("en"), rank !== null && rank <= 10 ? "number hit" : "number"));
       }
+      line.append(made("td", weight === null ? "–" : weight.toFixed(2), "number"));
       return line;
     }));
+    for (const cell of list.querySelectorAll("thead [data-column]")) {
+      const on = form.order.value === "column" && sorted?.column === cell.dataset.column;
+      if (on) cell.setAttribute("aria-sort", sorted.down ? "descending" : "ascending"); else cell.removeAttribute("aria-sort");
+    }
+    document.getElementById("no-queries").hidden = found.length > 0;
+    for (const part of list.querySelectorAll(".scroll, .pages")) part.hidden = !found.length;
     const less = rows.length < total ? ` (the first ${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")})` : "";
     search.querySelector("output").textContent = counted(found.length, rows.length) + less;
     list.querySelector(".pages span").textContent = `page ${page + 1} of ${last + 1}`;
@@ -161,7 +236,7 @@
     const row = Number(side.querySelector("select").value);
     const rank = rows[place][4][row];
     const said = side.querySelector("output");
-    said.textContent = `target ${rank === null ? "not ranked" : `ranked ${rank.toLocaleString("en")}`}`;
+    said.textContent = `rank of the target: ${rank === null ? "not known" : rank.toLocaleString("en")}`;
     said.classList.toggle("hit", rank !== null && rank <= 10);
     const target = data.opened.targets[place];
     side.querySelector(".strip").replaceChildren(...data.opened.strips[row][place].map((number, before) => {
@@ -190,7 +265,10 @@
       document.getElementById(fresh.id).replaceWith(fresh);
     }
     document.getElementById("opened-caption").textContent = caption;
-    document.getElementById("opened-query").textContent = `${group} · ${query}${weight === null ? "" : ` · λ ${weight.toFixed(2)}`}`;
+    const own = made("a", query);
+    own.href = `#${new URLSearchParams({ query })}`;
+    document.getElementById("opened-query").replaceChildren(`${group} · `, own, weight === null ? "" : ` · λ ${weight.toFixed(2)}`);
+    address.write({ query });
     for (const side of sides) showSide(side, place);
     const [back, on] = dialog.querySelectorAll("[data-step]");
     back.disabled = openedAt === 0;
@@ -205,9 +283,29 @@
     /* In a list of methods the arrows pick a method. */
     if (step && event.target.tagName !== "SELECT") openQuery(openedAt + step, openedAmong);
   });
-  search.addEventListener("input", () => { page = 0; refresh(); });
+  const names = { category: "category", low: "low", high: "high", order: "order", words: "words" };
+  const changed = () => {
+    page = 0;
+    const by = search.elements.order.value === "column" && sorted;
+    refresh();
+    address.write({ ...toldBy(search, names), sort: by ? `${sorted.down ? "-" : ""}${sorted.column}` : "" });
+  };
+  search.addEventListener("input", changed);
+  clearedBy("no-queries", search);
+  dialog.addEventListener("close", () => address.write({ query: "" }));
   for (const step of list.querySelectorAll("[data-step]")) {
     step.addEventListener("click", () => { page += Number(step.dataset.step); refresh(); });
   }
-  refresh();
+  const follow = () => {
+    const said = address.read();
+    const sort = said.get("sort");
+    sorted = sort ? { column: sort.replace(/^-/, ""), down: sort.startsWith("-") } : null;
+    if (takeFrom(search, names)) document.getElementById("queries").scrollIntoView();
+    page = 0;
+    refresh();
+    const place = rows.findIndex((row) => row[0] === said.get("query"));
+    if (place >= 0 && data.opened) openQuery(Math.max(0, shownPlaces.indexOf(place)), shownPlaces.includes(place) ? shownPlaces : [place]);
+  };
+  addEventListener("hashchange", follow);
+  follow();
 })();
