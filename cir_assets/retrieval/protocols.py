@@ -95,10 +95,16 @@ class Protocol:
         return any(metric == AVERAGE_PRECISION for metric, _ in self.metrics)
 
     @property
+    def counts_whole_rankings(self) -> bool:
+        """Whether a metric is over every picture there is, however far down."""
+        return any(k == WHOLE_RANKING for _, k in self.metrics)
+
+    @property
     def depth(self) -> int:
         """The largest cut-off over the whole gallery: 0 where there is none, more than any gallery where all counts."""
-        cut_offs = [k for metric, k in self.metrics if metric != SUBSET_RECALL]
-        return sys.maxsize if WHOLE_RANKING in cut_offs else max(cut_offs, default=0)
+        if self.counts_whole_rankings:
+            return sys.maxsize
+        return max((k for metric, k in self.metrics if metric != SUBSET_RECALL), default=0)
 
 
 _FASHIONIQ: tuple[MetricKey, ...] = ((RECALL, 10), (RECALL, 50))
