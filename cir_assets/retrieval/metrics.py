@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from cir_assets.retrieval.protocols import (
     AVERAGE_PRECISION,
-    HEADLINE,
     RECALL,
     SUBSET_RECALL,
     MetricKey,
     Protocol,
     protocol_named,
+)
+from cir_assets.retrieval.protocols import (
+    metric_name as metric_name,
 )
 
 if TYPE_CHECKING:
@@ -161,8 +163,3 @@ def selection_mean(
     if min(every) <= 0:
         return 0.0
     return statistics.harmonic_mean(every) if kind == "harmonic" else statistics.geometric_mean(every)
-
-
-def metric_name(key: MetricKey) -> str:
-    """Write a metric as a dictionary's key: ``recall@10``, ``subset_recall@1``, ``headline``."""
-    return HEADLINE if key[0] == HEADLINE else f"{key[0]}@{key[1]}"

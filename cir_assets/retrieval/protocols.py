@@ -25,6 +25,8 @@ from cir_assets.datasets.captions import (
     TextTemplate,
     Words,
 )
+from cir_assets.store.contracts import PROTOCOLS as PROTOCOL_COLUMNS
+from cir_assets.store.contracts import frame
 
 if TYPE_CHECKING:
     from cir_assets.retrieval.ranking import Positions
@@ -33,6 +35,8 @@ RECALL = "recall"
 SUBSET_RECALL = "subset_recall"
 AVERAGE_PRECISION = "mean_average_precision"
 HEADLINE = "headline"
+METRICS = (RECALL, SUBSET_RECALL, AVERAGE_PRECISION, HEADLINE)
+"""What may be measured, by name."""
 
 WHOLE_SPLIT = "every picture of the split"
 REFERENCES_AND_TARGETS = "references and targets"
@@ -163,7 +167,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 """Every protocol by name. Sources: FashionIQ and CIRR as the public CLIP4Cir code evaluates them
 (github.com/ABaldrati/CLIP4Cir), without the reference in the VAL split as VAL, TG-CIR and DQU-CIR do, CIRCO as its own
-evaluation.py does (github.com/miccunifi/CIRCO), with the concept as MegaPairs does."""
+evaluation.py does (github.com/miccunifi/CIRCO), with the concept as MegaPairs and others read it too."""
 
 RENAMED: Mapping[str, str] = {_VAL_SPLIT.name: _VAL_SPLIT_WITH_REFERENCE.name}
 """What a protocol was called before it said which text is read -> its name now."""
@@ -176,6 +180,45 @@ if TYPE_CHECKING:
 else:
     ProtocolName = Literal[tuple(PROTOCOLS)]
 """A protocol's name, as settings check it; a type checker cannot follow names that stand in a mapping."""
+
+
+def protocol_table() -> pl.DataFrame:
+    """What every protocol means, as ``store.contracts.PROTOCOLS``."""
+    return frame(
+        PROTOCOL_COLUMNS,
+        (
+            {
+                "protocol": each.name,
+                "meaning": each.description,
+                "gallery": each.gallery,
+                "reference": "left out" if each.reference_removed else "kept",
+                "image_sets": each.subset,
+                "several_targets": each.several_targets,
+                "metrics": [metric_name(key) for key in each.metrics],
+                "headline": [metric_name(key) for key in each.headline],
+                "text_template": each.text.name,
+                "text": each.text.description,
+            }
+            for each in PROTOCOLS.values()
+        ),
+    )
+
+
+def named_as_today(evaluations: pl.DataFrame) -> pl.DataFrame:
+    """Evaluations with the names their protocols have now; those made before they said which text was read had others.
+
+    Args:
+        evaluations: with a column protocol, and text_template unless all are as old.
+    """
+    old = pl.col("text_template").is_null() if "text_template" in evaluations.columns else pl.lit(True)
+    return evaluations.with_columns(
+        protocol=pl.when(old).then(pl.col("protocol").replace(RENAMED)).otherwise("protocol")
+    )
+
+
+def metric_name(key: MetricKey) -> str:
+    """Write a metric as a dictionary's key: ``recall@10``, ``subset_recall@1``, ``headline``."""
+    return HEADLINE if key[0] == HEADLINE else f"{key[0]}@{key[1]}"
 
 
 @dataclass(frozen=True)
