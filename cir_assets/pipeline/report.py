@@ -13,6 +13,7 @@ import polars as pl
 from cir_assets.pipeline.checks import SELF_CONTAINED
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.retrieval.protocols import named_as_today
 from cir_assets.store.digests import digest_file
 from cir_assets.store.made import Made, versions_of
 from cir_assets.store.tables import read_table
@@ -72,9 +73,10 @@ def results_of(work: Work, pipeline: Pipeline) -> dict[str, pl.DataFrame]:
     from cir_assets.store.database import opened
 
     with opened(work.storage.results(*pipeline.place), read_only=True) as connection:
-        return {
+        tables = {
             table: pl.DataFrame(connection.sql(f"SELECT * FROM {table}").to_arrow_table()) for table in SHOWN
         }
+    return {**tables, "evaluations": named_as_today(tables["evaluations"])}
 
 
 def report_inputs(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataFrame]) -> ReportInputs:
