@@ -405,6 +405,63 @@ def export_features(dataset: str, backbone: str, out: Path) -> None:
     click.echo(f"features of {count:,} pictures: {out}")
 
 
+@main.command("server-answer")
+@click.argument("pipeline", callback=checked_pipeline)
+@click.argument("answer", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@module_option
+def server_answer(pipeline: str, answer: Path, module: str) -> None:
+    r"""Enter what a test server answered to a pipeline's submission, as an evaluation of its test split.
+
+    PIPELINE is dataset/backbone/recipe, as in cirr/rn50x4/paper. ANSWER is a YAML file:
+
+    \b
+      protocol: cirr
+      answered: 2026-11-25
+      server: https://cirr.cecs.anu.edu.au/test_process/
+      figures: {recall@1: 38.53, recall@5: 69.98, …, subset_recall@1: 68.19, …}
+    """
+    from cir_assets.pipeline.answers import WrongAnswer, enter_answer
+    from cir_assets.store.layout import Storage
+    from cir_assets.store.made import NotMade
+
+    dataset, backbone, recipe = pipeline.split("/")
+    try:
+        said = enter_answer(Storage(), (dataset, backbone, recipe), answer)
+    except (WrongAnswer, NotMade, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(said)
+    materialize('key:"leaderboard"', module)
+
+
+@main.command()
+@click.argument("dataset", callback=checked_name)
+@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True)
+@click.option("--protocol", help="Of its protocols.  [default: the first that was evaluated]")
+@click.option("--category", default="mean", show_default=True, help="A category, or the mean over them.")
+@click.option(
+    "--form",
+    type=click.Choice(["markdown", "latex", "csv"]),
+    default="markdown",
+    show_default=True,
+    help="What is written.",
+)
+@click.option(
+    "--published/--ours", default=True, show_default=True, help="With what others published, or without."
+)
+def table(dataset: str, split: str, protocol: str | None, category: str, form: str, published: bool) -> None:
+    """Write the figures of a data set, ours among the published ones, as a table for a paper or a page."""
+    from cir_assets.reporting.tables import FORMS, NoTable, comparison_table
+    from cir_assets.store.layout import Storage
+    from cir_assets.store.publishing import NotPublished, open_publication
+
+    try:
+        with open_publication(Storage().evaluation) as connection:
+            found = comparison_table(connection, dataset, split, protocol, category, published=published)
+    except (NotPublished, NoTable) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(FORMS[form](found))
+
+
 @main.command()
 @module_option
 def status(module: str) -> None:

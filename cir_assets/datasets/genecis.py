@@ -117,7 +117,9 @@ def read_genecis(folder: Path, *, pictures: Path, coco_below: str = "") -> Annot
     ``vg-<number>_<left>_<top>_<width>_<height>``.
 
     Rules, as the benchmark's own code has them: a row whose gallery is not as long as most of its task's is dropped
-    (``odd_gallery``). A gallery that holds the target itself is ranked without that copy (``target_in_gallery``).
+    (``odd_gallery``). A gallery that holds the target itself, or a picture twice, is ranked without that copy
+    (``target_in_gallery``, ``repeated_candidate``), and one that holds the reference without it
+    (``reference_in_gallery``).
 
     Args:
         folder: holds the JSON files of some of the tasks.
@@ -149,9 +151,7 @@ def read_genecis(folder: Path, *, pictures: Path, coco_below: str = "") -> Annot
                 detail = f"{len(query.gallery)} pictures in its gallery, {usual} in most of {file.name}; row dropped"
                 issues.append(issue("odd_gallery", f"val/{name}", detail))
                 continue
-            if query.target in query.gallery:
-                detail = f"its gallery holds the target {query.target} too; ranked once"
-                issues.append(issue("target_in_gallery", f"val/{name}", detail))
+            issues += (issue(kind, f"val/{name}", detail) for kind, detail in _odd_candidates(query))
             members = list(dict.fromkeys([query.target, *query.gallery]))
             candidates.update(members)
             triplets.append(
@@ -216,13 +216,17 @@ def _queries(file: Path, task: str) -> Iterator[_Query]:
             else str(number_at(each, "val_image_id", place))
             for each, place in _named(row, where)
         )
-        if reference in (target, *gallery):
-            raise BrokenAnnotations(
-                f"{where}: the reference {reference} is among its own candidates; remove it there"
-            )
-        if len(set(gallery)) < len(gallery):
-            raise BrokenAnnotations(f"{where}: a picture stands in 'gallery' twice; remove one of them")
         yield _Query(condition, reference, target, gallery)
+
+
+def _odd_candidates(query: _Query) -> Iterator[tuple[str, str]]:
+    """What is odd about a query's candidates: the kind of issue, and what became of it."""
+    if query.target in query.gallery:
+        yield "target_in_gallery", f"its gallery holds the target {query.target} too; ranked once"
+    if len(set(query.gallery)) < len(query.gallery):
+        yield "repeated_candidate", "its gallery holds a picture twice; ranked once"
+    if query.reference in (query.target, *query.gallery):
+        yield "reference_in_gallery", f"its candidates hold the reference {query.reference}; left out"
 
 
 def _named(row: dict[str, Any], where: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -255,7 +259,6 @@ def _box(named: dict[str, Any], where: str) -> Box:
         not isinstance(sides, list)
         or len(sides) != 4
         or not all(isinstance(side, int | float) and math.isfinite(side) for side in sides)
-        or min(sides) < 0
         or min(sides[2:]) <= 0
     ):
         raise BrokenAnnotations(

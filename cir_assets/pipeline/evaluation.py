@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,6 +17,7 @@ from cir_assets.pipeline.inputs import load_backbone, load_inputs, model_folder
 from cir_assets.pipeline.queries import MethodQueries, method_queries
 from cir_assets.pipeline.report import SHEET_TITLE, report_inputs
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.retrieval.protocols import protocol_named
 from cir_assets.store.contracts import EPOCHS, EVALUATIONS, LEFT_OUT, RESULTS, TRAINING_EPOCHS, frame
 from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.made import Made, versions_of
@@ -39,7 +41,7 @@ def evaluation_step(pipeline: Pipeline) -> Step:
         return Plan(versions, lambda version: evaluate_ladder(work, pipeline, version))
 
     configuration = {
-        "protocols": list(pipeline.data.protocols),
+        "protocols": [protocol_named(name).identity for name in pipeline.data.protocols],
         "models": [pipeline.model_name(model) for model in pipeline.models],
     }
     return Step(pipeline.name("evaluation"), GENERATION, plan, configuration)
@@ -61,10 +63,14 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
     expected = len(pipeline.methods) * len(groups_by_split)
     made: dict[str, list[pl.DataFrame]] = {table: [] for table in EVALUATED}
     with work.progress("evaluate", expected, "evaluations") as shown:
-        for queries in method_queries(work, pipeline, backbone, inputs, groups_by_split, pipeline.methods):
-            for table, frame in evaluate_method(pipeline, queries, version, work.run_id).items():
-                made[table].append(frame)
-            shown.advance(1, f"{queries.method} on {queries.split} under {queries.protocol}")
+        every = method_queries(work, pipeline, backbone, inputs, groups_by_split, pipeline.methods)
+        for _, under_each in groupby(every, lambda queries: (queries.method, queries.split)):
+            for together in asking_the_same(under_each):
+                for frames in evaluate_method(pipeline, together, version, work.run_id):
+                    for table, frame in frames.items():
+                        made[table].append(frame)
+                said = ", ".join(queries.protocol for queries in together)
+                shown.advance(len(together), f"{together[0].method} on {together[0].split} under {said}")
     tables = {table: pl.concat(frames) for table, frames in made.items()}
     results = work.storage.results(*pipeline.place)
     epochs = training_epochs(work, pipeline)
@@ -97,18 +103,52 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
     )
 
 
+def asking_the_same(every: Iterable[MethodQueries]) -> list[list[MethodQueries]]:
+    """One method's queries on one split under each protocol, those together that one pass can rank."""
+    from cir_assets.retrieval.evaluation import same_queries
+
+    together: list[list[MethodQueries]] = []
+    for queries in every:
+        for others in together:
+            if queries.queries is others[0].queries and all(
+                same_queries(queries.groups, other.groups) for other in others
+            ):
+                others.append(queries)
+                break
+        else:
+            together.append([queries])
+    return together
+
+
 def evaluate_method(
-    pipeline: Pipeline, asked: MethodQueries, version: str, run_id: str
-) -> dict[str, pl.DataFrame]:
-    """One method on one split under one protocol, as rows of the published tables."""
+    pipeline: Pipeline, together: Sequence[MethodQueries], version: str, run_id: str
+) -> Iterator[dict[str, pl.DataFrame]]:
+    """One method on one split under each of some protocols, as rows of the published tables.
+
+    Args:
+        pipeline: whose method it is.
+        together: what ``asking_the_same`` put together.
+        version: fingerprint of what it is made from.
+        run_id: of the run it is made in.
+    """
     from torch.nn import functional
 
-    from cir_assets.retrieval.evaluation import evaluate
+    from cir_assets.retrieval.evaluation import evaluate_each
 
     started = time.perf_counter()
+    unit_features = functional.normalize(together[0].inputs.features, dim=1)
+    groups = {asked.protocol: asked.groups for asked in together}
+    outcomes = evaluate_each(groups, together[0].queries, unit_features)
+    seconds = (time.perf_counter() - started) / len(together)
+    for asked, outcome in zip(together, outcomes, strict=True):
+        yield evaluation_frames(pipeline, asked, outcome, version, run_id, seconds)
+
+
+def evaluation_frames(
+    pipeline: Pipeline, asked: MethodQueries, outcome: Evaluation, version: str, run_id: str, seconds: float
+) -> dict[str, pl.DataFrame]:
+    """One evaluation of a pipeline as rows of the published tables."""
     inputs, weight = asked.inputs, asked.text_weight
-    unit_features = functional.normalize(inputs.features, dim=1)
-    outcome = evaluate(asked.protocol, asked.groups, asked.queries, unit_features)
     dataset, backbone, recipe = pipeline.place
     return rows_of(
         outcome,
@@ -119,15 +159,12 @@ def evaluate_method(
             "dataset": dataset,
             "backbone": backbone,
             "recipe": recipe,
-            "models_from": "published checkpoints"
-            if isinstance(pipeline.recipe, ReferenceCheckpoints)
-            else "/".join(pipeline.models_place),
+            "models_from": models_from(pipeline),
             "method": asked.method,
             "split": asked.split,
             "run_id": run_id,
             "data_version": version,
-            "seconds": time.perf_counter() - started,
-            "label": None,
+            "seconds": seconds,
         },
         None if weight is None else weight.flatten().tolist(),
     )
@@ -183,6 +220,7 @@ def rows_of(
             {
                 **told,
                 "protocol": outcome.protocol.name,
+                "text_template": outcome.protocol.text.name,
                 "queries": outcome.queries,
                 "gallery_size": outcome.gallery_size,
                 "created_at": datetime.now(UTC).replace(tzinfo=None),
@@ -216,6 +254,13 @@ def rows_of(
         "rankings": rankings.drop("reference_row", "target_row"),
         "retrieved": retrieved.select("evaluation_id", "query_id", "rank", "image", "score"),
     }
+
+
+def models_from(pipeline: Pipeline) -> str:
+    """Where a pipeline's models come from, as the table of evaluations tells it."""
+    if isinstance(pipeline.recipe, ReferenceCheckpoints):
+        return "published checkpoints"
+    return "/".join(pipeline.models_place)
 
 
 def training_epochs(work: Work, pipeline: Pipeline) -> pl.DataFrame:

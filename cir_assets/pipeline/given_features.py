@@ -141,7 +141,7 @@ def take_features(
 ) -> int:
     """Take into the cache what it lacks of the features that the data set's source names, all or none of a file.
 
-    A feature is taken for a picture of its id and, where the file has keys, only for the very picture it was made of.
+    A feature is taken for the very picture it was made of, by its key; where the file has none, for that of its id.
 
     Args:
         encoded: the data set and its backbone.
@@ -199,19 +199,17 @@ def _taken(
             f"{file}: features are of pictures prepared as {held.preprocessing}, here they are as {preprocessing}; "
             "give the backbone the same padding and target_ratio and the source the same reading, or export them so"
         )
-    row_of = {image: row for row, image in enumerate(held.images)}
+    row_of = {key: row for row, key in enumerate(held.image_keys)}
     rows: dict[str, int] = {}
     for image, key in images.select("image", "image_key").iter_rows():
-        row = row_of.get(image)
-        if row is not None and held.image_keys[row] in (key, f"id:{image}"):
-            rows.setdefault(key, row)
+        row = row_of.get(key, row_of.get(f"id:{image}"))
+        if row is not None:
+            rows[key] = row
     lacking = set(cache.missing(list(rows), preprocessing, held.backbone))
     known = [key for key in rows if key not in lacking]
     if known:
-        cached, given = (
-            cache.matrix(known, preprocessing, held.backbone),
-            held.features[[rows[key] for key in known]],
-        )
+        cached = cache.matrix(known, preprocessing, held.backbone)
+        given = held.features[[rows[key] for key in known]]
         apart = np.linalg.norm(cached - given, axis=1) > SAME * np.linalg.norm(cached, axis=1)
         if apart.any():
             key = known[int(np.flatnonzero(apart)[0])]

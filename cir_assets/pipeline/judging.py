@@ -17,6 +17,7 @@ from cir_assets.pipeline.inputs import load_backbone, load_inputs, newest_models
 from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.step import Plan, Refused, Step, Work
 from cir_assets.retrieval.methods import ZERO_SHOT
+from cir_assets.retrieval.protocols import protocol_named
 from cir_assets.store.digests import digest
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.made import Check, Made, NotMade, versions_of
@@ -43,7 +44,7 @@ def challenger_step(pipeline: Pipeline) -> Step:
         "margin": rule.margin,
         "better_on_average": rule.better_on_average,
         "method": pipeline.served_method,
-        "protocol": pipeline.data.protocols[0],
+        "protocol": protocol_named(pipeline.data.protocols[0]).identity,
     }
     return Step(pipeline.name("challenger"), GENERATION, plan, configuration)
 
@@ -159,6 +160,7 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
             method=pipeline.served_method,
             split="val",
             protocol=data.protocols[0],
+            text_template=protocol_named(data.protocols[0]).text.name,
             queries=challenger.queries,
             run_id=work.run_id,
             **figures,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cir_assets.pipeline.checks import PUBLISHED
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.retrieval.protocols import RENAMED, protocol_table
 from cir_assets.store.made import Made
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def leaderboard_step(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = ()) -> Step:
@@ -17,7 +22,7 @@ def leaderboard_step(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = (
     Of data sets that nothing is evaluated on the tables are published all the same: people ask there what is wrong
     with their pictures.
     """
-    return Step("leaderboard", 4, lambda work: publication(work, pipelines, set_aside))
+    return Step("leaderboard", 5, lambda work: publication(work, pipelines, set_aside))
 
 
 def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[str]) -> Plan:
@@ -30,16 +35,26 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
     for dataset in set_aside:
         places += places_with_results(work, dataset)
     results = [file for place in places if (file := storage.results(*place)).is_file()]
+    answers = [file for place in places if (file := storage.answers(*place)).is_file()]
+    added = sorted(storage.published_figures.glob("*.csv"))
     promotions = sorted(file for place in places if (file := storage.promotions(*place)).is_file())
     datasets = sorted({dataset for dataset, _, _ in places})
     tables = {name: storage.tables(name) for name in datasets if storage.tables(name).is_dir()}
-    content = content_digest(results, tables, promotions)
+    content = content_digest([*results, *answers, *added], tables, promotions)
 
     def make(_version: str) -> Made:
         from cir_assets.reporting.leaderboard import write_leaderboard
-        from cir_assets.retrieval.reported_figures import reported_figures
 
-        left_out = publish(results, tables, storage.evaluation, promotions, reported_figures())
+        figures, wrong = figures_of_others(added)
+        left_out = wrong + publish(
+            [*results, *answers],
+            tables,
+            storage.evaluation,
+            promotions,
+            figures,
+            protocol_table(),
+            RENAMED,
+        )
         for said in left_out:
             work.warn(said)
         with open_publication(storage.evaluation) as connection:
@@ -62,6 +77,21 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
         )
 
     return Plan({"content": content}, make)
+
+
+def figures_of_others(added: Sequence[Path]) -> tuple[pl.DataFrame, list[str]]:
+    """What others published, a person's files too, and a sentence for each file that is left out, whole."""
+    from cir_assets.retrieval.reported_figures import WrongFigures, reported_figures
+
+    taken: list[Path] = []
+    wrong = []
+    for file in added:
+        try:
+            reported_figures([*taken, file])
+            taken.append(file)
+        except WrongFigures as error:
+            wrong.append(f"{file} is left out: {error}")
+    return reported_figures(taken), wrong
 
 
 def places_with_results(work: Work, dataset: str) -> list[tuple[str, str, str]]:

@@ -89,10 +89,14 @@ def method_queries(
     }
     for method in chosen:
         ranked, text_features = by_encoder[method.tuned]
+        # Protocols that ask the same of the same pictures differ in the ranking alone.
+        composed: dict[tuple[tuple[int, ...], ...], tuple[Tensor, Tensor | None]] = {}
         for (split, protocol), groups in asked.items():
-            rows = torch.tensor([int(row) for group in groups for row in group.reference])
-            image = ranked.features[rows.to(backbone.device)]
-            text = text_features[[place[caption] for caption in captions[split, protocol]]]
-            with torch.no_grad():
-                queries, weight = method.compose(image, text, combiners)
+            rows = tuple(int(row) for group in groups for row in group.reference)
+            texts = tuple(place[caption] for caption in captions[split, protocol])
+            if (rows, texts) not in composed:
+                image = ranked.features[torch.tensor(rows, device=backbone.device)]
+                with torch.no_grad():
+                    composed[rows, texts] = method.compose(image, text_features[list(texts)], combiners)
+            queries, weight = composed[rows, texts]
             yield MethodQueries(method.name, split, protocol, groups, queries, weight, ranked)

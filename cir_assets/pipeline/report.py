@@ -16,6 +16,7 @@ from cir_assets.pipeline.checks import SELF_CONTAINED
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import newest_models
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.retrieval.protocols import named_as_today
 from cir_assets.store.contracts import GALLERIES, IMAGES
 from cir_assets.store.digests import digest_file
 from cir_assets.store.ledger import Ledger
@@ -104,9 +105,10 @@ def _tables(work: Work, place: tuple[str, str, str]) -> dict[str, pl.DataFrame]:
     from cir_assets.store.database import open_database
 
     with open_database(work.storage.results(*place), read_only=True) as connection:
-        return {
+        tables = {
             table: pl.DataFrame(connection.sql(f"SELECT * FROM {table}").to_arrow_table()) for table in SHOWN
         }
+    return {**tables, "evaluations": named_as_today(tables["evaluations"])}
 
 
 def provenance(work: Work, pipeline: Pipeline, evaluations: pl.DataFrame) -> dict[str, dict[str, str]]:

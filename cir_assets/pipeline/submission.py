@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cir_assets.pipeline.checks import SUBMISSION_COMPLETE
+from cir_assets.pipeline.evaluation import models_from
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import load_backbone, load_inputs
 from cir_assets.pipeline.queries import method_queries
@@ -81,6 +82,7 @@ def make_submission(work: Work, pipeline: Pipeline, protocol: str, method: str) 
         metadata={
             "folder": {"path": str(folder)},
             "method": method,
+            "models_from": models_from(pipeline),
             "queries": expected,
             "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 2),
         },

@@ -22,6 +22,7 @@ from cir_assets.pipeline.inputs import (
     picture_files,
 )
 from cir_assets.pipeline.step import Plan, Step, Work
+from cir_assets.retrieval.protocols import protocol_named
 from cir_assets.store.contracts import EPOCHS, fitted
 from cir_assets.store.files import clear_unfinished, write_folder_whole
 from cir_assets.store.ledger import Ledger
@@ -54,7 +55,10 @@ def _training_step(
     plan: Callable[[Work], Plan],
 ) -> Step:
     """A training's step: its versions lie beside each other, and its epoch is chosen by the first protocol."""
-    configuration = {"settings": settings.model_dump(mode="json"), "protocol": pipeline.data.protocols[0]}
+    configuration = {
+        "settings": settings.model_dump(mode="json"),
+        "protocol": protocol_named(pipeline.data.protocols[0]).identity,
+    }
     return Step(pipeline.name(model), 2, plan, configuration, keeps_versions=True)
 
 

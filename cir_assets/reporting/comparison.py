@@ -215,7 +215,8 @@ def _evaluation(
         rankings,
         by_id,
     )
-    if protocol_named(protocol).averages_precision:
+    asked = protocol_named(protocol)
+    if asked.averages_precision and not asked.counts_whole_rankings:
         return replace(evaluation, rankings=_with_average_precision(connection, evaluation))
     return evaluation
 
@@ -366,9 +367,13 @@ def compare_rankings(
         headline = [np.mean([values[key][side] for key in protocol.headline], axis=0) for side in (0, 1)]
         metrics.insert(0, _difference("headline", headline[0], headline[1], categories, resamples))
     else:
+        because = (
+            "it is over whole rankings, of which only the best are kept"
+            if protocol.counts_whole_rankings
+            else "the targets of today do not give the figures of both evaluations, so they have changed since"
+        )
         notes.append(
-            f"The headline ({', '.join(map(metric_name, protocol.headline))}) is not compared: the targets of "
-            "today do not give the figures of both evaluations, so they have changed since."
+            f"The headline ({', '.join(map(metric_name, protocol.headline))}) is not compared: {because}."
         )
     changes = both.select(
         "query_id",

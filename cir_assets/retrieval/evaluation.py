@@ -1,10 +1,10 @@
-"""Everything an evaluation records, in one pass over the galleries."""
+"""Everything an evaluation records, under one protocol or several, in one pass over the galleries."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,7 @@ from cir_assets.retrieval.metrics import (
     per_query_values,
 )
 from cir_assets.retrieval.protocols import HEADLINE, MetricKey, Protocol, QueryGroup, protocol_named
-from cir_assets.retrieval.ranking import Positions, Ranking, search, subset_order
+from cir_assets.retrieval.ranking import Positions, Ranking, View, search, search_each, subset_order
 
 RETRIEVED_DEPTH = 50
 """How many of the best candidates are kept for each query."""
@@ -128,23 +128,113 @@ def evaluate(
             there are no queries.
     """
     protocol = protocol_named(protocol)
+    [found] = evaluate_each({protocol.name: groups}, queries, features, resamples=resamples)
+    return found
+
+
+def evaluate_each(
+    asked: Mapping[str, Sequence[QueryGroup]],
+    queries: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    features: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    *,
+    resamples: int = RESAMPLES,
+) -> list[Evaluation]:
+    """Evaluate the same queries under several protocols from one pass of products, each as ``evaluate`` would.
+
+    Args:
+        asked: protocol -> its groups, which ``same_queries`` says go together.
+        queries: float32 (Q, D), unit length, in the order of the groups' captions.
+        features: float32 (N, D), unit length; galleries are rows of it.
+        resamples: of the bootstrap.
+
+    Returns:
+        An evaluation a protocol, in the order of ``asked``.
+
+    Raises:
+        ValueError: as ``evaluate``, and when the protocols do not ask the same queries.
+    """
+    protocols = [protocol_named(name) for name in asked]
+    first, *others = asked.values()
+    if not all(same_queries(first, other) for other in others):
+        raise ValueError(
+            f"{', '.join(asked)} ask different queries of this data set; evaluate them one by one"
+        )
     queries, features = torch.as_tensor(queries), torch.as_tensor(features)
-    sizes = [len(group) for group in groups]
+    sizes = [len(group) for group in first]
     if sum(sizes) != len(queries) or not len(queries):
         raise ValueError(f"the groups hold {sum(sizes)} queries, got {len(queries)} query features")
     _require_unit_length("query", queries)
-    ranked = []
-    for group, part in zip(groups, torch.split(queries, sizes), strict=True):
-        if not len(group):
-            continue
+    depth = max(RETRIEVED_DEPTH, *(protocol.depth for protocol in protocols))
+    parts = torch.split(queries, sizes)
+    ranked = [
+        _ranked_each(groups, part, features, depth)
+        for part, *groups in zip(parts, *asked.values(), strict=True)
+        if len(part)
+    ]
+    return [
+        summed_up(protocol, groups, [each[place] for each in ranked], resamples=resamples)
+        for place, (protocol, groups) in enumerate(zip(protocols, asked.values(), strict=True))
+    ]
+
+
+def same_queries(first: Sequence[QueryGroup], second: Sequence[QueryGroup]) -> bool:
+    """Whether two protocols' groups are the same queries, each gallery within the other's, so that one pass does."""
+    return len(first) == len(second) and all(
+        not (one.any_target or other.any_target)
+        and one.category == other.category
+        and one.query_ids == other.query_ids
+        and one.captions == other.captions
+        and np.array_equal(one.reference, other.reference)
+        and _one_within_the_other(one.gallery, other.gallery)
+        for one, other in zip(first, second, strict=True)
+    )
+
+
+def _one_within_the_other(one: Positions, other: Positions) -> bool:
+    smaller, larger = sorted((one, other), key=len)
+    return bool(np.isin(smaller, larger).all())
+
+
+def _ranked_each(
+    groups: Sequence[QueryGroup], queries: Tensor, features: Tensor, depth: int
+) -> list[Ranking]:
+    """Rank one category's queries in the gallery of each of its groups; positions are those of that gallery."""
+    for group in groups:
         _require_targets(group)
-        gallery = features[torch.from_numpy(group.gallery).to(features.device)]
-        _require_unit_length("gallery", gallery)
-        part = part.to(gallery.device)
-        depth = max(RETRIEVED_DEPTH, protocol.depth)
-        target = ranked_target(protocol, group, part, gallery)
-        ranked.append(search(part, gallery, target, group.excluded, k=depth, members=group.members))
-    return summed_up(protocol, groups, ranked, resamples=resamples)
+    widest = max(groups, key=lambda group: len(group.gallery))
+    gallery = features[torch.from_numpy(widest.gallery).to(features.device)]
+    _require_unit_length("gallery", gallery)
+    queries = queries.to(gallery.device)
+    if len(groups) == 1:
+        target = ranked_target(widest, queries, gallery)
+        return [search(queries, gallery, target, widest.excluded, k=depth, members=widest.members)]
+    places = [_places_in(widest.gallery, group.gallery) for group in groups]
+    views = [
+        View(
+            excluded=_moved(group.excluded, place),
+            inside=None if len(place) == len(gallery) else np.isin(np.arange(len(gallery)), place),
+            members=None if group.members is None else _moved(group.members, place),
+        )
+        for group, place in zip(groups, places, strict=True)
+    ]
+    found = search_each(queries, gallery, widest.target, views, k=depth)
+    return [
+        replace(ranked, positions=_moved(ranked.positions, _places_in(place, np.arange(len(gallery)))))
+        for ranked, place in zip(found, places, strict=True)
+    ]
+
+
+def _places_in(whole: Positions, some: Positions) -> Positions:
+    """Where each of some numbers stands among others, each there once; -1 where it does not."""
+    order = np.argsort(whole)
+    found = order[np.searchsorted(whole, some, sorter=order).clip(max=len(whole) - 1)]
+    return np.where(whole[found] == some, found, -1)
+
+
+def _moved(positions: Positions, to: Positions) -> Positions:
+    """Positions of one gallery as those of another, given where each stands there; -1 stays."""
+    moved: Positions = np.where(positions >= 0, to[positions], -1)
+    return moved
 
 
 def summed_up(
@@ -166,11 +256,15 @@ def summed_up(
         ValueError: there are no queries, or one without a target.
     """
     protocol = protocol_named(protocol)
-    values, chance, rankings, retrieved, categories = [], [], [], [], []
-    asked = [group for group in groups if len(group)]
-    for group, found in zip(asked, ranked, strict=True):
+    left_out: Counter[str] = Counter()
+    for group in groups:
         _require_targets(group)
-        values.append(
+        left_out.update(group.left_out)
+    held = [group for group in groups if len(group)]
+    if not held:
+        raise ValueError("there are no queries to evaluate")
+    values = np.concatenate(
+        [
             per_query_values(
                 protocol,
                 found.target_rank,
@@ -179,40 +273,33 @@ def summed_up(
                 group.target,
                 group.further_targets,
             )
-        )
-        chance.append(chance_values(protocol, group))
-        rankings.append(_ranking_frame(group, found))
-        retrieved.append(_retrieved_frame(group, found))
-        categories += [group.category] * len(group)
-    if not values:
-        raise ValueError("there are no queries to evaluate")
-    left_out: Counter[str] = Counter()
-    for group in groups:
-        left_out.update(group.left_out)
-    stacked = np.concatenate(values)
-    metrics = metric_frame(protocol, stacked, categories, np.concatenate(chance), resamples=resamples)
+            for group, found in zip(held, ranked, strict=True)
+        ]
+    )
+    categories = [group.category for group in held for _ in range(len(group))]
+    chance = np.concatenate([chance_values(protocol, group) for group in held])
+    metrics = metric_frame(protocol, values, categories, chance, resamples=resamples)
     return Evaluation(
         protocol=protocol,
-        rankings=pl.concat(rankings),
-        retrieved=pl.concat(retrieved),
+        rankings=pl.concat(map(_ranking_frame, held, ranked)),
+        retrieved=pl.concat(map(_retrieved_frame, held, ranked)),
         metrics=metrics,
         headline=metrics.filter(pl.col("metric") == HEADLINE)["value"].item(),
-        gallery_sizes={group.category: len(group.gallery) for group in groups if len(group)},
+        gallery_sizes={group.category: len(group.gallery) for group in held},
         left_out=dict(sorted(left_out.items())),
-        values=stacked,
+        values=values,
     )
 
 
-def ranked_target(protocol: Protocol, group: QueryGroup, queries: Tensor, gallery: Tensor) -> Positions:
+def ranked_target(group: QueryGroup, queries: Tensor, gallery: Tensor) -> Positions:
     """The target whose rank counts, int64 (Q,): the one named, or whichever true target is first where any will do.
 
     Args:
-        protocol: says which.
         group: of Q queries, each with a target.
         queries: (Q, D), unit length.
         gallery: (G, D), unit length, on the same device.
     """
-    if not protocol.any_target or group.further_targets is None:
+    if not group.any_target or group.further_targets is None:
         return group.target
     true = np.column_stack([group.target, group.further_targets])
     ordered, _ = subset_order(queries, gallery, true, np.full(len(group), -1, dtype=np.int64))

@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from cir_assets.retrieval.protocols import (
     AVERAGE_PRECISION,
-    HEADLINE,
     RECALL,
     SUBSET_RECALL,
     WHOLE_RANKING,
     MetricKey,
     Protocol,
     protocol_named,
+)
+from cir_assets.retrieval.protocols import (
+    metric_name as metric_name,
 )
 
 if TYPE_CHECKING:
@@ -202,8 +204,3 @@ def selection_mean(
     if min(every) <= 0:
         return 0.0
     return statistics.harmonic_mean(every) if kind == "harmonic" else statistics.geometric_mean(every)
-
-
-def metric_name(key: MetricKey) -> str:
-    """Write a metric as a dictionary's key: ``recall@10``, ``mean_average_precision``, ``headline``."""
-    return key[0] if key[0] == HEADLINE or key[1] == WHOLE_RANKING else f"{key[0]}@{key[1]}"

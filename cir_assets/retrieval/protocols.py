@@ -26,6 +26,8 @@ from cir_assets.datasets.captions import (
     TextTemplate,
     Words,
 )
+from cir_assets.store.contracts import PROTOCOLS as PROTOCOL_COLUMNS
+from cir_assets.store.contracts import frame
 
 if TYPE_CHECKING:
     from cir_assets.retrieval.ranking import Positions
@@ -34,6 +36,8 @@ RECALL = "recall"
 SUBSET_RECALL = "subset_recall"
 AVERAGE_PRECISION = "mean_average_precision"
 HEADLINE = "headline"
+METRICS = (RECALL, SUBSET_RECALL, AVERAGE_PRECISION, HEADLINE)
+"""What may be measured, by name."""
 
 WHOLE_SPLIT = "every picture of the split"
 REFERENCES_AND_TARGETS = "references and targets"
@@ -95,10 +99,16 @@ class Protocol:
         return any(metric == AVERAGE_PRECISION for metric, _ in self.metrics)
 
     @property
+    def counts_whole_rankings(self) -> bool:
+        """Whether a metric is over every picture there is, however far down."""
+        return any(k == WHOLE_RANKING for _, k in self.metrics)
+
+    @property
     def depth(self) -> int:
         """The largest cut-off over the whole gallery: 0 where there is none, more than any gallery where all counts."""
-        cut_offs = [k for metric, k in self.metrics if metric != SUBSET_RECALL]
-        return sys.maxsize if WHOLE_RANKING in cut_offs else max(cut_offs, default=0)
+        if self.counts_whole_rankings:
+            return sys.maxsize
+        return max((k for metric, k in self.metrics if metric != SUBSET_RECALL), default=0)
 
 
 _FASHIONIQ: tuple[MetricKey, ...] = ((RECALL, 10), (RECALL, 50))
@@ -221,10 +231,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 """Every protocol by name. Sources: FashionIQ and CIRR as the public CLIP4Cir code evaluates them
 (github.com/ABaldrati/CLIP4Cir), without the reference in the VAL split as VAL, TG-CIR and DQU-CIR do, CIRCO as its own
-evaluation.py does (github.com/miccunifi/CIRCO), with the concept as MegaPairs does, GeneCIS as its eval_functions.py
-(github.com/facebookresearch/genecis), Shoes and Fashion200k as DQU-CIR's test.py, which has TIRG's rule
-(github.com/google/tirg), i-CIR as its utils.py (github.com/billpsomas/icir), LaSCo in the corpus its files name: of it
-no code of evaluation is published."""
+evaluation.py does (github.com/miccunifi/CIRCO), with the concept as MegaPairs and others read it too, GeneCIS as its
+eval_functions.py (github.com/facebookresearch/genecis), Shoes and Fashion200k as DQU-CIR's test.py, which has TIRG's
+rule (github.com/google/tirg), i-CIR as its utils.py (github.com/billpsomas/icir), LaSCo in the corpus its files name:
+of it no code of evaluation is published."""
 
 RENAMED: Mapping[str, str] = {_VAL_SPLIT.name: _VAL_SPLIT_WITH_REFERENCE.name}
 """What a protocol was called before it said which text is read -> its name now."""
@@ -237,6 +247,45 @@ if TYPE_CHECKING:
 else:
     ProtocolName = Literal[tuple(PROTOCOLS)]
 """A protocol's name, as settings check it; a type checker cannot follow names that stand in a mapping."""
+
+
+def protocol_table() -> pl.DataFrame:
+    """What every protocol means, as ``store.contracts.PROTOCOLS``."""
+    return frame(
+        PROTOCOL_COLUMNS,
+        (
+            {
+                "protocol": each.name,
+                "meaning": each.description,
+                "gallery": each.gallery,
+                "reference": "left out" if each.reference_removed else "kept",
+                "image_sets": each.subset,
+                "several_targets": each.several_targets,
+                "metrics": [metric_name(key) for key in each.metrics],
+                "headline": [metric_name(key) for key in each.headline],
+                "text_template": each.text.name,
+                "text": each.text.description,
+            }
+            for each in PROTOCOLS.values()
+        ),
+    )
+
+
+def named_as_today(evaluations: pl.DataFrame) -> pl.DataFrame:
+    """Evaluations with the names their protocols have now; those made before they said which text was read had others.
+
+    Args:
+        evaluations: with a column protocol, and text_template unless all are as old.
+    """
+    old = pl.col("text_template").is_null() if "text_template" in evaluations.columns else pl.lit(True)
+    return evaluations.with_columns(
+        protocol=pl.when(old).then(pl.col("protocol").replace(RENAMED)).otherwise("protocol")
+    )
+
+
+def metric_name(key: MetricKey) -> str:
+    """Write a metric as a dictionary's key: ``recall@10``, ``mean_average_precision``, ``headline``."""
+    return key[0] if key[0] == HEADLINE or key[1] == WHOLE_RANKING else f"{key[0]}@{key[1]}"
 
 
 @dataclass(frozen=True)
@@ -253,6 +302,7 @@ class QueryGroup:
         captions: Q texts as models read them, by the protocol's template.
         query_ids: Q ids of the triplets.
         further_targets: int64 (Q, T), positions of further true targets, padded with -1; or None.
+        any_target: whether whichever true target comes first is ranked, not ``target``.
         left_out: what could not take part, as reason -> how many. Queries: reference_without_feature,
             no_target, target_without_feature, target_outside_gallery, reference_is_target, no_image_set,
             target_outside_image_set. Pictures: gallery_picture_without_feature (not in the gallery),
@@ -268,6 +318,7 @@ class QueryGroup:
     captions: list[str]
     query_ids: list[str]
     further_targets: Positions | None = None
+    any_target: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -442,6 +493,7 @@ def _query_group(
         captions=[protocol.text.write(_words(triplet)) for triplet in kept],
         query_ids=[str(triplet["triplet_id"]) for triplet in kept],
         further_targets=_padded(further) if protocol.several_targets else None,
+        any_target=protocol.any_target,
         left_out={reason: count for reason, count in sorted(left_out.items()) if count},
     )
 

@@ -10,7 +10,7 @@ left are scored again by :func:`exact_scores`, whose result depends on the two v
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -40,7 +40,7 @@ PAIR_VALUES = 1 << 16
 """Products held at once while single pairs are scored (512 KiB of float64): they stay in cache."""
 
 SPARE_CANDIDATES = 8
-"""How many more than ``k`` candidates the sieve hands to exact scoring."""
+"""How many more than ``k`` candidates the sieve keeps, to tell that none it left behind is among the best."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,21 @@ class Ranking:
     subset_rank: Positions | None
     positions: Positions
     scores: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to rank queries in a gallery of G pictures; several of them cost little more than one.
+
+    Attributes:
+        excluded: int64 (Q,), a position that the query's ranking leaves out, or -1; None: nothing.
+        inside: bool (G,), what of the gallery is ranked at all; None: all of it.
+        members: int64 (Q, M), positions of each query's image set, padded with -1; None without sets.
+    """
+
+    excluded: Positions | None = None
+    inside: npt.NDArray[np.bool_] | None = None
+    members: Positions | None = None
 
 
 @dataclass(frozen=True)
@@ -195,25 +210,66 @@ def search(
         ValueError: shapes do not fit, a position is outside the gallery, a target is excluded from its
             own ranking or not in its set, or a score cannot be finite.
     """
+    view = View(excluded, None, members)
+    [found] = _search(queries, gallery, target, [view], k=k, with_scores=with_scores, block=block)
+    return found
+
+
+def search_each(
+    queries: Tensor, gallery: Tensor, target: Positions, views: Sequence[View], *, k: int = 50
+) -> list[Ranking]:
+    """What ``search`` tells of each of several views of one gallery, from one pass of products.
+
+    A smaller gallery is counted beside the whole, and a picture that a view leaves out is compared with the target by
+    itself, so that ranks, order and scores are those of a search in the view alone.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length, on the same device.
+        target: int64 (Q,), the target's position in the gallery, inside every view.
+        views: how it is ranked.
+        k: how many of the best candidates to return.
+
+    Returns:
+        A ranking a view; positions are those of the gallery.
+
+    Raises:
+        ValueError: as ``search``, and when a target is outside a view.
+    """
+    return _search(queries, gallery, target, views, k=k, with_scores=True, block=None)
+
+
+def _search(
+    queries: Tensor,
+    gallery: Tensor,
+    target: Positions | None,
+    views: Sequence[View],
+    *,
+    k: int,
+    with_scores: bool,
+    block: int | None,
+) -> list[Ranking]:
+    """One pass over the gallery, for ``search`` and ``search_each``."""
     queries, gallery, margin = _checked_features(queries, gallery)
     count, size = len(queries), len(gallery)
     if k < 0 or (block is not None and block < 1):
         raise ValueError(f"k must not be negative and block must be positive, got k={k}, block={block}")
     none = np.full(count, -1, dtype=np.int64)
     wanted = _checked_positions("target", none if target is None else target, count, size)
-    left_out = _checked_positions("excluded", none if excluded is None else excluded, count, size)
-    if bool(((wanted == left_out) & (wanted >= 0)).any()):
-        raise ValueError(
-            "a target is excluded from its own ranking: drop triplets that name one picture twice"
-        )
-    sets = None if members is None else _checked_sets(members, wanted, size).to(queries.device)
-    wanted, left_out = wanted.to(queries.device), left_out.to(queries.device)
+    looks = [_checked_look(view, wanted, count, size, queries.device) for view in views]
+    wanted = wanted.to(queries.device)
+    # What every view leaves out never enters; what one of several does is taken from its ranking afterwards.
+    together = len(looks) > 1
+    left_out = torch.full_like(wanted, -1) if together else looks[0].excluded
+    smaller = [look.inside for look in looks if look.inside is not None]
+    inside = torch.stack([torch.ones_like(smaller[0]), *smaller], dim=1).float() if smaller else None
 
-    ranks, subset = (torch.zeros(count, dtype=torch.int64, device=queries.device) for _ in range(2))
+    ranks = torch.zeros(count, 1 + len(smaller), dtype=torch.int64, device=queries.device)
+    subset = [torch.zeros(count, dtype=torch.int64, device=queries.device) for _ in looks]
     target_score = torch.full((count,), torch.nan, dtype=torch.float64, device=queries.device)
     with_target = (wanted >= 0).nonzero().flatten()
     width = min(k, size)
-    kept = _Kept(count, min(width + SPARE_CANDIDATES, size) if width else 0, queries.device)
+    kept = _Kept(count, _kept_depth(width, looks, size), queries.device)
     # Autocast would take the product in half precision, whose error the margins do not allow for.
     with torch.no_grad(), torch.autocast(queries.device.type, enabled=False):
         if with_scores:
@@ -228,20 +284,40 @@ def search(
         for part in _score_blocks(queries, gallery, left_out, block, kept.depth):
             here = part.rows
             if with_target.numel():
-                goal = _Goal(queries[here], gallery, wanted[here], near_target[here], apart[here])
+                goal = _Goal(queries[here], gallery, wanted[here], near_target[here], apart[here], inside)
                 ranks[here] += goal.count_ahead(part)
-                if sets is not None:
-                    subset[here] += goal.count_ahead_in_sets(part, sets[here])
+                for look, found in zip(looks, subset, strict=True):
+                    if look.sets is not None:
+                        found[here] += goal.count_ahead_in_sets(part, look.sets[here])
             kept.add(part)
         kept.merge()
-        positions, scores = _best(kept, queries, gallery, left_out, margin, width)
-    return Ranking(
-        target_rank=torch.where(wanted >= 0, ranks, -1).cpu().numpy(),
-        target_score=target_score.float().cpu().numpy(),
-        subset_rank=None if sets is None else subset.cpu().numpy(),
-        positions=positions.cpu().numpy(),
-        scores=scores.cpu().numpy(),
-    )
+        best = _best(kept, queries, gallery, looks, margin, width)
+        columns = iter(range(1, 1 + len(smaller)))
+        rankings = []
+        for look, among_set, (positions, scores) in zip(looks, subset, best, strict=True):
+            ahead = ranks[:, 0 if look.inside is None else next(columns)]
+            if together:
+                ahead = ahead - look.excluded_ahead(queries, gallery, wanted, target_score)
+            rankings.append(
+                Ranking(
+                    target_rank=torch.where(wanted >= 0, ahead, -1).cpu().numpy(),
+                    target_score=target_score.float().cpu().numpy(),
+                    subset_rank=None if look.sets is None else among_set.cpu().numpy(),
+                    positions=positions.cpu().numpy(),
+                    scores=scores.cpu().numpy(),
+                )
+            )
+    return rankings
+
+
+def _kept_depth(width: int, looks: Sequence[_Look], size: int) -> int:
+    """How many candidates the sieve keeps so that, but for a few queries, every view finds its best among them."""
+    if not width:
+        return 0
+    needed = width + SPARE_CANDIDATES + (len(looks) > 1)
+    shares = [float(look.inside.float().mean()) for look in looks if look.inside is not None]
+    # A seventh more, as those inside do not stand evenly among the best.
+    return min(size, max([needed, *(int(needed / max(share, 1e-3) * 1.15) + 8 for share in shares)]))
 
 
 def best_of(
@@ -359,6 +435,7 @@ class _Goal:
         wanted: int64 (b,), the targets' positions, -1 where none is known; counts mean nothing there.
         score: float64 (b,), about the targets' scores; NaN where no target is known.
         margin: float64 (b,), the largest error of that and of a score in the block together.
+        inside: float32 (G, C) of 0 and 1, what is counted apart, the first column all; None: all alone.
     """
 
     queries: Tensor
@@ -366,19 +443,28 @@ class _Goal:
     wanted: Tensor
     score: Tensor
     margin: Tensor
+    inside: Tensor | None = None
 
     def count_ahead(self, part: _ScoreBlock) -> Tensor:
-        """Count the block's candidates ahead of each target: int64 (b,)."""
+        """Count the block's candidates ahead of each target: int64 (b, C), one column where all are counted alone."""
         low, high = self._bounds()
         # Flags as floats: their sum is several times as quick as that of booleans, and exact.
-        ahead = torch.gt(part.scores, high, out=part.flags).sum(dim=1)
-        unsure = torch.ge(part.scores, low, out=part.flags).sum(dim=1) - ahead
+        torch.gt(part.scores, high, out=part.flags)
+        if self.inside is None:
+            ahead = part.flags.sum(dim=1, keepdim=True)
+        else:
+            ahead = part.flags @ self.inside[part.start : part.start + part.flags.shape[1]]
+        unsure = torch.ge(part.scores, low, out=part.flags).sum(dim=1) - ahead[:, 0]
         column = self.wanted - part.start
         unsure -= ((column >= 0) & (column < part.scores.shape[1])).float()
         rows = (unsure > 0).nonzero().flatten()
         scores = part.scores[rows]
         near = ((scores >= low[rows]) & (scores <= high[rows])).nonzero()
-        return self._add_near(ahead.long(), rows[near[:, 0]], near[:, 1] + part.start)
+        rows, positions = self._ahead_of_near(rows[near[:, 0]], near[:, 1] + part.start)
+        counted = (
+            torch.ones_like(positions)[:, None] if self.inside is None else self.inside[positions].long()
+        )
+        return ahead.long().index_add_(0, rows, counted)
 
     def count_ahead_in_sets(self, part: _ScoreBlock, sets: Tensor) -> Tensor:
         """Count the members (b, M) of each query's set that are in the block and ahead of the target: int64 (b,)."""
@@ -388,21 +474,58 @@ class _Goal:
         scores = part.scores.gather(1, columns.clamp(0, part.scores.shape[1] - 1))
         surely = inside & (scores > high)
         rows, places = (inside & (scores >= low) & ~surely).nonzero(as_tuple=True)
-        return self._add_near(surely.sum(dim=1), rows, sets[rows, places])
+        better, _ = self._ahead_of_near(rows, sets[rows, places])
+        return surely.sum(dim=1).index_add_(0, better, torch.ones_like(better))
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
         """Scores in the block from which on a candidate may be, and above which it must be, ahead: (b, 1) each."""
         low, high = self.score - self.margin, self.score + self.margin
         return low.float()[:, None], high.float()[:, None]
 
-    def _add_near(self, ahead: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
-        """Add to the counts (b,) those of some pairs, too near for the block to tell, that are ahead exactly."""
+    def _ahead_of_near(self, rows: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Of some pairs too near for the block to tell, those that are ahead exactly: rows and positions."""
         others = positions != self.wanted[rows]
         rows, positions = rows[others], positions[others]
         scores = exact_scores(self.queries, self.gallery, rows, positions)
         own = exact_scores(self.queries, self.gallery, rows, self.wanted[rows])
-        better = rows[(scores > own) | ((scores == own) & (positions < self.wanted[rows]))]
-        return ahead.index_add_(0, better, torch.ones_like(better))
+        better = (scores > own) | ((scores == own) & (positions < self.wanted[rows]))
+        return rows[better], positions[better]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A view, checked, as tensors on the device.
+
+    Attributes:
+        excluded: int64 (Q,), or -1.
+        inside: bool (G,), or None for all.
+        sets: int64 (Q, M), without what is excluded; or None.
+        possible: int64 (Q,), how many candidates there are.
+    """
+
+    excluded: Tensor
+    inside: Tensor | None
+    sets: Tensor | None
+    possible: Tensor
+
+    def holds(self, positions: Tensor) -> Tensor:
+        """Which of some positions (b, c), -1 for none, of all queries are ranked: bool (b, c)."""
+        held = (positions >= 0) & (positions != self.excluded[:, None])
+        return held if self.inside is None else held & self.inside[positions.clamp(min=0)]
+
+    def excluded_ahead(
+        self, queries: Tensor, gallery: Tensor, wanted: Tensor, target_score: Tensor
+    ) -> Tensor:
+        """Whether what is excluded would be ahead of the target, had it been ranked: int64 (Q,), 0 or 1."""
+        ahead = torch.zeros_like(wanted)
+        rows = ((self.excluded >= 0) & (wanted >= 0)).nonzero().flatten()
+        if self.inside is not None:
+            rows = rows[self.inside[self.excluded[rows]]]
+        scores = exact_scores(queries, gallery, rows, self.excluded[rows])
+        own = target_score[rows]
+        better = (scores > own) | ((scores == own) & (self.excluded[rows] < wanted[rows]))
+        ahead[rows] = better.long()
+        return ahead
 
 
 class _Kept:
@@ -461,24 +584,67 @@ class _Kept:
 
 
 def _best(
-    kept: _Kept, queries: Tensor, gallery: Tensor, left_out: Tensor, margin: Tensor, width: int
-) -> tuple[Tensor, Tensor]:
-    """Order the candidates kept: positions int64 (Q, width) and scores float32, both in order."""
-    candidates = torch.where(torch.isneginf(kept.values), -1, kept.positions)
-    ordered, scores = _order_exactly(queries, gallery, candidates)
-    ordered, scores = ordered[:, :width], scores[:, :width]
-    if width and kept.depth < len(gallery):
-        # A candidate the sieve left behind could still belong to the best if its score is as near as this.
-        floor = kept.values[:, width - 1] - 2 * margin
-        near = (kept.values[:, -1] >= floor).nonzero().flatten()
-        for some in torch.split(near, max(1, BLOCK_SCORES // len(gallery))):
-            again = queries[some] @ gallery.T
-            for row, scored in zip(some.tolist(), again, strict=True):
-                every = (scored >= floor[row]).nonzero().T
-                every = every[every != left_out[row]][None]
-                full, exact = _order_exactly(queries[row : row + 1], gallery, every)
-                ordered[row], scores[row] = full[0, :width], exact[0, :width]
-    return ordered, scores.float()
+    kept: _Kept, queries: Tensor, gallery: Tensor, looks: Sequence[_Look], margin: Tensor, width: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Each view's best of the candidates kept: positions int64 (Q, width) and scores float32, both in order.
+
+    Only those whose float32 score may put them among the best are scored exactly, those of several views once.
+    """
+    positions = torch.where(torch.isneginf(kept.values), -1, kept.positions)
+    if not width or not len(queries):
+        return [(positions[:, :width], kept.values[:, :width])] * len(looks)
+    chosen, behind = torch.zeros_like(positions, dtype=torch.bool), []
+    for look in looks:
+        held = look.holds(positions)
+        at_width = held & (held.cumsum(dim=1) == width)
+        # Of fewer than are wanted every one may be among the best, and so may one that was not kept.
+        floor = torch.where(at_width, kept.values, -torch.inf).amax(dim=1) - 2 * margin
+        chosen |= held & (kept.values >= floor[:, None])
+        behind.append(((held.sum(dim=1) < look.possible) & (kept.values[:, -1] >= floor)).nonzero().flatten())
+    among = _packed(positions, _places(chosen, int(chosen.sum(dim=1).amax())))
+    ordered, exact = _order_exactly(queries, gallery, among)
+    found = []
+    for look, rows in zip(looks, behind, strict=True):
+        places = _places(look.holds(ordered), width)
+        best = _packed(ordered, places), _packed(exact, places, torch.nan)
+        _choose_again(best, rows, queries, gallery, look, margin)
+        found.append((best[0], best[1].float()))
+    return found
+
+
+def _choose_again(
+    best: tuple[Tensor, Tensor], rows: Tensor, queries: Tensor, gallery: Tensor, look: _Look, margin: Tensor
+) -> None:
+    """Write over the best of some queries with what all candidates of the view, scored again, give."""
+    positions, exact = best
+    width = positions.shape[1]
+    for some in torch.split(rows, max(1, BLOCK_SCORES // len(gallery))):
+        again = queries[some] @ gallery.T
+        for row, scored in zip(some.tolist(), again, strict=True):
+            if look.inside is not None:
+                scored[~look.inside] = -torch.inf
+            if look.excluded[row] >= 0:
+                scored[look.excluded[row]] = -torch.inf
+            floor = scored.topk(width).values[-1] - 2 * margin[row]
+            every = ((scored >= floor) & ~torch.isneginf(scored)).nonzero().T
+            ordered, scores = _order_exactly(queries[row : row + 1], gallery, every)
+            count = min(width, ordered.shape[1])
+            positions[row], exact[row] = -1, torch.nan
+            positions[row, :count], exact[row, :count] = ordered[0, :count], scores[0, :count]
+
+
+def _places(chosen: Tensor, count: int) -> Tensor:
+    """The columns of the first ``count`` chosen of each row of flags (b, c), in order: int64 (b, count), or -1."""
+    place = chosen.cumsum(dim=1) - 1
+    rows, columns = (chosen & (place < count)).nonzero(as_tuple=True)
+    places = torch.full((len(chosen), count), -1, device=chosen.device)
+    places[rows, place[rows, columns]] = columns
+    return places
+
+
+def _packed(values: Tensor, places: Tensor, none: float = -1) -> Tensor:
+    """Each row's values (b, c) at some places (b, n); ``none`` where a place is -1."""
+    return values.gather(1, places.clamp(min=0)).masked_fill(places < 0, none)
 
 
 def _order_exactly(queries: Tensor, gallery: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
@@ -532,6 +698,37 @@ def _checked_features(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor,
     longest = lengths[1].amax().double() if len(gallery) else 0.0
     margin: Tensor = lengths[0].double() * longest * roundoff + 1e-30
     return queries, gallery, margin
+
+
+def _checked_look(view: View, wanted: Tensor, count: int, size: int, device: torch.device) -> _Look:
+    """Return a view as tensors on the device, or say what is wrong with it."""
+    none = np.full(count, -1, dtype=np.int64)
+    excluded = _checked_positions("excluded", none if view.excluded is None else view.excluded, count, size)
+    if bool(((wanted == excluded) & (wanted >= 0)).any()):
+        raise ValueError(
+            "a target is excluded from its own ranking: drop triplets that name one picture twice"
+        )
+    sets = None if view.members is None else _checked_sets(view.members, wanted, size)
+    if sets is not None:
+        sets = torch.where(sets == excluded[:, None], -1, sets).to(device)
+    inside, possible = None, torch.full((count,), size)
+    if view.inside is not None:
+        inside = torch.as_tensor(np.asarray(view.inside, dtype=np.bool_))
+        if inside.shape != (size,):
+            raise ValueError(
+                f"inside must say of {size} pictures whether they are ranked, got {tuple(inside.shape)}"
+            )
+        outside = ((wanted >= 0) & ~inside[wanted.clamp(min=0)]).nonzero().flatten()
+        if outside.numel():
+            raise ValueError(
+                f"the target of query {int(outside[0])} is outside the part of the gallery ranked"
+            )
+        possible[:] = int(inside.sum())
+    left = excluded >= 0 if inside is None else (excluded >= 0) & inside[excluded.clamp(min=0)]
+    possible -= left.long()
+    return _Look(
+        excluded.to(device), None if inside is None else inside.to(device), sets, possible.to(device)
+    )
 
 
 def _checked_sets(members: Positions, wanted: Tensor, size: int) -> Tensor:

@@ -89,7 +89,7 @@ class Validation:
             ranked = search(
                 part,
                 gallery,
-                ranked_target(self.protocol, group, part, gallery),
+                ranked_target(group, part, gallery),
                 group.excluded,
                 k=depth,
                 members=group.members,

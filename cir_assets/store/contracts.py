@@ -201,6 +201,7 @@ IMAGE_SEEN = Column("image", TEXT, "see images.image")
 SPLIT = Column("split", TEXT, "train, val or test", among=SPLITS)
 SEARCHED_CATEGORY = Column("category", TEXT, "'all' where a data set has none")
 REFERENCE = Column("reference", TEXT, "the picture shown")
+PROTOCOL = Column("protocol", TEXT, "what is searched in, read and counted; see protocols")
 METRIC = Column("metric", TEXT, "recall, subset_recall, mean_average_precision or headline")
 K = Column("k", SHORT, "cut-off; 0 for the headline, and for an average over the whole ranking")
 
@@ -370,19 +371,43 @@ EVALUATIONS = Table(
         ),
         Column("method", TEXT, f"{_either(list(METHODS))}; or the name of a ranking brought from elsewhere"),
         Column("split", TEXT, "val (which also chose the epoch) or test"),
-        Column("protocol", TEXT, "how the gallery is made up and which figures are taken"),
+        PROTOCOL,
+        Column("text_template", TEXT, "how a query's words became the text read; see protocols.text"),
         Column("queries", SHORT, "queries ranked"),
         Column("gallery_size", SHORT, "pictures actually ranked, all categories together"),
         Column("created_at", MOMENT, "when, UTC"),
         Column("run_id", TEXT, "Dagster run that made it"),
         Column("data_version", TEXT, "fingerprint of the evaluation's inputs"),
-        Column("seconds", DOUBLE, "the evaluation took"),
+        Column("seconds", DOUBLE, "the evaluation took; of protocols that one pass ranked, each its share"),
+        Column(
+            "measured_by",
+            TEXT,
+            "who measured it, and how it was entered, as a test server's answer; null where it was measured here",
+            nullable=True,
+        ),
         Column(
             "label",
             TEXT,
             "what people read for a ranking brought from elsewhere; null for the ladder's methods",
             nullable=True,
         ),
+    ),
+)
+
+PROTOCOLS = Table(
+    "protocols",
+    "One row a protocol: what a figure taken under it means. Figures of two protocols are never comparable.",
+    (
+        Column("protocol", TEXT, "its name, as in evaluations and published_results"),
+        Column("meaning", TEXT, "in a sentence"),
+        Column("gallery", TEXT, "what each category's gallery is made of"),
+        Column("reference", TEXT, "kept or left out of each query's ranking", among=("kept", "left out")),
+        Column("image_sets", FLAG, "whether the target is also ranked within the query's set of look-alikes"),
+        Column("several_targets", FLAG, "whether a query may have more than one true target"),
+        Column("metrics", TEXTS, "what is measured, as recall@10"),
+        Column("headline", TEXTS, "the metrics whose plain mean is the headline"),
+        Column("text_template", TEXT, "name of the way a query's words become the text read"),
+        Column("text", TEXT, "that way, with an example"),
     ),
 )
 
@@ -435,7 +460,7 @@ RANKINGS = Table(
         QUERY,
         LEFT_OUT["category"],
         REFERENCE,
-        Column("caption", TEXT, "the relative caption as the model read it"),
+        Column("caption", TEXT, "the text the model read: the query's words by the protocol's template"),
         Column("target", TEXT, "the picture meant"),
         Column(
             "target_rank",
@@ -542,6 +567,7 @@ PROMOTIONS = Table(
         Column("difference_low", DOUBLE, "lower end of its paired 95 % bootstrap interval", nullable=True),
         Column("difference_high", DOUBLE, "upper end of it", nullable=True),
         Column("run_id", TEXT, "Dagster run that decided; null for a rollback", nullable=True),
+        replace(EVALUATIONS["text_template"], nullable=True),
     ),
 )
 
@@ -549,13 +575,21 @@ PUBLISHED_RESULTS = Table(
     "published_results",
     "Figures others published, with their source.",
     (
-        Column("system", TEXT, "method and backbone"),
+        Column("system", TEXT, "the method, as its paper calls it"),
         Column("venue", TEXT, "where it was published"),
+        Column("year", SHORT, "when"),
+        Column("backbone", TEXT, "the network it rests on"),
+        Column(
+            "supervision",
+            TEXT,
+            "supervised (trained on the data set's triplets) or zero-shot",
+            among=("supervised", "zero-shot"),
+        ),
         DATASET,
-        Column("split", TEXT, "split"),
-        Column("protocol", TEXT, "protocol"),
+        SPLIT,
+        replace(PROTOCOL, meaning="protocol the figure was taken under; see protocols"),
         Column("category", TEXT, "a category, or 'mean'"),
-        Column("metric", TEXT, "recall, subset_recall or headline"),
+        METRIC,
         K,
         Column("value", DOUBLE, "percent"),
         Column("source", TEXT, "the publication"),
@@ -576,8 +610,7 @@ LEADERBOARD = Table(
         Column("method", TEXT, "see evaluations.method"),
         _measured(
             "headline",
-            "the protocol's one figure, percent: the mean over categories of (recall@10 + recall@50)/2 for "
-            "fashioniq, (recall@5 + subset_recall@1)/2 for cirr, mean average precision at 10 for circo",
+            "the protocol's one figure, percent: the mean over categories of the metrics in protocols.headline",
         ),
         _measured("headline_low", "lower end of its 95 % bootstrap interval over queries"),
         _measured("headline_high", "upper end of it"),
@@ -638,8 +671,11 @@ AGAINST_PUBLISHED = Table(
         Column("ours", DOUBLE, "our figure, percent"),
         Column("ci_low", DOUBLE, "lower end of its 95 % bootstrap interval over queries"),
         METRICS["ci_high"],
-        Column("system", TEXT, "theirs: method and backbone"),
+        Column("system", TEXT, "theirs: the method"),
+        Column("published_backbone", TEXT, "theirs: the network it rests on"),
+        PUBLISHED_RESULTS["supervision"],
         Column("venue", TEXT, "theirs: where it was published"),
+        PUBLISHED_RESULTS["year"],
         Column("published", DOUBLE, "their figure, percent"),
         Column("difference", DOUBLE, "ours minus theirs, percentage points"),
         PUBLISHED_RESULTS["source"],
@@ -656,6 +692,7 @@ PUBLISHED_TABLES = (
     *RESULTS,
     *(table.of_data_sets() for table in OF_DATA_SETS),
     PROMOTIONS,
+    PROTOCOLS,
     PUBLISHED_RESULTS,
 )
 """The tables of the published database."""

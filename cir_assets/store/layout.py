@@ -91,3 +91,12 @@ class Storage:
     def results(self, dataset: str, backbone: str, recipe: str) -> Path:
         """What one pipeline's evaluation and training wrote."""
         return self.root / "results" / dataset / backbone / f"{recipe}.duckdb"
+
+    def answers(self, dataset: str, backbone: str, recipe: str) -> Path:
+        """What a test server answered to one pipeline's submissions, entered by people; a results file too."""
+        return self.root / "answers" / dataset / backbone / f"{recipe}.duckdb"
+
+    @property
+    def published_figures(self) -> Path:
+        """People's own files of figures others published."""
+        return self.root / "published"

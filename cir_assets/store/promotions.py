@@ -53,6 +53,7 @@ class Decision:
     difference_low: float | None = None
     difference_high: float | None = None
     run_id: str | None = None
+    text_template: str | None = None
 
     @property
     def challenger(self) -> str:
@@ -79,6 +80,8 @@ class PromotionLog:
         content = self.file.read_bytes()
         try:
             rows = pl.read_parquet(content)
+            if "text_template" not in rows.columns:  # Written before decisions told which text was read.
+                rows = rows.with_columns(text_template=pl.lit(None))
             return rows.select(PROMOTIONS.names).cast(PROMOTIONS.schema)
         except pl.exceptions.PolarsError as error:
             raise DamagedLog(
@@ -170,6 +173,7 @@ def roll_back(log: PromotionLog, reason: str, now: datetime) -> Decision:
         protocol=str(before["protocol"]),
         queries=0,
         challenger_headline=headlines[-1] if len(headlines) else None,
+        text_template=None if before["text_template"] is None else str(before["text_template"]),
     )
     log.add(decision)
     return decision

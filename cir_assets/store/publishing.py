@@ -13,14 +13,17 @@ import polars as pl
 
 from cir_assets.store.contracts import (
     AGAINST_PUBLISHED,
+    EVALUATIONS,
     LEADERBOARD,
     OF_DATA_SETS,
     ONE_MODALITY,
     PROMOTIONS,
+    PROTOCOLS,
     PUBLISHED_RESULTS,
     PUBLISHED_TABLES,
     RESULTS,
     VIEWS,
+    Table,
 )
 from cir_assets.store.database import DamagedDatabase, DatabaseLocked, log_of, open_database, replace_database
 from cir_assets.store.declaring import create_tables, explain
@@ -79,7 +82,8 @@ QUERIES: Mapping[str, str] = {
     AGAINST_PUBLISHED.name: """
         SELECT p.dataset, p.split, p.protocol, p.category, p.metric, p.k,
             l.backbone, l.recipe, l.method, m.value AS ours, m.ci_low, m.ci_high,
-            p.system, p.venue, p.value AS published, round(m.value - p.value, 2) AS difference, p.source
+            p.system, p.backbone AS published_backbone, p.supervision, p.venue, p.year, p.value AS published,
+            round(m.value - p.value, 2) AS difference, p.source
         FROM leaderboard AS l JOIN metrics AS m USING (evaluation_id)
         JOIN published_results AS p ON (p.dataset, p.split, p.protocol, p.category, p.metric, p.k)
             = (l.dataset, l.split, l.protocol, m.category, m.metric, m.k)
@@ -98,6 +102,8 @@ def publish(
     destination: Path,
     promotions: Sequence[Path] = (),
     figures: pl.DataFrame | None = None,
+    protocols: pl.DataFrame | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Merge every pipeline's results and every data set's tables into one database, replaced whole.
 
@@ -110,6 +116,8 @@ def publish(
         destination: ``storage/evaluation.duckdb``.
         promotions: the pipelines' decisions about champions, as Parquet files.
         figures: what others published, with the columns of ``PUBLISHED_RESULTS``; none if None.
+        protocols: what every protocol means, as ``PROTOCOLS``; none if None.
+        renamed: what a protocol was called in results that do not say which text was read -> its name now.
 
     Returns:
         A sentence for each part that was left out: which file, what is wrong, and how to mend it.
@@ -133,8 +141,8 @@ def publish(
             for table in OF_DATA_SETS:
                 files = sorted(folder.glob(f"{table.name}.parquet"))
                 files = files or sorted(folder.glob(f"{table.name}/*.parquet"))
-                listed = ", ".join(f'"{name}"' for name in table.names)
-                insert = f"INSERT INTO {table.name} SELECT $1, {listed} FROM read_parquet($2)"
+                # By name: a table written before a column came to be is taken as it is.
+                insert = f"INSERT INTO {table.name} BY NAME SELECT $1 AS dataset, * FROM read_parquet($2)"
                 for file in files:
                     rows = partial(connection.execute, insert, [dataset, str(file)])
                     take(file, rows, f"materialize the assets of {dataset} again")
@@ -142,8 +150,10 @@ def publish(
             insert = f"INSERT INTO {PROMOTIONS.name} BY NAME SELECT * FROM read_parquet($1)"
             rows = partial(connection.execute, insert, [str(file)])
             take(file, rows, "put it back from a copy")
-        if figures is not None:
-            _insert_figures(connection, figures)
+        for frame, table in ((figures, PUBLISHED_RESULTS), (protocols, PROTOCOLS)):
+            if frame is not None:
+                _insert_frame(connection, frame, table)
+        _say_what_was_read(connection, renamed or {})
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {QUERIES[view.name]}")
             explain(connection, "VIEW", view)
@@ -238,10 +248,24 @@ def content_digest(
     return content.hexdigest()[:16]
 
 
-def _insert_figures(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
+def _insert_frame(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame, table: Table) -> None:
     connection.register("published_frame", frame.to_arrow())
-    connection.execute(f"INSERT INTO {PUBLISHED_RESULTS.name} SELECT * FROM published_frame")
+    connection.execute(f"INSERT INTO {table.name} BY NAME SELECT * FROM published_frame")
     connection.unregister("published_frame")
+
+
+def _say_what_was_read(connection: duckdb.DuckDBPyConnection, renamed: Mapping[str, str]) -> None:
+    """Give what was made before it said which text was read the name its protocol has now, and its template."""
+    for table in (EVALUATIONS, PROMOTIONS):
+        for before, now in renamed.items():
+            connection.execute(
+                f"UPDATE {table.name} SET protocol = $1 WHERE protocol = $2 AND text_template IS NULL",
+                [now, before],
+            )
+        connection.execute(
+            f"UPDATE {table.name} AS e SET text_template = p.text_template FROM protocols AS p "
+            "WHERE p.protocol = e.protocol AND e.text_template IS NULL"
+        )
 
 
 def _escaped(path: Path) -> str:

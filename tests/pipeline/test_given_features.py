@@ -18,13 +18,14 @@ from cir_assets.components.graph import pipelines_of
 from cir_assets.components.specification import DatasetSpec
 from cir_assets.models.settings import BackboneSettings, ZeroShot
 from cir_assets.pipeline.encoding import image_features_step
-from cir_assets.pipeline.evaluation import evaluate_method
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import load_backbone, load_inputs, picture_files
 from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.source import raw_step
 from cir_assets.pipeline.step import Work, run
 from cir_assets.pipeline.tables import images_step, triplets_step
+from cir_assets.retrieval.evaluation import evaluate
+from cir_assets.retrieval.ranking import unit_length
 from cir_assets.store.feature_files import BrokenFeatures, read_features, write_features
 from cir_assets.store.layout import Storage
 from cir_assets.store.made import Made, NotMade
@@ -61,10 +62,12 @@ def recalls(work: Work, asked: Pipeline) -> pl.DataFrame:
     # What needs no training tells as much: the features are the same or they are not.
     untrained = replace(asked, recipe=ZeroShot())
     ladder = method_queries(work, untrained, backbone, inputs, groups, METHODS)
-    found = [(queries.method, evaluate_method(asked, queries, "v", "")["metrics"]) for queries in ladder]
+    unit = unit_length(inputs.features)
     return pl.concat(
-        metrics.select(pl.lit(method).alias("method"), "category", "metric", "k", "value")
-        for method, metrics in found
+        evaluate("fashioniq", asked_by.groups, asked_by.queries, unit).metrics.with_columns(
+            method=pl.lit(asked_by.method)
+        )
+        for asked_by in ladder
     )
 
 

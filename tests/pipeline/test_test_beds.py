@@ -14,12 +14,13 @@ from cir_assets.components.graph import pipelines_of
 from cir_assets.components.specification import DatasetSpec
 from cir_assets.models.settings import BackboneSettings, ZeroShot
 from cir_assets.pipeline.encoding import image_features_step
-from cir_assets.pipeline.evaluation import evaluate_method
 from cir_assets.pipeline.inputs import load_backbone, load_inputs
 from cir_assets.pipeline.queries import method_queries
 from cir_assets.pipeline.source import raw_step
 from cir_assets.pipeline.step import Work, run
 from cir_assets.pipeline.tables import images_step, triplets_step
+from cir_assets.retrieval.evaluation import evaluate
+from cir_assets.retrieval.ranking import unit_length
 from cir_assets.store.layout import Storage
 from tests.datasets.conftest import write_json, write_picture
 
@@ -101,9 +102,11 @@ def test_its_files_become_figures_under_its_protocol(
     inputs = load_inputs(work, asked.encoded, backbone)
     untrained = replace(asked, recipe=ZeroShot())
     groups = {("val", kind): inputs.query_groups(kind, "val")}
-    for queries in method_queries(work, untrained, backbone, inputs, groups, ("image_only", "sum")):
-        tables = evaluate_method(untrained, queries, "v", "")
-        keys = tables["metrics"].select("category", pl.format("{}@{}", "metric", "k"), "queries")
-        assert {(category, metric): count for category, metric, count in keys.rows()} == expected
-        assert tables["metrics"]["value"].is_between(0, 100).all()
-        assert tables["left_out"].is_empty()
+    counted = {group.category: len(group) for group in groups["val", kind]}
+    counted["mean"] = sum(counted.values())
+    assert not any(group.left_out for group in groups["val", kind])
+    for asked_by in method_queries(work, untrained, backbone, inputs, groups, ("image_only", "sum")):
+        metrics = evaluate(kind, asked_by.groups, asked_by.queries, unit_length(inputs.features)).metrics
+        keys = metrics.select("category", pl.format("{}@{}", "metric", "k"))
+        assert {(category, metric): counted[category] for category, metric in keys.rows()} == expected
+        assert metrics["value"].is_between(0, 100).all()

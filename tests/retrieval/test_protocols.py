@@ -215,9 +215,8 @@ def test_cirrs_real_val_split_loses_no_query_and_no_set_member(
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocols_name_stands_in_one_file_but_where_a_data_set_is_called_the_same(name: str) -> None:
-    # As a data set's name: its own file, which also says what its test server takes, and the figures others printed.
-    of_datasets = {f"datasets/{name}.py", "retrieval/reported_figures.py"}
-    assert {file for file in files_with(name) if file not in of_datasets} == {"retrieval/protocols.py"}
+    # As a data set's name: its own file, which also says what its test server takes.
+    assert set(files_with(name)) - {f"datasets/{name}.py"} == {"retrieval/protocols.py"}
 
 
 def test_settings_take_every_protocol_and_no_other() -> None:

@@ -74,7 +74,7 @@ def test_a_data_sets_table_is_published_with_its_data_set_before() -> None:
     published = {table.name: table for table in PUBLISHED_TABLES}
     for table in OF_DATA_SETS:
         assert published[table.name].names == ["dataset", *table.names]
-    assert len(published) == len(PUBLISHED_TABLES) == len(RESULTS) + len(OF_DATA_SETS) + 2
+    assert len(published) == len(PUBLISHED_TABLES) == len(RESULTS) + len(OF_DATA_SETS) + 3
     assert not published.keys() & {view.name for view in VIEWS}
 
 

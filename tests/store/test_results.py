@@ -12,8 +12,9 @@ import duckdb
 import polars as pl
 import pytest
 
+from cir_assets.retrieval.protocols import RENAMED, named_as_today, protocol_table
 from cir_assets.retrieval.reported_figures import reported_figures
-from cir_assets.store.contracts import PUBLISHED_TABLES, RESULTS, VIEWS
+from cir_assets.store.contracts import PUBLISHED_RESULTS, PUBLISHED_TABLES, RESULTS, VIEWS, checked
 from cir_assets.store.database import open_database
 from cir_assets.store.publishing import NotPublished, open_publication, publish
 from cir_assets.store.results import KEPT_EVALUATIONS, write_results
@@ -33,6 +34,7 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "method": "combiner",
                 "split": "val",
                 "protocol": "fashioniq",
+                "text_template": "relative_caption",
                 "queries": 2,
                 "gallery_size": 9,
                 "created_at": made,
@@ -40,6 +42,7 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "data_version": "v",
                 "seconds": 1.0,
                 "label": None,
+                "measured_by": None,
             }
         ]
     )
@@ -208,7 +211,7 @@ def test_whoever_holds_the_published_file_keeps_reading_it(tmp_path: Path) -> No
 
 
 def test_every_published_figure_has_a_source() -> None:
-    frame = reported_figures()
+    frame = checked(reported_figures(), PUBLISHED_RESULTS)
     assert frame.filter(pl.col("source").str.len_chars() < 10).is_empty()
     paper = frame.filter((pl.col("venue") == "CVPRW 2022") & (pl.col("dataset") == "fashioniq"))
     assert paper.filter(pl.col("category") == "mean").select("metric", "k", "value").rows() == [
@@ -234,6 +237,40 @@ def test_results_of_an_older_form_are_kept_and_gain_what_is_new(tmp_path: Path) 
         rows = connection.sql("SELECT evaluation_id, models_from FROM evaluations ORDER BY 1").fetchall()
         assert rows == [("new", "fashioniq/rn50x4/paper"), ("old", None)]
         assert connection.sql("SELECT count(*) FROM left_out").fetchall() == [(1,)]
+
+
+def test_what_a_protocol_was_called_before_it_said_which_text_is_read_is_told_by_its_name_now(
+    tmp_path: Path,
+) -> None:
+    """``fashioniq_val_split`` kept the reference; a row made then is no figure of what the name means now."""
+    file, destination = tmp_path / "old.duckdb", tmp_path / "evaluation.duckdb"
+    old = frames("old")
+    old["evaluations"] = old["evaluations"].with_columns(protocol=pl.lit("fashioniq_val_split"))
+    write_results(file, old)
+    with open_database(file) as connection:
+        connection.execute("ALTER TABLE evaluations DROP COLUMN text_template")
+        connection.execute("ALTER TABLE evaluations DROP COLUMN measured_by")
+    kept = read(file)
+    assert named_as_today(kept)["protocol"].to_list() == ["fashioniq_val_split_with_reference"]
+    fresh = frames("new", day=1)
+    fresh["evaluations"] = fresh["evaluations"].with_columns(protocol=pl.lit("fashioniq_val_split"))
+    write_results(file, fresh)
+    names = ["fashioniq_val_split_with_reference", "fashioniq_val_split"]
+    assert named_as_today(read(file))["protocol"].to_list() == names
+    publish([file], {}, destination, protocols=protocol_table(), renamed=RENAMED)
+    told = (
+        "SELECT evaluation_id, e.protocol, p.reference, e.text_template FROM evaluations e JOIN protocols p "
+    )
+    assert rows(destination, f"{told} USING (protocol) ORDER BY 1 DESC") == [
+        ("old", names[0], "kept", "relative_caption"),
+        ("new", names[1], "left out", "relative_caption"),
+    ]
+
+
+def read(file: Path) -> pl.DataFrame:
+    """A results file's evaluations, oldest first."""
+    with duckdb.connect(str(file), read_only=True) as connection:
+        return pl.DataFrame(connection.sql("SELECT * FROM evaluations ORDER BY created_at").to_arrow_table())
 
 
 @pytest.fixture

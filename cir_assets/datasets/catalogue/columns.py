@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cir_assets.datasets.tables import BrokenAnnotations
 
 NEEDED = ("reference", "target", "caption")
-OPTIONAL = ("caption_2", "split", "category", "set", "members")
+OPTIONAL = ("caption_2", "split", "category", "set", "members", "shared_concept", "reference_caption")
 COLUMNS = (*NEEDED, *OPTIONAL)
 
 SYNONYMS = {

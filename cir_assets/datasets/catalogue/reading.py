@@ -47,7 +47,8 @@ def read_catalogue(
 
     Columns, or synonyms of them: ``reference``, ``target``, ``caption``; optionally ``caption_2`` (a second
     person's words), ``split`` (train, val, test), ``category`` (a gallery of its own), ``set`` and ``members``
-    (look-alikes, for subset recall; without ``members`` a set is what its rows name). A row that names only a
+    (look-alikes, for subset recall; without ``members`` a set is what its rows name), ``shared_concept`` and
+    ``reference_caption`` (what protocols with such a text template read before the caption). A row that names only a
     ``reference`` puts that picture into a gallery and makes no triplet; a row with a caption and no target is
     a query whose answer is secret. Triplets are called ``row-<n>``, n counting rows that are not blank from 1.
 

@@ -34,6 +34,8 @@ PLACED = pl.Schema(
         "captions": pl.List(pl.String()),
         "set_id": pl.String(),
         "set_members": pl.List(pl.String()),
+        "shared_concept": pl.String(),
+        "reference_caption": pl.String(),
     }
 )
 """One row a row of the table that can be used; ``split`` is null in all of them where the table has none, and a row
@@ -237,6 +239,8 @@ def _with_sets(kept: pl.DataFrame, names: PictureNames, table: Table) -> tuple[p
         "category",
         "caption",
         "caption_2",
+        "shared_concept",
+        "reference_caption",
         captions=pl.concat_list("caption", "caption_2").list.drop_nulls(),
         reference="reference_picture",
         target="target_picture",

@@ -58,6 +58,8 @@ def placed(categories: int, pictures: int) -> tuple[pl.DataFrame, pl.DataFrame]:
             "captions": [["is red"]] * categories,
             "set_id": None,
             "set_members": None,
+            "shared_concept": None,
+            "reference_caption": None,
         },
         schema=PLACED,
     )
