@@ -14,7 +14,7 @@ from cir_assets.retrieval.evaluation import Evaluation, evaluate, summed_up
 from cir_assets.retrieval.protocols import PROTOCOLS, QueryGroup
 from cir_assets.retrieval.ranking import unit_length
 from cir_assets.retrieval.ranking_files import BrokenRanking, RankedLists
-from tests.retrieval.test_evaluation import drawn_groups
+from tests.retrieval.test_validation import drawn_groups
 
 
 def as_lists(
