@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,15 @@ from cir_assets.reporting.report import page as rendered
 from cir_assets.reporting.report import write_report
 from cir_assets.reporting.sheets import queries_in_order
 from tests.reporting.test_comparison_page import written as write_compared
+
+LISTED = """
+new MutationObserver((changes, observer) => {
+  if (!document.querySelector("#list tbody tr")) return;
+  window.listed = performance.now();
+  observer.disconnect();
+}).observe(document, { childList: true, subtree: true });
+"""
+"""Keeps when the list of queries stood on the page, in milliseconds since it was opened."""
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +168,15 @@ def test_every_filter_and_every_query_has_an_address_to_send(page: Page, inputs:
     page.goto(sent)
     expect(page.locator("#opened")).to_be_visible()
     expect(page.locator("#opened-query")).to_contain_text(query)
-    assert page.locator("#search output").inner_text() == said
+    expect(page.locator("#search output")).to_have_text(said)
     page.keyboard.press("Escape")
-    assert "query=" not in page.url
+    page.wait_for_function("!location.hash.includes('query=')")
     # A link to a query among the sheets opens it, and what the address lacks is not filtered.
     sheet = page.locator(".sheet .id a").first
     sheet.click()
     expect(page.locator("#opened-query")).to_contain_text(sheet.inner_text())
-    assert page.locator("#search output").inner_text() == "72 queries"
+    expect(page.locator("#search output")).to_have_text("72 queries")
+    page.keyboard.press("Escape")
     page.goto(page.url.split("#")[0] + "#band=worst&sheet-category=shirt")
     expect(page.locator("#filters [name=band]")).to_have_value("worst")
     expect(page.locator(".band:visible h3")).to_have_text(["The worst"])
@@ -297,10 +306,10 @@ def test_a_report_of_six_thousand_queries_is_light_and_opens_at_once(
     took = [float("inf")]
     while min(took) >= 2 and len(took) < 6:  # the best of five: other tests share the cores
         shown = browser.new_page()
-        started = time.perf_counter()
+        # The page's own clock: it is busy with the charts' library when it is asked from outside.
+        shown.add_init_script(LISTED)
         shown.goto(file.as_uri(), wait_until="commit")
-        expect(shown.locator("#list tbody tr").first).to_be_attached()
-        took.append(time.perf_counter() - started)
+        took.append(shown.wait_for_function("window.listed").json_value() / 1_000)
         expect(shown.locator("#search output")).to_contain_text("6,")
         shown.close()
     assert min(took) < 2
