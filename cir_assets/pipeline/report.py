@@ -33,9 +33,13 @@ def report_step(pipeline: Pipeline) -> Step:
 
     def plan(work: Work) -> Plan:
         versions = versions_of(work.storage, pipeline.name("evaluation"), pipeline.data.name("images"))
-        return Plan(versions, lambda _: make_report(work, pipeline))
+        beside = [work.storage.answers(*pipeline.place), *published_beside(work)]
+        outside = {
+            str(file.relative_to(work.storage.root)): digest_file(file) for file in beside if file.is_file()
+        }
+        return Plan({**versions, **outside}, lambda _: make_report(work, pipeline))
 
-    return Step(pipeline.name("report"), 4, plan)
+    return Step(pipeline.name("report"), 5, plan)
 
 
 def make_report(work: Work, pipeline: Pipeline) -> Made:
@@ -69,19 +73,29 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
 
 
 def results_of(work: Work, pipeline: Pipeline) -> dict[str, pl.DataFrame]:
-    """A pipeline's results as its report shows them, every table whole."""
+    """A pipeline's results as its report shows them, every table whole, with what a test server answered."""
     from cir_assets.store.database import opened
 
-    with opened(work.storage.results(*pipeline.place), read_only=True) as connection:
-        tables = {
-            table: pl.DataFrame(connection.sql(f"SELECT * FROM {table}").to_arrow_table()) for table in SHOWN
-        }
+    parts: dict[str, list[pl.DataFrame]] = {table: [] for table in SHOWN}
+    for file in (work.storage.results(*pipeline.place), work.storage.answers(*pipeline.place)):
+        if parts["evaluations"] and not file.is_file():
+            continue
+        with opened(file, read_only=True) as connection:
+            for table, frames in parts.items():
+                frames.append(pl.DataFrame(connection.sql(f"SELECT * FROM {table}").to_arrow_table()))
+    tables = {table: pl.concat(frames, how="diagonal_relaxed") for table, frames in parts.items()}
     return {**tables, "evaluations": named_as_today(tables["evaluations"])}
+
+
+def published_beside(work: Work) -> list[Path]:
+    """People's own files of figures others published."""
+    return sorted(work.storage.published_figures.glob("*.csv"))
 
 
 def report_inputs(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataFrame]) -> ReportInputs:
     """What a pipeline's report and contact sheet are made of: its ``results`` and a way to its pictures."""
     from cir_assets.reporting.inputs import ReportInputs
+    from cir_assets.retrieval.reported_figures import figures_of_others
 
     data = pipeline.data
     dataset, backbone, recipe = pipeline.place
@@ -105,6 +119,7 @@ def report_inputs(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataF
         rankings=results["rankings"],
         retrieved=results["retrieved"],
         training_epochs=results["training_epochs"],
+        published=figures_of_others(published_beside(work))[0],
     )
 
 

@@ -48,6 +48,7 @@ class ReportInputs:
         galleries: split, category, image, to tell each gallery's size; None leaves that out.
         sheet_protocol: under which protocol; None takes the first that a method that may serve was evaluated under.
         pixel_limit: pictures of more pixels are not opened.
+        published: what others published, as ``PUBLISHED_RESULTS``, to stand beside; None leaves that out.
 
     Raises:
         ValueError: a frame lacks a column, or ranks do not begin at 1.
@@ -65,6 +66,7 @@ class ReportInputs:
     galleries: pl.DataFrame | None = None
     sheet_protocol: str | None = None
     pixel_limit: int = PIXEL_LIMIT
+    published: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         for table, columns in _NEEDED.items():

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from cir_assets.pipeline.answers import WrongAnswer, enter_answer
-from cir_assets.pipeline.publication import figures_of_others
 from cir_assets.reporting.tables import FORMS, NoTable, comparison_table
 from cir_assets.retrieval.protocols import protocol_table
+from cir_assets.retrieval.reported_figures import figures_of_others
 from cir_assets.store.contracts import GALLERIES, frame
 from cir_assets.store.layout import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
