@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import Measured, Scale, in_turn, operations_per_second
+from cir_assets.retrieval.evaluation import evaluate_each
 from cir_assets.retrieval.metrics import category_means, per_query_values
-from cir_assets.retrieval.protocols import protocol_named
+from cir_assets.retrieval.protocols import WHOLE_SPLIT, QueryGroup, protocol_named
 from cir_assets.retrieval.ranking import search
 
 TITLE = "ranking and recalls, from unit features to figures"
@@ -18,6 +19,14 @@ TITLE = "ranking and recalls, from unit features to figures"
 DIMENSION = 640
 FASHIONIQ = ((2017, 3817), (2038, 6346), (1961, 5373))
 """Queries and pictures of dress, shirt and toptee on val, original split."""
+VAL_SPLIT = (2628, 3089, 2902)
+"""Of these, pictures that are a reference or a target."""
+FOUR = (
+    "fashioniq",
+    "fashioniq_without_reference",
+    "fashioniq_val_split",
+    "fashioniq_val_split_with_reference",
+)
 CIRR = ((4181, 2297),)
 
 
@@ -78,8 +87,81 @@ def _recalls(ranked: np.ndarray, names: np.ndarray, order: np.ndarray, *, in_set
     return figures
 
 
+def fashioniq_under_four(
+    percent: int, device: str
+) -> tuple[dict[str, list[QueryGroup]], torch.Tensor, torch.Tensor]:
+    """FashionIQ's val queries under its four protocols, with drawn features: groups, queries, features."""
+    random = np.random.default_rng(5)
+    asked: dict[str, list[QueryGroup]] = {name: [] for name in FOUR}
+    parts = []
+    before = 0
+    for number, ((queries, size), used) in enumerate(zip(FASHIONIQ, VAL_SPLIT, strict=True)):
+        count, size, used = (max(60, int(each * (percent / 100) ** 0.5)) for each in (queries, size, used))
+        gallery = torch.nn.functional.normalize(torch.randn(size, DIMENSION), dim=1)
+        named = np.sort(random.permutation(size)[: min(used, size)])
+        within = np.stack([random.permutation(len(named))[:2] for _ in range(count)])
+        reference, target = named[within].T
+        texts = torch.nn.functional.normalize(
+            gallery[torch.from_numpy(target)]
+            + 1.3 * gallery[torch.from_numpy(reference)]
+            + 0.05 * torch.randn(count, DIMENSION),
+            dim=1,
+        )
+        for name, groups in asked.items():
+            protocol = protocol_named(name)
+            whole = protocol.gallery == WHOLE_SPLIT
+            places = np.stack([reference, target]) if whole else within.T
+            groups.append(
+                QueryGroup(
+                    category=str(number),
+                    gallery=before + (np.arange(size) if whole else named),
+                    reference=before + reference,
+                    target=places[1],
+                    excluded=places[0] if protocol.reference_removed else np.full(count, -1),
+                    members=None,
+                    captions=["a caption"] * count,
+                    query_ids=[f"{number}-{query}" for query in range(count)],
+                )
+            )
+        parts.append((texts, gallery))
+        before += size
+    queries_of, features = (torch.cat(each).to(device) for each in zip(*parts, strict=True))
+    return asked, queries_of, features
+
+
+def four_protocols(scale: Scale) -> Iterator[Measured]:
+    """FashionIQ's four protocols evaluated together, beside one of them."""
+    for percent in scale.sizes(1, 10, 100):
+        asked, queries, features = fashioniq_under_four(percent, scale.device)
+        first = next(iter(asked))
+        actions: dict[str, Callable[[], object]] = {
+            "four": partial(evaluate_each, asked, queries, features),
+            "one": partial(evaluate_each, {first: asked[first]}, queries, features),
+            "apart": lambda asked=asked, queries=queries, features=features: [  # type: ignore[misc]
+                evaluate_each({name: groups}, queries, features) for name, groups in asked.items()
+            ],
+        }
+        took = in_turn(actions, scale.repeats(5), scale.device)
+        products = sum(2 * len(each) * len(each.gallery) * DIMENSION for each in asked[first])
+        ratio = took["four"].median / took["one"].median
+        yield Measured(
+            "FashionIQ: four protocols evaluated together, 50 best kept",
+            f"{len(queries):,} queries, {len(features):,} pictures, D {DIMENSION}",
+            products,
+            took["four"],
+            took["one"].median,
+            "one of them alone, in the same run",
+            "the four one after the other",
+            took["apart"],
+            "at most 1.3 × one" if percent == 100 else "",
+            ratio <= 1.3 if percent == 100 else None,
+            {"of one": ratio},
+        )
+
+
 def run(scale: Scale) -> Iterator[Measured]:
-    """FashionIQ's three categories and CIRR with its subsets, whole, a tenth and a hundredth."""
+    """FashionIQ's three categories, under one protocol and four, and CIRR with its subsets; also in small."""
+    yield from four_protocols(scale)
     for name, protocol, shapes in (("FashionIQ", "fashioniq", FASHIONIQ), ("CIRR", "cirr", CIRR)):
         for percent in scale.sizes(1, 10, 100):
             part = percent / 100

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cir_assets.pipeline.checks import PUBLISHED
 from cir_assets.pipeline.identity import Pipeline
+from cir_assets.pipeline.report import published_beside
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.retrieval.protocols import RENAMED, protocol_table
 from cir_assets.store.made import Made
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def leaderboard_step(pipelines: Sequence[Pipeline], set_aside: Sequence[str] = ()) -> Step:
@@ -36,7 +33,7 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
         places += places_with_results(work, dataset)
     results = [file for place in places if (file := storage.results(*place)).is_file()]
     answers = [file for place in places if (file := storage.answers(*place)).is_file()]
-    added = sorted(storage.published_figures.glob("*.csv"))
+    added = published_beside(work)
     promotions = sorted(file for place in places if (file := storage.promotions(*place)).is_file())
     datasets = sorted({dataset for dataset, _, _ in places})
     tables = {name: storage.tables(name) for name in datasets if storage.tables(name).is_dir()}
@@ -44,6 +41,7 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
 
     def make(_version: str) -> Made:
         from cir_assets.reporting.leaderboard import write_leaderboard
+        from cir_assets.retrieval.reported_figures import figures_of_others
 
         figures, wrong = figures_of_others(added)
         left_out = wrong + publish(
@@ -77,21 +75,6 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
         )
 
     return Plan({"content": content}, make)
-
-
-def figures_of_others(added: Sequence[Path]) -> tuple[pl.DataFrame, list[str]]:
-    """What others published, a person's files too, and a sentence for each file that is left out, whole."""
-    from cir_assets.retrieval.reported_figures import WrongFigures, reported_figures
-
-    taken: list[Path] = []
-    wrong = []
-    for file in added:
-        try:
-            reported_figures([*taken, file])
-            taken.append(file)
-        except WrongFigures as error:
-            wrong.append(f"{file} is left out: {error}")
-    return reported_figures(taken), wrong
 
 
 def places_with_results(work: Work, dataset: str) -> list[tuple[str, str, str]]:

@@ -42,9 +42,13 @@ def report_step(pipeline: Pipeline) -> Step:
         champion = PromotionLog(work.storage.promotions(*pipeline.place)).champion()
         versions = versions_of(work.storage, *shown_steps(pipeline))
         versions["champion"] = models_digest(champion) if champion else "none"
-        return Plan(versions, lambda _: make_report(work, pipeline))
+        beside = [work.storage.answers(*pipeline.place), *published_beside(work)]
+        outside = {
+            str(file.relative_to(work.storage.root)): digest_file(file) for file in beside if file.is_file()
+        }
+        return Plan({**versions, **outside}, lambda _: make_report(work, pipeline))
 
-    return Step(pipeline.name("report"), 5, plan)
+    return Step(pipeline.name("report"), 6, plan)
 
 
 def shown_steps(pipeline: Pipeline) -> list[str]:
@@ -88,27 +92,37 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
 
 
 def results_of(work: Work, pipeline: Pipeline) -> dict[str, pl.DataFrame]:
-    """A pipeline's results as its report shows them, every table whole, and rankings brought from elsewhere."""
-    every = [_tables(work, pipeline.place)]
+    """A pipeline's results as its report shows them, every table whole.
+
+    With them stands what a test server answered, and what rankings brought from elsewhere came to.
+    """
+    answers = work.storage.answers(*pipeline.place)
+    every = [_tables(work.storage.results(*pipeline.place))]
+    every += [_tables(answers)] if answers.is_file() else []
     for brought in pipeline.data.brought:
-        tables = _tables(work, brought.place)
+        tables = _tables(work.storage.results(*brought.place))
         # They stand in the ladder of each pipeline of the data set.
         dataset, backbone, recipe = pipeline.place
         tables["evaluations"] = tables["evaluations"].with_columns(
             dataset=pl.lit(dataset), backbone=pl.lit(backbone), recipe=pl.lit(recipe)
         )
         every.append(tables)
-    return {table: pl.concat([each[table] for each in every], how="diagonal") for table in SHOWN}
+    return {table: pl.concat([each[table] for each in every], how="diagonal_relaxed") for table in SHOWN}
 
 
-def _tables(work: Work, place: tuple[str, str, str]) -> dict[str, pl.DataFrame]:
+def _tables(results: Path) -> dict[str, pl.DataFrame]:
     from cir_assets.store.database import open_database
 
-    with open_database(work.storage.results(*place), read_only=True) as connection:
+    with open_database(results, read_only=True) as connection:
         tables = {
             table: pl.DataFrame(connection.sql(f"SELECT * FROM {table}").to_arrow_table()) for table in SHOWN
         }
     return {**tables, "evaluations": named_as_today(tables["evaluations"])}
+
+
+def published_beside(work: Work) -> list[Path]:
+    """People's own files of figures others published."""
+    return sorted(work.storage.published_figures.glob("*.csv"))
 
 
 def provenance(work: Work, pipeline: Pipeline, evaluations: pl.DataFrame) -> dict[str, dict[str, str]]:
@@ -171,6 +185,7 @@ def report_inputs(
         told: with what made them, which a sheet does not show.
     """
     from cir_assets.reporting.inputs import ReportInputs
+    from cir_assets.retrieval.reported_figures import figures_of_others
 
     data = pipeline.data
     dataset, backbone, recipe = pipeline.place
@@ -196,6 +211,7 @@ def report_inputs(
         training_epochs=results["training_epochs"],
         provenance=provenance(work, pipeline, results["evaluations"]) if told else {},
         neighbours=[place for place in data.reported if place != (backbone, recipe)],
+        published=figures_of_others(published_beside(work))[0],
     )
 
 

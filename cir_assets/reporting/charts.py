@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.ladder import CHANCE, HEADLINE, Figure, Ladder, metric_label
 from cir_assets.reporting.one_modality import OneModality
+from cir_assets.reporting.tables import OURS, ComparisonTable
 from cir_assets.retrieval.methods import (
     FROZEN_CLIP_COMBINER,
     IMAGE_ONLY,
@@ -56,6 +57,13 @@ METHOD_LOOKS: Mapping[str, tuple[str, str, str]] = {
     WHOLE_METHOD.name: ("#0f766e", "solid", "circle"),
 }
 """Method -> colour, dash and marker: told apart without seeing colours too."""
+
+PUBLISHED_LOOKS: Mapping[str, tuple[str, str]] = {
+    "zero-shot": ("#a16207", "square"),
+    "supervised": ("#3b6fb0", "diamond"),
+    OURS: ("#0f766e", "star"),
+}
+"""Whose figure -> colour and marker."""
 
 _HATCHINGS = {"square": ".", "diamond": "/", "triangle-up": "\\", "cross": "x"}
 _METRIC_LOOKS = (("#3b6fb0", "diamond"), ("#a16207", "square"), ("#7c4dab", "triangle-up"))
@@ -288,6 +296,67 @@ def one_modality_chart(found: Sequence[OneModality]) -> Chart:
     figure.update_layout(barmode="stack", bargap=0.3, legend={"traceorder": "normal"})
     figure.update_xaxes(range=[0, 100], ticksuffix=" %")
     figure.update_yaxes(autorange="reversed", showgrid=False)
+    return _plain(figure)
+
+
+def published_chart(table: ComparisonTable, metrics: Sequence[MetricKey]) -> Chart | None:
+    """Ours, with 95 % intervals, among what others published under the same protocol, a line a system, by backbone.
+
+    Args:
+        table: both.
+        metrics: to draw beside each other, those of the headline.
+
+    Returns:
+        None where there is none of ours, or none of others'.
+    """
+    shown = [metric for metric in metrics if metric in table.metrics]
+    rows = [row for row in table.rows if any(metric in row.figures for metric in shown)][::-1]
+    if len({row.ours for row in rows}) < 2:
+        return None
+    figure = make_subplots(rows=1, cols=len(shown), shared_yaxes=True, horizontal_spacing=0.04)
+    for column, metric in enumerate(shown, start=1):
+        for supervision, (colour, symbol) in PUBLISHED_LOOKS.items():
+            points = [
+                (place, row, row.figures[metric])
+                for place, row in enumerate(rows)
+                if row.supervision == supervision and metric in row.figures
+            ]
+            if not points:
+                continue
+            figure.add_trace(
+                go.Scatter(
+                    x=[value for _, _, value in points],
+                    y=[place for place, _, _ in points],
+                    error_x={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": [_above(value, row.high.get(metric)) for _, row, value in points],
+                        "arrayminus": [_above(row.low.get(metric), value) for _, row, value in points],
+                        "color": colour,
+                        "thickness": 2.2,
+                        "width": 5,
+                    },
+                    mode="markers",
+                    name=supervision,
+                    legendgroup=supervision,
+                    showlegend=column == 1,
+                    marker={"color": colour, "symbol": symbol, "size": 11 if supervision == OURS else 8},
+                    customdata=[
+                        [html.escape(f"{row.system}, {row.backbone}, {row.venue}")] for _, row, _ in points
+                    ],
+                    hovertemplate="%{customdata[0]}: <b>%{x:.2f} %</b><extra></extra>",
+                ),
+                row=1,
+                col=column,
+            )
+        figure.update_xaxes(title=metric_label(metric), ticksuffix=" %", row=1, col=column)
+    _lay_out(figure, height=110 + 22 * len(rows))
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))),
+        ticktext=[html.escape(f"{row.system} · {row.backbone}") for row in rows],
+        range=[-0.7, len(rows) - 0.3],
+        zeroline=False,
+    )
     return _plain(figure)
 
 

@@ -50,6 +50,7 @@ class ReportInputs:
         pixel_limit: pictures of more pixels are not opened.
         provenance: what a person needs to make it again, as heading -> name -> text; any text.
         neighbours: backbone and recipe of the data set's other reports, to link.
+        published: what others published, as ``PUBLISHED_RESULTS``, to stand beside; None leaves that out.
 
     Raises:
         ValueError: a frame lacks a column, or ranks do not begin at 1.
@@ -69,6 +70,7 @@ class ReportInputs:
     pixel_limit: int = PIXEL_LIMIT
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     neighbours: Sequence[tuple[str, str]] = ()
+    published: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         for table, columns in _NEEDED.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,13 +14,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from cir_assets.reporting.charts import DARK_OF, GRID, INK, MUTED, method_look
-from cir_assets.reporting.ladder import Figure, in_metric_order, method_label, metric_label
+from cir_assets.reporting.charts import DARK_OF, GRID, INK, MUTED, method_look, published_chart
+from cir_assets.reporting.ladder import HEADLINE, Figure, in_metric_order, method_label, metric_label
 from cir_assets.reporting.pictures import write_beside
 from cir_assets.reporting.report import json_in_script, page_part
 from cir_assets.reporting.story import FEW_QUERIES
+from cir_assets.reporting.tables import FigureRow, comparison_table
 from cir_assets.retrieval.chance import learnt_something
-from cir_assets.retrieval.protocols import MetricKey
+from cir_assets.retrieval.protocols import PROTOCOLS, MetricKey
 
 CHARTED = 24
 """Bars a chart shows at most; the table has every row."""
@@ -86,6 +88,12 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
                 "learnt": learnt_something([row["headline_low"] for row in own], chance),
             }
         )
+    drawn = {f"board-{board['id']}": _chart(board["rows"], board["chance"]) for board in boards}
+    for board in boards:
+        among = _among_published(connection, board["dataset"], board["split"], board["protocol"])
+        board["among_published"] = among is not None
+        if among is not None:
+            drawn[f"published-{board['id']}"] = among
     reported = _rows(
         connection,
         "SELECT dataset, split, protocol, metric, k, backbone, recipe, method, ours, system, venue, published, "
@@ -109,14 +117,7 @@ def write_leaderboard(connection: duckdb.DuckDBPyConnection, folder: Path) -> Pa
             plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
             charts_script=Markup(page_part("charts.js")),
             script=Markup(page_part("leaderboard.js")),
-            data=Markup(
-                json_in_script(
-                    {
-                        "charts": {f"board-{b['id']}": _chart(b["rows"], b["chance"]) for b in boards},
-                        "dark": DARK_OF,
-                    }
-                )
-            ),
+            data=Markup(json_in_script({"charts": drawn, "dark": DARK_OF})),
         )
         .encode(),
     )
@@ -142,6 +143,27 @@ def _champions(decisions: Sequence[Mapping[str, Any]]) -> set[tuple[str, ...]]:
     for row in decisions:
         last.setdefault(tuple(row[name] for name in PLACE), row)
     return {(*place, row["method"]) for place, row in last.items() if row["decision"] == "promoted"}
+
+
+def _among_published(
+    connection: duckdb.DuckDBPyConnection, dataset: str, split: str, protocol: str
+) -> dict[str, Any] | None:
+    """Each pipeline's best method among what others published, or None where nobody did."""
+    known = PROTOCOLS.get(protocol)
+    if known is None:
+        return None
+    table = comparison_table(connection, dataset, split, protocol)
+    best: dict[tuple[str, str], FigureRow] = {}
+    for row in table.rows:
+        pipeline = row.backbone, row.system.rpartition(" (")[2]
+        if row.ours and (pipeline not in best or _headline(row) > _headline(best[pipeline])):
+            best[pipeline] = row
+    shown = tuple(row for row in table.rows if not row.ours or row in best.values())
+    return published_chart(replace(table, rows=shown), known.headline)
+
+
+def _headline(row: FigureRow) -> float:
+    return row.figures.get(HEADLINE, -1.0)
 
 
 def _chart(rows: Sequence[dict[str, Any]], chance: float | None) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from cir_assets.reporting.sheets import (
     text_weights,
 )
 from cir_assets.reporting.story import cards, sentence, showcase
+from cir_assets.reporting.tables import OURS, SYSTEM, ComparisonTable, arranged
 from cir_assets.retrieval.methods import METHODS, ZERO_SHOT, Method
 from cir_assets.retrieval.metrics import MEAN_CATEGORY
 from cir_assets.retrieval.protocols import MetricKey
@@ -222,8 +223,12 @@ def _evaluation(
     charted = 1 < len(ladder.categories) <= CHARTED_CATEGORIES and metric is not None
     if charted and metric is not None:
         drawn[f"category-{place}"] = charts.category_chart(ladder, metric)
+    among = charts.published_chart(_beside_published(inputs, ladder), ladder.main_metrics[:-1])
+    if among is not None:
+        drawn[f"published-{place}"] = among
     return {
         "id": place,
+        "published": among is not None,
         "ladder": ladder,
         "heads": [metric_label(key) for key in columns],
         "chance": [_drawn_at_random(ladder, key) for key in columns],
@@ -257,6 +262,31 @@ def _evaluation(
         "summary": _ladder_summary(ladder),
         "recall_summary": _recall_summary(ladder, curves),
     }
+
+
+def _beside_published(inputs: ReportInputs, ladder: Ladder) -> ComparisonTable:
+    """The method that serves and the zero-shot sum among what others published under the ladder's protocol."""
+    ours = [method for method in ladder.methods if METHODS.get(method) in (ladder.served, ZERO_SHOT)]
+    found: list[tuple[Any, ...]] = [
+        (
+            f"{method_label(method)} ({inputs.recipe})",
+            inputs.backbone,
+            OURS,
+            OURS,
+            *metric,
+            each.value,
+            each.low,
+            each.high,
+        )
+        for method in ours
+        for metric in ladder.metrics
+        if (each := ladder.figure(method, metric)).value is not None
+    ]
+    if inputs.published is not None:
+        place = {"dataset": inputs.dataset, "split": ladder.split, "protocol": ladder.protocol}
+        theirs = inputs.published.filter(**place, category=MEAN_CATEGORY)
+        found += [(*row, None, None) for row in theirs.select(*SYSTEM, "metric", "k", "value").iter_rows()]
+    return arranged(f"{inputs.dataset}, {ladder.split}, protocol {ladder.protocol}, percent", found)
 
 
 def _cell(

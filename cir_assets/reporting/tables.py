@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
@@ -25,6 +26,7 @@ class FigureRow:
         system: the method, and of ours the recipe.
         backbone: the network it rests on.
         venue: where it was published; "ours" for ours.
+        supervision: supervised or zero-shot; "ours" for ours.
         figures: what was measured.
         low: lower ends of the 95 % intervals, where they are known.
         high: upper ends.
@@ -33,6 +35,7 @@ class FigureRow:
     system: str
     backbone: str
     venue: str
+    supervision: str
     figures: Mapping[MetricKey, float]
     low: Mapping[MetricKey, float]
     high: Mapping[MetricKey, float]
@@ -99,20 +102,36 @@ def comparison_table(
         "WHERE (dataset, split, protocol, category) = ($1, $2, $3, $4) ORDER BY ALL",
         [dataset, split, protocol, category],
     ).fetchall()
-    found = [(f"{method_label(row[0])} ({row[1]})", row[2], OURS, *row[3:]) for row in rows]
+    found = [(f"{method_label(row[0])} ({row[1]})", row[2], OURS, OURS, *row[3:]) for row in rows]
     if published:
         found += connection.execute(
-            "SELECT system, backbone, venue, metric, k, value, NULL, NULL FROM published_results "
+            f"SELECT {', '.join(SYSTEM)}, metric, k, value, NULL, NULL FROM published_results "
             "WHERE (dataset, split, protocol, category) = ($1, $2, $3, $4) ORDER BY ALL",
             [dataset, split, protocol, category],
         ).fetchall()
     if not found:
         raise NoTable(f"there are no figures of category {category!r} of {dataset}, {split}, {protocol}")
-    systems: dict[tuple[str, str, str], list[tuple[MetricKey, float, float | None, float | None]]] = {}
-    for system, backbone, venue, metric, k, value, low, high in found:
-        systems.setdefault((system, backbone, venue), []).append(((metric, k), value, low, high))
+    mean = "mean over categories" if category == "mean" else category
+    return arranged(f"{dataset}, {split}, protocol {protocol}, {mean}, percent", found)
+
+
+SYSTEM = ("system", "backbone", "venue", "supervision")
+"""What names a row."""
+
+
+def arranged(caption: str, found: Iterable[tuple[Any, ...]]) -> ComparisonTable:
+    """Figures as a table.
+
+    Args:
+        caption: what they are of.
+        found: system, backbone, venue, supervision, metric, k, percent, lower and upper end of its interval or None.
+    """
+    systems: dict[tuple[str, str, str, str], list[tuple[MetricKey, float, float | None, float | None]]] = {}
+    for system, backbone, venue, supervision, metric, k, value, low, high in found:
+        named = systems.setdefault((system, backbone, venue, supervision), [])
+        named.append(((metric, k), value, low, high))
     metrics = in_metric_order(key for measured in systems.values() for key, *_ in measured)
-    table = [
+    rows = [
         FigureRow(
             *system,
             figures={key: value for key, value, _, _ in measured},
@@ -122,10 +141,8 @@ def comparison_table(
         for system, measured in systems.items()
     ]
     # By backbone, ours after the others' of the same, the better one lower, as papers have it.
-    table.sort(key=lambda row: (row.backbone, row.ours, row.figures.get(metrics[0], -1.0), row.system))
-    mean = "mean over categories" if category == "mean" else category
-    caption = f"{dataset}, {split}, protocol {protocol}, {mean}, percent"
-    return ComparisonTable(caption, metrics, tuple(table))
+    rows.sort(key=lambda row: (row.backbone, row.ours, row.figures.get(metrics[0], -1.0), row.system))
+    return ComparisonTable(caption, metrics, tuple(rows))
 
 
 def as_markdown(table: ComparisonTable) -> str:

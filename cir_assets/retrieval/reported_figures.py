@@ -53,6 +53,19 @@ def reported_figures(added: Sequence[Path] = ()) -> pl.DataFrame:
     return frame(PUBLISHED_RESULTS, rows)
 
 
+def figures_of_others(added: Sequence[Path]) -> tuple[pl.DataFrame, list[str]]:
+    """What others published, a person's files too, and a sentence for each file that is left out, whole."""
+    taken: list[Path] = []
+    wrong = []
+    for file in added:
+        try:
+            reported_figures([*taken, file])
+            taken.append(file)
+        except WrongFigures as error:
+            wrong.append(f"{file} is left out: {error}")
+    return reported_figures(taken), wrong
+
+
 def _added(file: Path) -> Iterator[tuple[str, dict[str, object]]]:
     try:
         return _rows(str(file), file.read_text("utf-8-sig"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import duckdb
 import polars as pl
@@ -10,15 +12,23 @@ import pytest
 import yaml
 
 from cir_assets.pipeline.answers import WrongAnswer, enter_answer
-from cir_assets.pipeline.publication import figures_of_others
+from cir_assets.pipeline.report import results_of
+from cir_assets.pipeline.step import Work
 from cir_assets.reporting.tables import FORMS, NoTable, comparison_table
 from cir_assets.retrieval.protocols import protocol_table
+from cir_assets.retrieval.reported_figures import figures_of_others
 from cir_assets.store.contracts import GALLERIES, frame
+from cir_assets.store.database import open_database
 from cir_assets.store.layout import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
 from cir_assets.store.made import NotMade
 from cir_assets.store.publishing import publish
+from cir_assets.store.results import write_results
 from cir_assets.store.tables import write_table
+from tests.store.test_results import frames
+
+if TYPE_CHECKING:
+    from cir_assets.pipeline.identity import Pipeline
 
 PLACE = ("cirr", "rn50x4", "paper")
 FIGURES = {"recall@1": 39.0, "recall@5": 70.0, "recall@10": 82.0, "recall@50": 96.0, "subset_recall@1": 68.0}
@@ -133,6 +143,24 @@ def test_a_persons_file_of_figures_that_is_wrong_is_left_out_whole_and_told(tmp_
     figures, [said] = figures_of_others([tmp_path / "wrong.csv"])
     assert figures.equals(bundled)
     assert "wrong.csv is left out" in said
+
+
+def test_the_report_reads_an_answer_beside_results_of_an_older_form(storage: Storage, tmp_path: Path) -> None:
+    file = storage.results(*PLACE)
+    file.parent.mkdir(parents=True)
+    old = frames("old")
+    old["evaluations"] = old["evaluations"].with_columns(protocol=pl.lit("fashioniq_val_split"))
+    write_results(file, old)
+    with open_database(file) as connection:
+        connection.execute("ALTER TABLE evaluations DROP COLUMN text_template")
+        connection.execute("ALTER TABLE evaluations DROP COLUMN measured_by")
+    enter_answer(storage, PLACE, answer(tmp_path))
+    results = results_of(Work(storage), cast("Pipeline", SimpleNamespace(place=PLACE)))
+    assert results["evaluations"].select("split", "protocol").rows() == [
+        ("val", "fashioniq_val_split_with_reference"),
+        ("test", "cirr"),
+    ]
+    assert results["metrics"].filter(metric="subset_recall")["value"].to_list() == [68.0]
 
 
 def test_ours_stands_among_the_published_in_every_form(storage: Storage, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from cir_assets.datasets.catalogue_source import CatalogueSource
@@ -14,12 +13,20 @@ from cir_assets.pipeline.identity import BroughtRanking, DatasetPlan
 from cir_assets.pipeline.step import Work
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.retrieval.ranking_files import BrokenRanking, RankingFile
-from cir_assets.store.contracts import DATA_ISSUES, GALLERIES, MISSING_PICTURES, TRIPLETS, empty
+from cir_assets.store.contracts import (
+    DATA_ISSUES,
+    GALLERIES,
+    IMAGES,
+    MISSING_PICTURES,
+    TRIPLETS,
+    empty,
+    frame,
+)
 from cir_assets.store.layout import Storage
 from cir_assets.store.publishing import open_publication, publish
 from cir_assets.store.tables import write_table
 
-IMAGES = [f"p{number:02d}" for number in range(60)]
+SHOWN = [f"p{number:02d}" for number in range(60)]
 QUERIES = {"q1": ("p00", "p01"), "q2": ("p02", "p03"), "q3": ("p04", "p05")}
 """Query -> reference and target."""
 
@@ -31,7 +38,7 @@ def brought(tmp_path: Path) -> tuple[Work, BroughtRanking, Path]:
     tables = storage.tables("shop")
     galleries = [
         {"split": "val", "category": "all", "position": place, "image": image}
-        for place, image in enumerate(IMAGES)
+        for place, image in enumerate(SHOWN)
     ]
     triplets = [
         {
@@ -40,14 +47,16 @@ def brought(tmp_path: Path) -> tuple[Work, BroughtRanking, Path]:
         }
         for query, (one, other) in QUERIES.items()
     ]
-    for name, frame in {
-        "images": pl.DataFrame({"image": IMAGES}),
-        "galleries": pl.DataFrame(galleries, schema=GALLERIES.schema),
-        "triplets": pl.DataFrame(triplets, schema=TRIPLETS.schema),
-        "missing_pictures": empty(MISSING_PICTURES),
-        "data_issues/images": empty(DATA_ISSUES),
-    }.items():
-        write_table(frame, tables, name)
+    pictures = [
+        {"image": each, "path": f"{each}.png", "image_key": each, "format": "PNG", "mode": "RGB"}
+        | {"width": 1, "height": 1, "bytes": 1}
+        for each in SHOWN
+    ]
+    write_table(frame(IMAGES, pictures), tables, IMAGES)
+    write_table(frame(GALLERIES, galleries), tables, GALLERIES)
+    write_table(frame(TRIPLETS, triplets), tables, TRIPLETS)
+    write_table(empty(MISSING_PICTURES), tables, MISSING_PICTURES)
+    write_table(empty(DATA_ISSUES), tables, DATA_ISSUES, of="images")
     data = DatasetPlan(
         dataset="shop",
         source=CatalogueSource(kind="catalogue", pictures="shop"),
@@ -74,7 +83,7 @@ def write(file: Path, places: dict[str, int]) -> None:
     """Each query's list of fifty: its target at that place from 1, beyond the list where that is above 50."""
     lines = []
     for query, place in places.items():
-        others = [image for image in IMAGES if image != QUERIES[query][1]]
+        others = [image for image in SHOWN if image != QUERIES[query][1]]
         ranked = [*others[: place - 1], QUERIES[query][1], *others[place - 1 :]][:50]
         lines.append(json.dumps({"query_id": query, "images": ranked}) + "\n")
     file.write_text("".join(lines))

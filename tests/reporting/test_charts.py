@@ -14,6 +14,7 @@ from cir_assets.reporting.charts import (
     ladder_chart,
     lambda_chart,
     one_modality_chart,
+    published_chart,
     recall_chart,
     recall_curves,
     training_chart,
@@ -22,6 +23,7 @@ from cir_assets.reporting.curves import best_epoch
 from cir_assets.reporting.inputs import ReportInputs
 from cir_assets.reporting.ladder import HEADLINE, ladders
 from cir_assets.reporting.one_modality import one_modality
+from cir_assets.reporting.tables import arranged
 from cir_assets.retrieval.methods import METHODS
 
 
@@ -83,3 +85,19 @@ def test_a_category_full_of_markup_is_text_in_a_chart(inputs: ReportInputs) -> N
     )
     chart = category_chart(ladders(inputs.evaluations, hostile)[0], ("recall", 10))
     assert "<a href" not in json.dumps(chart)
+
+
+def test_ours_stands_among_the_published_by_backbone_with_its_interval() -> None:
+    found = [
+        ("Theirs", "CLIP B/32", "CVPR", "supervised", "recall", 10, 40.0, None, None),
+        ("Other", "RN50x4", "ICCV", "zero-shot", "recall", 10, 20.0, None, None),
+        ("Combiner (paper)", "RN50x4", "ours", "ours", "recall", 10, 38.0, 37.0, 39.5),
+    ]
+    chart = published_chart(arranged("fashioniq", found), [("recall", 10)])
+    assert chart is not None
+    ours = next(trace for trace in chart["data"] if trace["name"] == "ours")
+    assert (ours["error_x"]["arrayminus"], ours["error_x"]["array"]) == ([1.0], [1.5])
+    ticks = ["Combiner (paper) · RN50x4", "Other · RN50x4", "Theirs · CLIP B/32"]
+    assert chart["layout"]["yaxis"]["ticktext"] == ticks
+    for alone in (found[:2], found[2:]):
+        assert published_chart(arranged("fashioniq", alone), [("recall", 10)]) is None
