@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cir_assets.starting.command import new
+from cir_assets.starting.here import dataset_here, module_here
+from cir_assets.store.home import begin_storage
+
 FC = TypeVar("FC", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
@@ -61,14 +65,21 @@ def checked_hosts(_context: click.Context, _parameter: click.Parameter, values: 
 
 
 def dataset_option(meaning: str) -> Callable[[FC], FC]:
-    """``--dataset``, the embedded one by default."""
+    """``--dataset``, by default the first of the project in the working folder, else the embedded one."""
     return click.option(
-        "--dataset", default="wardrobe", show_default=True, callback=checked_name, help=meaning
+        "--dataset",
+        default=dataset_here,
+        show_default="the project's first, or wardrobe",
+        callback=checked_name,
+        help=meaning,
     )
 
 
 module_option = click.option(
-    "--module", default="cir_assets.definitions", show_default=True, help="Module with the definitions."
+    "--module",
+    default=module_here,
+    show_default="the project's in this folder, or cir_assets.definitions",
+    help="Module with the definitions.",
 )
 
 
@@ -78,6 +89,12 @@ def main() -> None:
     # Dagster takes absolute paths alone.
     home = Path(os.environ.get("DAGSTER_HOME") or "storage").expanduser().absolute()
     os.environ["DAGSTER_HOME"] = str(home)
+    # A project's package lies in its folder, installed or not; a command's own script does not look there.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+main.add_command(new)
 
 
 @main.command()
@@ -105,13 +122,14 @@ def materialize(selection: str, module: str, *, verbose: bool = False) -> None:
     Raises:
         click.ClickException: when there is no storage folder, or the run failed; its last lines are shown before.
     """
+    home = Path(os.environ["DAGSTER_HOME"])
+    if home == Path("storage").absolute():
+        with suppress(OSError):
+            begin_storage(home)
     require_storage()
     started = time.monotonic()
-    command = [
-        *(str(Path(sys.executable).with_name("dagster")), "asset", "materialize"),
-        *("--select", selection, "-m", module),
-    ]
-    click.echo(f"$ dagster {' '.join(command[1:])}")
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "--select", selection, "-m", module]
+    click.echo(f"$ {' '.join(command[2:])}")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     kept: list[str] = []
@@ -219,9 +237,9 @@ def compare(
 )
 @click.option(
     "--prepare",
-    default="wardrobe/tiny_clip/small",
+    default=lambda: f"{dataset_here()}/tiny_clip/small",
     callback=checked_pipeline,
-    show_default=True,
+    show_default="DATASET/tiny_clip/small",
     help="Pipeline that is materialized first where nothing can be searched yet.",
 )
 @module_option

@@ -25,11 +25,12 @@ from cir_assets.graph.sensors.stale_sweep import stale_sweep_sensor
 from cir_assets.graph.sensors.upstream_changes import upstream_changes_sensor
 from cir_assets.store.layout import Storage
 
-PROJECT = Path(__file__).parent.parent
+PACKAGE = Path(__file__).parent
+"""Where the graph lies that comes with the package: its ``dg.toml`` says so."""
 
 
 def build_definitions(
-    project: Path = PROJECT,
+    project: Path = PACKAGE,
     storage: Storage | None = None,
     *,
     set_broken_aside: bool = False,
@@ -38,7 +39,8 @@ def build_definitions(
     """The whole graph of a project folder, with its things kept in ``storage``.
 
     Args:
-        project: folder with a ``pyproject.toml`` whose ``[tool.dg]`` names the package that holds ``defs/``.
+        project: folder with a ``pyproject.toml`` whose ``[tool.dg]`` names the package that holds ``defs/``; by
+            default what comes with this package.
         storage: where files lie; by default ``DAGSTER_HOME``, else ``storage`` in the working folder.
         set_broken_aside: load the other data sets where one's YAML is wrong; in its place stands one asset that
             says what is wrong. Backbones are everybody's: a mistake there is raised all the same.
@@ -108,5 +110,5 @@ def problem_of(project: Path) -> str | None:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The graph of this project."""
+    """The graph that comes with the package."""
     return build_definitions(set_broken_aside=True)

@@ -17,7 +17,7 @@ from unittest import mock
 
 import dagster as dg
 
-from cir_assets.definitions import PROJECT, build_definitions
+from cir_assets.definitions import build_definitions
 
 SNAPSHOT = Path(__file__).with_suffix(".json")
 COMMAND = "python -m tests.graph_snapshot"
@@ -31,7 +31,7 @@ def snapshot() -> str:
         tempfile.TemporaryDirectory() as storage,
         mock.patch.dict(os.environ, {**elsewhere, "DAGSTER_HOME": storage}, clear=True),
     ):
-        told = described(build_definitions(PROJECT))
+        told = described(build_definitions())
     return json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

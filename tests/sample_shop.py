@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from cir_assets.datasets.archives import unpack
-from cir_assets.definitions import PROJECT
+from tests.trial_project import PROJECT
 
 SAMPLE = PROJECT / "examples" / "boutique"
 

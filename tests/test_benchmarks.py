@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.measuring import Measured, Timing, growth
 from benchmarks.page import page
-from cir_assets.definitions import PROJECT
+from tests.trial_project import PROJECT
 
 
 def measured(amount: float, seconds: float) -> Measured:

@@ -13,8 +13,7 @@ import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickStatus
 
-from cir_assets.definitions import PROJECT
-from tests.trial_project import TrialProject
+from tests.trial_project import PROJECT, TrialProject
 
 
 @pytest.fixture

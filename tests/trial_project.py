@@ -18,9 +18,13 @@ import dagster as dg
 import yaml
 
 from cir_assets.datasets.wardrobe.generation import render_wardrobe
-from cir_assets.definitions import PROJECT, build_definitions
+from cir_assets.definitions import build_definitions
+from cir_assets.store.home import begin_storage
 from cir_assets.store.layout import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
+
+PROJECT = Path(__file__).parents[1]
+"""The folder this project is checked out in."""
 
 QUICK_RECIPE = {
     "text_encoder": {"learning_rate": 5.0e-4, "batch_size": 64, "epochs": 2},
@@ -38,8 +42,7 @@ class TrialProject:
         self.folder = folder
         self.package = f"trial_{uuid.uuid4().hex[:8]}"
         self.storage = Storage(folder=str(folder / "storage"))
-        (folder / "storage").mkdir(parents=True)
-        shutil.copy(PROJECT / "storage" / "dagster.yaml", folder / "storage")
+        begin_storage(folder / "storage")
         defs = folder / self.package / "defs"
         defs.mkdir(parents=True)
         (folder / self.package / "__init__.py").write_text("")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 from pydantic import BaseModel
@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from cir_assets.components.backbones import Backbones
 from cir_assets.components.graph import dataset_definitions, pipelines_of
 from cir_assets.components.loading import InvalidDefinition, at, checked_name, tree_beside
+from cir_assets.components.scaffolding import DatasetScaffolder
 from cir_assets.components.specification import DatasetSpec
+from cir_assets.components.templates import Attributes
 from cir_assets.models.settings import ModelsOf, ZeroShot
 from cir_assets.training.settings import Recipe
 
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from cir_assets.pipeline.identity import Pipeline
 
 
+class DatasetAttributes(Attributes[DatasetSpec]):
+    """What ``attributes`` of a data set's ``defs.yaml`` may say, templates among it."""
+
+    spec: ClassVar[type[BaseModel]] = DatasetSpec
+
+
+@dg.scaffold_with(DatasetScaffolder)
 class Dataset(dg.Component):
     """A data set with its backbones, recipes, protocols and schedule, from one ``defs.yaml``."""
 
@@ -39,7 +48,7 @@ class Dataset(dg.Component):
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
         """The model the YAML file's ``attributes`` are checked against."""
-        return DatasetSpec
+        return DatasetAttributes
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Dataset:
@@ -48,17 +57,18 @@ class Dataset(dg.Component):
         Raises:
             InvalidDefinition: for a folder that cannot be a name, or a backbone nobody defines.
         """
-        assert isinstance(attributes, DatasetSpec)
+        assert isinstance(attributes, DatasetAttributes)
+        spec = attributes.filled(context)
         [defined] = tree_beside(context, "backbones").get_all_components(of_type=Backbones)
         backbones = defined.backbones
-        for position, backbone in enumerate(attributes.backbones):
+        for position, backbone in enumerate(spec.backbones):
             if backbone not in backbones:
                 raise InvalidDefinition(
                     f"{at(context, 'backbones', position)}: attributes.backbones names {backbone!r}, which "
                     f"backbones/defs.yaml does not define; it defines {', '.join(backbones)}"
                 )
-        places = {name: at(context, "models_of", name) for name in attributes.models_of}
-        return cls(checked_name(context.path.name, context.path), attributes, backbones, places)
+        places = {name: at(context, "models_of", name) for name in spec.models_of}
+        return cls(checked_name(context.path.name, context.path), spec, backbones, places)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, job and schedule of this data set."""

@@ -19,6 +19,7 @@ from cir_assets.graph.assets.search import search_asset
 from cir_assets.graph.assets.submission import submission_asset
 from cir_assets.graph.assets.text_encoder import text_encoder_asset
 from cir_assets.graph.assets.triplets import triplets_asset
+from cir_assets.graph.resources import STORAGE
 from cir_assets.graph.schedules import refresh_schedule
 from cir_assets.graph.sensors.catalogue_files import catalogue_sensor
 from cir_assets.models.settings import BackboneSettings, ReferenceCheckpoints, ZeroShot
@@ -92,7 +93,7 @@ def dataset_definitions(
         if spec.source.watched is not None
         else []
     )
-    return dg.Definitions(assets=assets, schedules=schedules, sensors=sensors, jobs=[job])
+    return dg.Definitions(assets=assets, schedules=schedules, sensors=sensors, jobs=[job], resources=STORAGE)
 
 
 def model_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:

@@ -38,3 +38,7 @@ class StorageFolder(dg.ConfigurableResource):
             for said in end_dead_runs(context.instance, heartbeats, context.run.run_id):
                 (context.log or dg.get_dagster_logger()).info(said)
             yield self
+
+
+STORAGE = {"storage": StorageFolder()}
+"""What every component gives along, so that it works among others' definitions too; merging takes one object once."""

@@ -11,9 +11,8 @@ import polars as pl
 import pytest
 import yaml
 
-from cir_assets.definitions import PROJECT
 from tests.sample_shop import SAMPLE, sample_pictures
-from tests.trial_project import TrialProject, metadata_of
+from tests.trial_project import PROJECT, TrialProject, metadata_of
 
 
 @pytest.fixture

@@ -16,14 +16,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cir_assets.definitions import PROJECT
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.installation import install_backbone
 from cir_assets.models.saving import load_text_encoder, save_text_encoder
 from cir_assets.models.settings import BackboneSettings
 from cir_assets.models.shape import backbone_shape
 from tests.models.families import write_family
-from tests.trial_project import TrialProject, metadata_of
+from tests.trial_project import PROJECT, TrialProject, metadata_of
 
 CAPTIONS = ["is red with longer sleeves", "has no belt", "is red with longer sleeves", "", "darker " * 300]
 APART = Path(sys.prefix) / "open_clip"
