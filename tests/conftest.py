@@ -27,6 +27,7 @@ SLOW = (
     *LONGEST,
     "tests/components/test_scaffolding.py::test_an_asset_is_launched",
     "tests/graph/",
+    "tests/starting/test_project.py::test_two_code_locations",
     "tests/test_benchmarks.py",
     "tests/test_command_line.py",
     "tests/test_definitions.py::test_a_d",

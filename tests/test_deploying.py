@@ -96,5 +96,7 @@ def test_dagsters_settings_are_the_packages_with_postgres_beside(
         monkeypatch.setenv(name, "x")
     shutil.copy(PROJECT / "deploy" / "dagster.yaml", tmp_path)
     reference = InstanceRef.from_dir(str(tmp_path))
+    assert reference.run_storage_data is not None
+    assert reference.storage_data is not None
     assert reference.run_storage_data.class_name == "PostgresRunStorage"
     assert reference.storage_data.config_dict["postgres_db"]["hostname"] == {"env": "DAGSTER_POSTGRES_HOST"}

@@ -106,16 +106,8 @@ def test_it_carries_the_embedded_model_and_nothing_else_of_size(wheel: Path) -> 
 def test_the_packaged_graph_loads_in_an_empty_folder_and_dg_finds_the_components(
     commands: Path, tmp_path: Path
 ) -> None:
-    validated = [
-        commands / "python",
-        "-m",
-        "dagster",
-        "definitions",
-        "validate",
-        "-m",
-        "cir_assets.definitions",
-    ]
-    run(*validated, at=tmp_path)
+    validate = ("-m", "dagster", "definitions", "validate", "-m", "cir_assets.definitions")
+    run(commands / "python", *validate, at=tmp_path)
     listed = run(commands / "python", "-m", "dagster_dg_cli.cli", "list", "components", "--json", at=tmp_path)
     for component in ("Dataset", "Backbones"):
         assert f'"cir_assets.components.{component}"' in listed

@@ -129,7 +129,7 @@ class ComposedRetrieval:
 
     def __call__(self, image: Image.Image | Path | str, text: str) -> NDArray[np.float32]:
         """The query, float32 (D,) of unit length, of a reference picture and what should differ."""
-        return self.compose(self.image_features([image]), [text])[0]
+        return cast("NDArray[np.float32]", self.compose(self.image_features([image]), [text])[0])
 
     @torch.no_grad()
     def compose(self, image: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from dagster_dg_cli.cli import create_dg_cli
+from dagster_dg_cli.cli import cli
 
 from cir_assets.components.fitting import fit_wardrobe
 from cir_assets.starting.project import write_project
@@ -37,7 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def dg(*arguments: str) -> Result:
     """What a command of ``dg`` did, in this process."""
-    return CliRunner().invoke(create_dg_cli(), arguments)
+    return CliRunner().invoke(cli, arguments)
 
 
 def test_a_data_set_is_scaffolded_from_its_table_and_passes_the_checks(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -26,10 +27,9 @@ SUBJECT = Subject(
 )
 
 
-def said(card: str) -> dict[str, object]:
+def said(card: str) -> dict[str, Any]:
     _, metadata, _ = card.split("---\n", 2)
-    read = yaml.safe_load(metadata)
-    assert isinstance(read, dict)
+    read: dict[str, Any] = yaml.safe_load(metadata)
     return read
 
 
@@ -42,7 +42,7 @@ def test_figures_stand_beside_those_of_the_paper() -> None:
     assert SUBJECT.loading in card
     read = said(card)
     assert read["license"] == "other"
-    [model] = read["model-index"]  # type: ignore[misc]
+    [model] = read["model-index"]
     values = {metric["type"]: metric["value"] for each in model["results"] for metric in each["metrics"]}
     assert values == {"recall_at_10": 40.0, "recall_at_50": 60.0, "headline": 50.0}
     assert {each["dataset"]["split"] for each in model["results"]} == {"val"}
