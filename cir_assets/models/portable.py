@@ -78,7 +78,7 @@ def write_portable(
             (beside / model).mkdir()
             for file in place.iterdir():
                 # Its curve is of those who train.
-                if file.suffix != ".parquet":
+                if file.is_file() and file.suffix != ".parquet":
                     shutil.copy2(file, beside / model)
         config = {"model_type": MODEL_TYPE, **asdict(about)}
         (beside / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
