@@ -18,7 +18,7 @@ from cir_assets.components.fitting import fit_wardrobe
 from cir_assets.definitions import build_definitions
 from cir_assets.starting.here import dataset_here, module_here
 from cir_assets.starting.project import write_project
-from cir_assets.store.home import SETTINGS
+from cir_assets.store.home import SETTINGS, begin_storage
 from tests.sample_shop import SAMPLE
 
 
@@ -144,6 +144,7 @@ def test_the_data_sets_merge_with_the_definitions_of_a_project_that_is_there(for
 def test_two_code_locations_stand_in_one_workspace(foreign: Path) -> None:
     """The foreign project as it is, and the data sets as a project of their own."""
     write_project(foreign / "my_shop", "wardrobe", fit_wardrobe())
+    begin_storage(foreign / "storage")
     (foreign / "workspace.yaml").write_text(
         "load_from:\n"
         "  - python_module: {module_name: foreign.definitions, working_directory: .}\n"
