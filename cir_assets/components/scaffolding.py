@@ -13,7 +13,7 @@ from cir_assets.components.fitting import embedded_backbones, fit_catalogue, fit
 from cir_assets.components.loading import InvalidDefinition, checked_name
 from cir_assets.components.specification import BackbonesSpec
 from cir_assets.datasets.tables import BrokenAnnotations
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 
 class DatasetParameters(BaseModel):
@@ -68,7 +68,7 @@ class DatasetScaffolder(dg.Scaffolder[DatasetParameters]):
             fitted = fit_catalogue(asked.pictures, asked.triplets) if asked.pictures else fit_wardrobe()
         except (InvalidDefinition, BrokenAnnotations, OSError) as error:
             raise refused(request, error) from error
-        backbones = request.target_path.parent / "backbones" / "defs.yaml"
+        backbones = request.target_path.with_name("backbones") / "defs.yaml"
         if not backbones.exists():
             write(backbones, embedded_backbones())
         write(request.target_path / "defs.yaml", fitted.yaml(request.type_name))
@@ -121,5 +121,5 @@ def refused(request: dg.ScaffoldRequest[Any], error: Exception) -> click.ClickEx
 def write(file: Path, text: str) -> None:
     """Write a new file whole, its folder too."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(file) as beside:
+    with write_whole(file) as beside:
         beside.write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ from cir_assets.pictures.opening import open_picture
 from cir_assets.pictures.preparing import prepare_picture
 from cir_assets.pictures.settings import PIXEL_LIMIT, Padding, Reading
 from cir_assets.retrieval.methods import METHODS
-from cir_assets.store.files import folder_written_whole
+from cir_assets.store.files import write_folder_whole
 
 BACKBONE = "backbone"
 MODEL_TYPE = "composed_image_retrieval"
@@ -70,7 +70,7 @@ def write_portable(
     Returns:
         The files that were written.
     """
-    with folder_written_whole(folder) as beside:
+    with write_folder_whole(folder) as beside:
         (beside / BACKBONE).mkdir()
         for file in model_files(backbone):
             shutil.copy2(file, beside / BACKBONE)

@@ -13,7 +13,7 @@ from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import newest_models
 from cir_assets.pipeline.step import Work
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 COMBINER_LOADING = """\
 from cir_assets.models.combiner import Combiner
@@ -72,7 +72,7 @@ def write_cards(work: Work, pipeline: Pipeline, results: Mapping[str, pl.DataFra
             library="transformers" if model == TEXT_ENCODER else "cir_assets",
             embedded=pipeline.encoded.settings.kind == "embedded" and pipeline.data.source.kind == "wardrobe",
         )
-        with written_whole(folder / CARD) as beside:
+        with write_whole(folder / CARD) as beside:
             beside.write_text(
                 model_card(subject, results["evaluations"], results["metrics"]), encoding="utf-8"
             )

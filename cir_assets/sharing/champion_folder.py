@@ -13,7 +13,7 @@ from cir_assets.reporting.card import Subject, model_card
 from cir_assets.retrieval.methods import METHODS
 from cir_assets.serving.export import Exported, NothingExported, current, every_export, read_about
 from cir_assets.store.contracts import EVALUATIONS, METRICS
-from cir_assets.store.database import opened
+from cir_assets.store.database import open_database
 from cir_assets.store.layout import Storage
 
 LOADING = """\
@@ -87,7 +87,7 @@ def chosen(storage: Storage, dataset: str, pipeline: str | None) -> Exported:
     Raises:
         NothingExported: when there is none, naming those there are.
     """
-    served = [read_about(current(each)) for each in every_export(storage.root / "search", dataset)]
+    served = [read_about(current(each)) for each in every_export(storage.searches, dataset)]
     served.sort(key=lambda about: -(about.headline or 0.0))
     for about in served:
         if pipeline in (None, f"{about.backbone}/{about.recipe}"):
@@ -105,7 +105,7 @@ def _figures(results: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables ``evaluations`` and ``metrics`` of a pipeline; empty where it was not evaluated."""
     if not results.is_file():
         return pl.DataFrame(schema=EVALUATIONS.schema), pl.DataFrame(schema=METRICS.schema)
-    with opened(results, read_only=True) as connection:
+    with open_database(results, read_only=True) as connection:
         evaluations, metrics = (
             pl.DataFrame(connection.sql(f"SELECT * FROM {table.name}").to_arrow_table())
             for table in (EVALUATIONS, METRICS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cir_assets.store.files import written_whole
+from cir_assets.store.files import write_whole
 
 SETTINGS = Path(__file__).with_name("dagster.yaml")
 """What Dagster reads of its folder: telemetry off, one place on the GPU, ended runs and old looks cleared."""
@@ -20,5 +20,5 @@ def begin_storage(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / SETTINGS.name
     if not file.exists():
-        with written_whole(file) as beside:
+        with write_whole(file) as beside:
             shutil.copyfile(SETTINGS, beside)
