@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cir_assets.sharing.command import export, push
 from cir_assets.starting.command import new
 from cir_assets.starting.here import dataset_here, module_here
 from cir_assets.store.home import begin_storage
@@ -94,7 +95,8 @@ def main() -> None:
         sys.path.insert(0, str(Path.cwd()))
 
 
-main.add_command(new)
+for each in (new, export, push):
+    main.add_command(each)
 
 
 @main.command()
@@ -130,7 +132,12 @@ def materialize(selection: str, module: str, *, verbose: bool = False) -> None:
     started = time.monotonic()
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "--select", selection, "-m", module]
     click.echo(f"$ {' '.join(command[2:])}")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # A project's .env names the storage folder by PWD and is heard before what is set; whoever changed folders
+    # without a shell left PWD behind.
+    environment = {**os.environ, "PWD": str(home.parent)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
     assert process.stdout is not None
     kept: list[str] = []
     for line in process.stdout:

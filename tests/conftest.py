@@ -25,10 +25,12 @@ LONGEST = (
 )
 SLOW = (
     *LONGEST,
+    "tests/components/test_scaffolding.py::test_an_asset_is_launched",
     "tests/graph/",
     *(f"tests/pipeline/test_{each}.py" for each in ("backbones", "checkpoints", "encoding", "holding")),
     *(f"tests/pipeline/test_{each}.py" for each in ("searching", "source", "tables")),
     "tests/datasets/test_dataset_source.py",
+    "tests/starting/test_project.py::test_two_code_locations",
     "tests/test_benchmarks.py",
     "tests/test_command_line.py",
     "tests/test_definitions.py::test_a_d",
@@ -36,6 +38,9 @@ SLOW = (
     "tests/test_moved_storage.py",
     "tests/models/test_open_clip_network.py::test_both_stages_run_on_it_through_the_graph",
     "tests/serving/test_behind_a_proxy.py",
+    "tests/sharing/test_champion_folder.py::test_as_onnx",
+    "tests/sharing/test_champion_folder.py::test_it_goes_to_the_hub",
+    "tests/test_wheel.py",
 )
 """Whole graphs and real processes, by how a test's name begins; with BROWSERS, what is left out of test-quick."""
 

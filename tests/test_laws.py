@@ -14,7 +14,7 @@ from cir_assets.store import contracts
 PROJECT = Path(__file__).parents[1]
 LAYERS = (
     ("command_line", "client", "definitions"),
-    ("starting",),
+    ("starting", "sharing"),
     ("components",),
     ("graph",),
     ("pipeline",),

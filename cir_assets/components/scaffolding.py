@@ -67,11 +67,8 @@ class DatasetScaffolder(dg.Scaffolder[DatasetParameters]):
                 raise InvalidDefinition("triplets are of pictures: name --pictures too")
             fitted = fit_catalogue(asked.pictures, asked.triplets) if asked.pictures else fit_wardrobe()
         except (InvalidDefinition, BrokenAnnotations, OSError) as error:
-            # It was made for the file, which is not to be.
-            if not any(request.target_path.iterdir()):
-                request.target_path.rmdir()
-            raise click.ClickException(str(error)) from error
-        backbones = request.target_path.parent / "backbones" / "defs.yaml"
+            raise refused(request, error) from error
+        backbones = request.target_path.with_name("backbones") / "defs.yaml"
         if not backbones.exists():
             write(backbones, embedded_backbones())
         write(request.target_path / "defs.yaml", fitted.yaml(request.type_name))
@@ -100,7 +97,7 @@ class BackbonesScaffolder(dg.Scaffolder[BackbonesParameters]):
         try:
             BackbonesSpec.model_validate(attributes)
         except ValidationError as error:
-            raise click.ClickException(str(error)) from error
+            raise refused(request, error) from error
         write(request.target_path / "defs.yaml", written(request.type_name, attributes))
 
 
@@ -112,6 +109,13 @@ def require_yaml(request: dg.ScaffoldRequest[Any]) -> None:
     """
     if request.scaffold_format != "yaml" or request.append:
         raise click.ClickException("a data set is a folder of its own with a defs.yaml: leave --format out")
+
+
+def refused(request: dg.ScaffoldRequest[Any], error: Exception) -> click.ClickException:
+    """What a person is told; the folder goes that was made for the file that is not to be."""
+    if not any(request.target_path.iterdir()):
+        request.target_path.rmdir()
+    return click.ClickException(str(error))
 
 
 def write(file: Path, text: str) -> None:

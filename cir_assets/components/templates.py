@@ -7,7 +7,15 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import dagster as dg
 from jinja2 import Template
-from pydantic import BaseModel, ModelWrapValidatorHandler, RootModel, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    RootModel,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from cir_assets.components.loading import InvalidDefinition, at
 
@@ -34,9 +42,12 @@ class Attributes(RootModel[Any], Generic[Spec]):
         return cls.model_construct(root=value if is_templated(value) else cls.spec.model_validate(value))
 
     @classmethod
-    def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         """The schema editors and ``dg check yaml`` use: that of the model, with a template in every value."""
-        return cast("dict[str, Any]", templating(cls.spec.model_json_schema(*arguments, **options)))
+        schema = cls.spec.model_json_schema()
+        return cast("dict[str, Any]", templating(schema, schema.pop("$defs", {})))
 
     def filled(self, context: dg.ComponentLoadContext) -> Spec:
         """The checked attributes, with every template filled in.
@@ -82,19 +93,27 @@ def fill(value: Any, context: dg.ResolutionContext) -> Any:
     return native if isinstance(native, list | dict) else Template(value).render(**context.scope)
 
 
-def templating(schema: Any) -> Any:
-    """A JSON schema that takes a template in place of every value but those that tell kinds apart."""
+def templating(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A JSON schema that takes a template in place of every value but those that tell kinds apart.
+
+    What it refers to stands in its place, so that it may be part of another's: no model refers to itself.
+    """
     if isinstance(schema, list):
-        return [templating(each) for each in schema]
+        return [templating(each, definitions) for each in schema]
     if not isinstance(schema, dict):
         return schema
+    if "$ref" in schema:
+        meant = definitions[schema["$ref"].rpartition("/")[2]]
+        return templating({**meant, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
     changed = {
-        key: {name: templating(each) for name, each in value.items()}
-        if key in ("properties", "$defs")
-        else templating(value)
+        key: {name: templating(each, definitions) for name, each in value.items()}
+        if key in ("properties", "patternProperties")
+        else templating(value, definitions)
         if key in ("items", "additionalProperties", "anyOf", "oneOf")
         else value
         for key, value in schema.items()
+        # Its mapping refers to what stands elsewhere; the constants tell kinds apart as well.
+        if key != "discriminator"
     }
     kind = changed.get("type")
     if "const" in changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,12 +26,14 @@ class Dropout(nn.Dropout):
         return input * kept.mul_(65_536 / (65_536 - left_out))
 
 
-class Combiner(nn.Module):
+class Combiner(nn.Module, PyTorchModelHubMixin):
     """The network of paper section 3.3 (reference file ``combiner.py``), its parameters named alike.
 
     With D the feature dimension, P the projection's and H the hidden layers' width: both inputs are
     projected to P, concatenated (text first), and feed two branches; one gives a residual in D, the other
     the scalar lambda in 0..1 that weighs the text feature against the image feature.
+
+    ``Combiner.from_pretrained`` reads one from a version's folder or from a repository of the Hub, in eval mode.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cir_assets.models.stages import COMBINER, LABELS, TEXT_ENCODER
+from cir_assets.pipeline.cards import write_cards
 from cir_assets.pipeline.checks import SELF_CONTAINED
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import newest_models
@@ -48,7 +49,7 @@ def report_step(pipeline: Pipeline) -> Step:
         }
         return Plan({**versions, **outside}, lambda _: make_report(work, pipeline))
 
-    return Step(pipeline.name("report"), 6, plan)
+    return Step(pipeline.name("report"), 7, plan)
 
 
 def shown_steps(pipeline: Pipeline) -> list[str]:
@@ -62,13 +63,15 @@ def shown_steps(pipeline: Pipeline) -> list[str]:
 
 
 def make_report(work: Work, pipeline: Pipeline) -> Made:
-    """Write a pipeline's report and contact sheet from its results file."""
+    """Write a pipeline's report and contact sheet from its results file, and its models' cards."""
     from PIL import Image
 
     from cir_assets.reporting.pictures import as_markdown, write_contact_sheet
     from cir_assets.reporting.report import PICTURES, write_report
 
-    inputs = report_inputs(work, pipeline, results_of(work, pipeline), told=True)
+    results = results_of(work, pipeline)
+    cards = write_cards(work, pipeline, results)
+    inputs = report_inputs(work, pipeline, results, told=True)
     folder = work.storage.report(*pipeline.place)
     page = write_report(inputs, folder)
     sheet = write_contact_sheet(inputs, folder / "contact_sheet.png")
@@ -87,7 +90,7 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
             "sheet": {"markdown": sheet_markdown},
         },
         checks=SELF_CONTAINED(page.name, page.stat().st_size, outside),
-        files=[page, sheet, folder / PICTURES],
+        files=[page, sheet, folder / PICTURES, *cards],
     )
 
 

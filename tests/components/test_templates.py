@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.list import list_all_components_schema
 from jsonschema import Draft202012Validator
 
 from cir_assets.components import Backbones, Dataset
@@ -106,6 +107,15 @@ def test_the_schema_of_editors_and_dg_takes_what_loads_and_refuses_what_does_not
     assert validator.is_valid(taken)
     assert not validator.is_valid(refused)
     assert not validator.is_valid({**taken, "no_such_key": 1})
+
+
+def test_editors_get_the_same_schema_for_whole_files() -> None:
+    """As ``dg utils configure-editor`` writes it for every component that is installed."""
+    whole = list_all_components_schema(entry_points=False, extra_modules=("cir_assets.components",))
+    validator = Draft202012Validator(whole)
+    file = {"type": "cir_assets.components.Dataset", "attributes": TEMPLATED}
+    assert validator.is_valid(file)
+    assert not validator.is_valid({**file, "attributes": {**TEMPLATED, "sourc": 1}})
 
 
 def test_a_value_that_is_no_template_is_checked_before_anything_is_filled_in(project: TrialProject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -17,7 +18,7 @@ from cir_assets.components.fitting import fit_wardrobe
 from cir_assets.definitions import build_definitions
 from cir_assets.starting.here import dataset_here, module_here
 from cir_assets.starting.project import write_project
-from cir_assets.store.home import SETTINGS
+from cir_assets.store.home import SETTINGS, begin_storage
 from tests.sample_shop import SAMPLE
 
 
@@ -138,6 +139,26 @@ def test_the_data_sets_merge_with_the_definitions_of_a_project_that_is_there(for
     forget("foreign")
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
     assert {"orders", "wardrobe/raw", "leaderboard"} <= keys
+
+
+def test_two_code_locations_stand_in_one_workspace(foreign: Path) -> None:
+    """The foreign project as it is, and the data sets as a project of their own."""
+    write_project(foreign / "my_shop", "wardrobe", fit_wardrobe())
+    begin_storage(foreign / "storage")
+    (foreign / "workspace.yaml").write_text(
+        "load_from:\n"
+        "  - python_module: {module_name: foreign.definitions, working_directory: .}\n"
+        "  - python_module: {module_name: my_shop.definitions, working_directory: my_shop}\n"
+    )
+    validated = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=foreign,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert validated.returncode == 0, validated.stderr[-3000:]
+    assert "All code locations passed validation" in validated.stdout + validated.stderr
 
 
 def test_the_components_stand_among_a_projects_own(foreign: Path) -> None:
