@@ -417,15 +417,11 @@ def export_features(dataset: str, backbone: str, out: Path) -> None:
 @click.argument("answer", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @module_option
 def server_answer(pipeline: str, answer: Path, module: str) -> None:
-    r"""Enter what a test server answered to a pipeline's submission, as an evaluation of its test split.
+    """Enter what a test server answered to a pipeline's submission, as an evaluation of its test split.
 
-    PIPELINE is dataset/backbone/recipe, as in cirr/rn50x4/paper. ANSWER is a YAML file:
-
-    \b
-      protocol: cirr
-      answered: 2026-11-25
-      server: https://cirr.cecs.anu.edu.au/test_process/
-      figures: {recall@1: 38.53, recall@5: 69.98, …, subset_recall@1: 68.19, …}
+    PIPELINE is dataset/backbone/recipe, as in cirr/rn50x4/paper. ANSWER is a YAML file with the keys protocol,
+    answered (the day), server (its address) and figures, in percent, as {recall@1: 39.0, subset_recall@1: 68.0};
+    docs/fashioniq-and-cirr.md shows one.
     """
     from cir_assets.pipeline.answers import WrongAnswer, enter_answer
     from cir_assets.store.layout import Storage
