@@ -7,7 +7,6 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
-import pytest
 
 from cir_assets.store.database import opened
 from tests.changes import Shop
@@ -32,7 +31,7 @@ def final_tables(project: TrialProject) -> dict[str, list[tuple[object, ...]]]:
 
 def killed(project: TrialProject, death: Death) -> None:
     process = project.start(*SELECTION, death=death)
-    process.join(250)
+    process.join(600)
     assert process.exitcode == -signal.SIGKILL, project.log.read_text()[-3000:]
 
 
@@ -41,7 +40,6 @@ def cached_features(project: TrialProject) -> int:
         return int(connection.sql("SELECT count(*) FROM image_features").fetchall()[0][0])
 
 
-@pytest.mark.timeout(900)
 def test_runs_killed_while_encoding_and_in_both_stages_end_with_the_same_tables(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop = Shop(tmp_path, instance)
@@ -59,7 +57,7 @@ def test_runs_killed_while_encoding_and_in_both_stages_end_with_the_same_tables(
     for stage in ("text_encoder", "combiner"):
         killed(broken, Death("os.rename", f"*/{stage}/checkpoints/*/*.pt", 2))
     process = broken.start(*SELECTION)
-    process.join(250)
+    process.join(600)
     assert process.exitcode == 0, broken.log.read_text()[-4000:]
 
     combiner = broken.entry("/".join((*PIPELINE, "combiner")))
