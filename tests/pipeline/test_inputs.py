@@ -32,6 +32,7 @@ def test_a_triplet_to_train_on_is_rows_of_the_features_of_its_pictures(inputs: P
     rows = inputs.triplets.filter(split="train").select("reference", "target").rows()
     found = zip(images.gather(train.reference), images.gather(train.target), strict=True)
     assert list(found) == rows
+    assert train.gallery is not None
     assert sorted(images.gather(train.gallery)) == sorted({image for row in rows for image in row})
 
 

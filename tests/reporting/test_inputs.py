@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -21,5 +22,6 @@ def test_rows_of_another_pipeline_are_left_out(inputs: ReportInputs) -> None:
 def test_a_table_without_a_column_is_refused_with_what_it_needs(inputs: ReportInputs, table: str) -> None:
     frame: pl.DataFrame = getattr(inputs, table)
     column = "stage" if table == "training_epochs" else "evaluation_id"
+    changed: dict[str, Any] = {table: frame.drop(column)}
     with pytest.raises(ValueError, match=f"table '{table}' lacks {column}; it needs .*{column}"):
-        replace(inputs, **{table: frame.drop(column)})
+        replace(inputs, **changed)
