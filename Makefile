@@ -10,6 +10,9 @@ export DAGSTER_HOME := $(CURDIR)/storage
 demo: $(VENV)/.installed
 	$(BIN)/cir-assets demo
 
+# Each of a suite's processes would compile every test anew.
+test test-quick: export PYTHONDONTWRITEBYTECODE =
+
 ## test: lint, types and the whole suite
 test: lint
 	$(BIN)/pytest

@@ -72,12 +72,14 @@ class Ran:
 class Shop:
     """A catalogue of two hundred pictures with a pipeline, its instance, and a daemon's ticks without a clock."""
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(
+        self, folder: Path, instance: dg.DagsterInstance, splits: Mapping[str, int] = SPLITS
+    ) -> None:
         self.project, self.instance = TrialProject(folder / "project"), instance
         self.pictures, self.table = folder / "pictures", folder / "triplets.csv"
         self.pictures.mkdir()
         rows = ["reference,target,caption,split"]
-        for split, count in SPLITS.items():
+        for split, count in splits.items():
             names = [f"{split}{number:03d}.jpg" for number in range(count)]
             for number, name in enumerate(names):
                 (self.pictures / name).write_bytes(picture_bytes(name))
@@ -86,6 +88,7 @@ class Shop:
         self.stages: dict[str, dict[str, Any]] = {"text_encoder": dict(STAGE), "combiner": dict(STAGE)}
         # Pictures at random teach nothing: whether one model is better than another is no matter here.
         self.promotion: dict[str, Any] = {"margin": 100, "better_on_average": False}
+        self.settings: dict[str, Any] = {"watch_every_seconds": 5}
         self.backbones = {"tiny_clip": {"kind": "embedded", "place": "tiny_clip"}}
         self.cursor: Any = None
         self.write()
@@ -99,7 +102,7 @@ class Shop:
             backbones=list(self.backbones),
             recipes={"quick": self.stages},
             promotion=self.promotion,
-            watch_every_seconds=5,
+            **self.settings,
         )
 
     def tick(self, definitions: dg.Definitions | None = None) -> list[dg.AssetKey]:

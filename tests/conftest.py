@@ -19,30 +19,51 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 LONGEST = (
     "tests/test_daemon.py",
-    "tests/graph/test_killed_runs.py",
+    "tests/graph/test_whole_graph.py",
     "tests/test_changes.py",
+    "tests/graph/test_real_annotations.py",
     "tests/pipeline/test_judging.py",
+    "tests/graph/test_killed_runs.py",
+    "tests/pipeline/test_checkpoints.py",
+    "tests/pipeline/test_training.py",
+    "tests/pipeline/test_holding.py",
+    "tests/test_moved_storage.py",
+    "tests/test_lost_changes.py",
+    "tests/graph/sensors/test_catalogue_files.py",
+    "tests/training/test_resuming.py",
 )
+"""Files of most seconds, the longest first."""
+
 SLOW = (
     *LONGEST,
     "tests/components/test_scaffolding.py::test_an_asset_is_launched",
     "tests/graph/",
-    *(f"tests/pipeline/test_{each}.py" for each in ("backbones", "checkpoints", "encoding", "holding")),
-    *(f"tests/pipeline/test_{each}.py" for each in ("searching", "source", "tables")),
-    "tests/datasets/test_dataset_source.py",
-    "tests/starting/test_project.py::test_two_code_locations",
+    *(
+        f"tests/pipeline/test_{each}.py"
+        for each in ("backbones", "encoding", "searching", "source", "tables")
+    ),
+    "tests/pipeline/test_whole.py",
+    "tests/models/test_hub.py",
+    "tests/models/test_open_clip_network.py::test_both_stages_run_on_it_through_the_graph",
+    "tests/serving/test_behind_a_proxy.py",
+    "tests/serving/test_server.py::test_it_ends_when_told_to",
+    "tests/engines/test_cores.py::test_a_process_held_to_one_core",
+    "tests/pictures/test_fuzzing.py",
+    "tests/datasets/catalogue/test_whatever_it_holds.py",
+    "tests/models/test_files.py::test_any_damage",
+    "tests/training/test_precision.py::test_bfloat16_ends",
+    "tests/training/test_tiny_clip.py::test_a_pretraining_broken_off",
     "tests/test_benchmarks.py",
     "tests/test_command_line.py",
     "tests/test_definitions.py::test_a_d",
-    "tests/test_lost_changes.py",
-    "tests/test_moved_storage.py",
-    "tests/models/test_open_clip_network.py::test_both_stages_run_on_it_through_the_graph",
-    "tests/serving/test_behind_a_proxy.py",
+    "tests/starting/test_project.py::test_two_code_locations",
     "tests/sharing/test_champion_folder.py::test_as_onnx",
     "tests/sharing/test_champion_folder.py::test_it_goes_to_the_hub",
     "tests/test_wheel.py",
+    "tests/datasets/test_dataset_source.py",
 )
-"""Whole graphs and real processes, by how a test's name begins; with BROWSERS, what is left out of test-quick."""
+"""Whole graphs, real processes, trainings and thousands of inputs at random, by how a test's name begins; with
+BROWSERS, what is left out of test-quick."""
 
 BROWSERS = {"browser", "pages"}
 """Fixtures that start one."""
@@ -54,12 +75,18 @@ def is_slow(item: pytest.Item) -> bool:
     return item.nodeid.startswith(SLOW) or not BROWSERS.isdisjoint(fixtures)
 
 
+def place(item: pytest.Item) -> int:
+    """Where a test stands: the longest files first, so that short ones fill up the end, then what else is slow."""
+    longest = (number for number, file in enumerate(LONGEST) if item.nodeid.startswith(file))
+    return next(longest, len(LONGEST) + (not item.nodeid.startswith(SLOW)))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow ones; fast tests first, then the longest files, so that no process is left alone with one."""
+    """Mark the slow ones, and put all in the order in which test processes take their files."""
     for item in filter(is_slow, items):
         item.add_marker("slow")
-    items.sort(key=lambda item: (item.nodeid.startswith(SLOW), not item.nodeid.startswith(LONGEST)))
+    items.sort(key=place)
 
 
 def pytest_xdist_auto_num_workers() -> int:

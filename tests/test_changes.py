@@ -79,4 +79,4 @@ def test_another_backbone_makes_its_own_steps_and_touches_no_others(shop: Shop) 
 
 
 def test_nothing_happens_while_nothing_changes(shop: Shop) -> None:
-    assert shop.idle() == []
+    assert shop.idle(5) == []

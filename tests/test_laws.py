@@ -135,3 +135,31 @@ def test_an_asset_file_reads_calls_records_and_computes_nothing() -> None:
     assert {name: count for name, count in lines.items() if count > 90} == {}
     computing = {"numpy", "polars", "torch", "duckdb", "PIL"}
     assert {(f.name, each) for f in files for each in imports(f) if within(each, computing)} == set()
+
+
+ELSEWHERE = {
+    "graph/assets": "each declares one asset: tests/graph_snapshot.json holds every word of it",
+    "pipeline/submission.py": "takes real annotations of CIRR and CIRCO: tests/graph/test_real_annotations.py",
+}
+"""What has no test file of its name, and where it is tested."""
+
+
+def behaves(file: Path) -> bool:
+    """Whether a module does anything: it has a function or method that is more than a declaration."""
+    return any(
+        isinstance(node, ast.FunctionDef) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    )
+
+
+def test_each_module_that_behaves_has_a_test_file_of_its_own_name() -> None:
+    package = PROJECT / "cir_assets"
+    places = {file.relative_to(package) for file in MODULES.values() if not file.name.startswith("__")}
+    elsewhere = {place for place in places if any(place.is_relative_to(name) for name in ELSEWHERE)}
+    lacking = {
+        str(place)
+        for place in places - elsewhere
+        if behaves(package / place)
+        if not (PROJECT / "tests" / place.with_name(f"test_{place.name}")).is_file()
+    }
+    assert lacking == set()
+    assert all(any(place.is_relative_to(name) for place in elsewhere) for name in ELSEWHERE)

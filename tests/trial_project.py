@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import textwrap
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from cir_assets.definitions import build_definitions
 from cir_assets.store.home import begin_storage
 from cir_assets.store.layout import Storage
 from cir_assets.store.ledger import Ledger, LedgerEntry
+from tests.warm_process import Death, started
 
 PROJECT = Path(__file__).parents[1]
 """The folder this project is checked out in."""
@@ -167,18 +167,10 @@ class TrialProject:
         """What the newest process of ``start`` printed."""
         return self.folder / "run.log"
 
-    def start(self, *selection: str) -> subprocess.Popen[bytes]:
-        """The same in a process of its own, with a process group of its own, printing into ``log``."""
+    def start(self, *selection: str, death: Death | None = None) -> BaseProcess:
+        """The same in a process of its own, printing into ``log``, which may be killed."""
         self._place_wardrobes()
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                self.command(*selection),
-                cwd=self.folder,
-                env={**os.environ, "DAGSTER_HOME": str(self.storage.root)},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        return started(self.command(*selection), self.folder, self.storage.root, self.log, death)
 
     def entry(self, step: str) -> LedgerEntry:
         """The newest result of a step."""

@@ -109,7 +109,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
             },
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=900,
             check=False,
         )
         asked = [request.path for request in server.requests]

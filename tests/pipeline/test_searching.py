@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import duckdb
+import polars as pl
 import pytest
 
+from cir_assets.pipeline.inputs import load_backbone, load_inputs
+from cir_assets.pipeline.searching import EXAMPLES, example_queries
 from cir_assets.serving.champions import Champions
+from tests.pipeline.conftest import ByHand
 from tests.random_pictures import picture_bytes
 from tests.trial_project import TrialProject, metadata_of
 
@@ -39,21 +44,31 @@ def test_pictures_without_a_triplet_are_searched_by_clip_as_it_came(
     assert metadata_of(again, "shop/tiny_clip/zero_shot/search")["pictures"] == 31
 
 
-def test_a_search_ranks_as_the_evaluation_did(project: TrialProject, instance: dg.DagsterInstance) -> None:
-    project.write_dataset("wardrobe", source={"kind": "wardrobe", "size": 1000})
-    assert project.materialize(instance, 'group:"wardrobe"', 'key:"leaderboard"').success
-    searcher = Champions(project.storage.root).of("wardrobe")
+def test_a_search_ranks_as_the_evaluation_did(by_hand: ByHand) -> None:
+    searcher = Champions(by_hand.work.storage.root).of("shop")
     assert searcher.about.method == "combiner"
-    with duckdb.connect(str(project.storage.evaluation), read_only=True) as published:
+    with duckdb.connect(str(by_hand.work.storage.evaluation), read_only=True) as published:
         rows = published.sql(
             """SELECT reference, caption, target, target_score, text_weight FROM rankings
             JOIN evaluations USING (evaluation_id) WHERE method = 'combiner' AND split = 'val'
-            AND reference != target ORDER BY query_id LIMIT 40"""
+            AND reference != target"""
         ).fetchall()
         [(champion,)] = published.sql("SELECT challenger FROM promotions").fetchall()
     assert searcher.about.champion == champion
+    assert len(rows) == searcher.examples.height == 8
     for reference, caption, target, score, weight in rows:
         answer = searcher.search(reference, caption, target=target)
         assert answer.target_score == pytest.approx(score, abs=1e-4)
         assert answer.text_weight == pytest.approx(weight, abs=1e-4)
-    assert searcher.examples.height == 24
+
+
+def test_examples_are_few_and_spread_over_val(by_hand: ByHand) -> None:
+    encoded = by_hand.pipeline.encoded
+    inputs = load_inputs(by_hand.work, encoded, load_backbone(by_hand.work, encoded))
+    many = pl.concat([inputs.triplets] * 10).with_columns(triplet_id=pl.row_index().cast(pl.String))
+    examples = example_queries(replace(inputs, triplets=many))
+    assert examples.height == EXAMPLES == 24
+    places = many.filter(split="val")["triplet_id"].to_list()
+    taken = [places.index(example) for example in examples["query_id"]]
+    assert taken == sorted(taken)
+    assert taken[-1] > 2 * len(places) / 3

@@ -94,3 +94,14 @@ def test_a_file_of_other_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("system,R@10\nOurs,30\n")
     with pytest.raises(WrongFigures, match="line 1: expected the columns system,venue"):
         reported_figures([tmp_path / "own.csv"])
+
+
+def test_every_published_figure_has_a_source() -> None:
+    frame = checked(reported_figures(), PUBLISHED_RESULTS)
+    assert frame.filter(pl.col("source").str.len_chars() < 10).is_empty()
+    paper = frame.filter((pl.col("venue") == "CVPRW 2022") & (pl.col("dataset") == "fashioniq"))
+    assert paper.filter(pl.col("category") == "mean").select("metric", "k", "value").rows() == [
+        ("recall", 10, 38.32),
+        ("recall", 50, 61.74),
+        ("headline", 0, 50.03),
+    ]
