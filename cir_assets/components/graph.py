@@ -46,6 +46,7 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
             if isinstance(recipe, Recipe)
             for stage in (TEXT_ENCODER, COMBINER)
         ),
+        backbones=tuple(spec.backbones),
         evaluates=not all(isinstance(recipe, ZeroShot) for recipe in spec.all_recipes.values()),
     )
     return [
@@ -84,7 +85,7 @@ def dataset_definitions(
     )
     job = dg.define_asset_job(
         f"{name}_whole",
-        selection=dg.AssetSelection.groups(name),
+        selection=dg.AssetSelection.key_prefixes(name),
         description=f"Makes everything of {name} in one run; what is there already costs seconds.",
     )
     sensors = (

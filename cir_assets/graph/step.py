@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from cir_assets.engines.progress import Progress
+from cir_assets.graph.belonging import Belonging, place_of
 from cir_assets.graph.conditions import on_upstream_change
 from cir_assets.pipeline.checks import StepCheck
 from cir_assets.pipeline.step import Refused, Step, Work, run
@@ -25,8 +26,7 @@ def step_asset(
     step: Step,
     *,
     deps: Sequence[str] = (),
-    group: str,
-    owners: Sequence[str],
+    of: Belonging,
     kinds: set[str],
     description: str,
     checks: Sequence[StepCheck] = (),
@@ -41,8 +41,8 @@ def step_asset(
     Args:
         step: what is done.
         deps: the steps it is made from, by name.
-        group: the group it stands in.
-        owners: e-mail addresses or ``team:<name>``.
+        of: the pipeline, the data set under a backbone or the data set it belongs to, or the name of a group where
+            it belongs to none: its group and owners, and what its box says first.
         kinds: shown beside its name.
         description: what people read in the UI: grain, columns, units and place.
         checks: what must hold of what it makes.
@@ -54,14 +54,16 @@ def step_asset(
     """
     if condition is None and deps and follows:
         condition = on_upstream_change()
+    belongs = place_of(of)
     by_name = {check.name: check for check in checks}
 
     @dg.asset(
         key=asset_key(step.name),
         deps=[asset_key(name) for name in deps],
-        group_name=group,
+        group_name=belongs.group,
         kinds=kinds,
-        owners=list(owners),
+        owners=list(belongs.owners),
+        tags=dict(belongs.tags),
         pool=pool,
         code_version=step.code_version,
         automation_condition=condition,
@@ -76,7 +78,7 @@ def step_asset(
             for check in checks
         ],
         metadata={"dagster/column_schema": columns} if columns else None,
-        description=description,
+        description=belongs.said + description,
         required_resource_keys={"storage"},
     )
     def made_by_step(context: dg.AssetExecutionContext) -> Iterator[Outcome]:

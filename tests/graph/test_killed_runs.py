@@ -15,7 +15,7 @@ import pytest
 from cir_assets.store.database import DatabaseLocked, opened
 from tests.trial_project import TrialProject
 
-SELECTION = ('group:"wardrobe"', 'key:"leaderboard"')
+SELECTION = ('key:"wardrobe/*"', 'key:"leaderboard"')
 RECIPE = {
     "text_encoder": {"learning_rate": 5.0e-4, "batch_size": 64, "epochs": 4},
     "combiner": {"learning_rate": 2.0e-4, "batch_size": 64, "epochs": 6},

@@ -26,7 +26,7 @@ def test_pictures_without_a_triplet_are_searched_by_clip_as_it_came(
     project: TrialProject, instance: dg.DagsterInstance, pictures: Path
 ) -> None:
     project.write_dataset("shop", source={"kind": "catalogue", "pictures": str(pictures)}, recipes={})
-    assert project.materialize(instance, 'group:"shop"').success
+    assert project.materialize(instance, 'key:"shop/*"').success
     searcher = Champions(project.storage.root).of("shop")
     assert searcher.about.method == "sum"
     assert searcher.about.champion is None
@@ -35,13 +35,13 @@ def test_pictures_without_a_triplet_are_searched_by_clip_as_it_came(
     assert len(answer.images) == 5
     assert answer.text_weight is None
     (pictures / "P30.jpg").write_bytes(picture_bytes("one more"))
-    again = project.materialize(instance, 'group:"shop"')
+    again = project.materialize(instance, 'key:"shop/*"')
     assert metadata_of(again, "shop/tiny_clip/zero_shot/search")["pictures"] == 31
 
 
 def test_a_search_ranks_as_the_evaluation_did(project: TrialProject, instance: dg.DagsterInstance) -> None:
     project.write_dataset("wardrobe", source={"kind": "wardrobe", "size": 1000})
-    assert project.materialize(instance, 'group:"wardrobe"', 'key:"leaderboard"').success
+    assert project.materialize(instance, 'key:"wardrobe/*"', 'key:"leaderboard"').success
     searcher = Champions(project.storage.root).of("wardrobe")
     assert searcher.about.method == "combiner"
     with duckdb.connect(str(project.storage.evaluation), read_only=True) as published:
