@@ -15,8 +15,7 @@ from click.testing import CliRunner, Result
 from fastapi import FastAPI
 from PIL import Image
 
-from cir_assets import command_line
-from cir_assets.command_line import main
+from cir_assets.command_line import main, reigning
 from cir_assets.serving import app
 from cir_assets.serving.champions import Champions
 from cir_assets.store.promotions import Decision, PromotionLog, models_digest
@@ -50,7 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def materialized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The selections a command would have materialized."""
     asked: list[str] = []
-    monkeypatch.setattr(command_line, "materialize", lambda selection, module, **_: asked.append(selection))
+    monkeypatch.setattr(reigning, "materialize", lambda selection, module, **_: asked.append(selection))
     return asked
 
 

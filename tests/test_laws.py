@@ -11,7 +11,8 @@ import pytest
 
 PROJECT = Path(__file__).parents[1]
 LAYERS = (
-    ("command_line", "client", "definitions"),
+    ("command_line", "definitions"),
+    ("client",),
     ("components",),
     ("graph",),
     ("pipeline",),

@@ -58,6 +58,8 @@ class ConditionSensor(dg.AutomationConditionSensorDefinition):
         """Ask for the runs that conditions want."""
         if why := self.needless(context):
             return SensorExecutionData(skip_message=why, cursor=context.cursor)
+        # How many records it looks up is nothing to be told.
+        context.log.setLevel("WARNING")
         found = super().evaluate_tick(context)
         if why := self.outdated(context):
             return SensorExecutionData(skip_message=why, cursor=context.cursor)
@@ -90,3 +92,33 @@ def newest_event(instance: dg.DagsterInstance) -> Moment:
     runs = instance.get_run_records(limit=1, order_by="update_timestamp", ascending=False)
     changed = runs[0].update_timestamp.timestamp() if runs else 0.0
     return instance.event_log_storage.get_maximum_record_id(), changed
+
+
+def run_services() -> None:
+    """What ``dagster dev`` does, with the arguments of this process, and ``run_daemon`` as the daemon.
+
+    Which module the daemon is has no public setting.
+    """
+    from dagster._cli import dev
+
+    start = dev.open_ipc_subprocess
+
+    def start_with_own_daemon(parts: list[str], **options: Any) -> Any:
+        own = ["cir_assets.graph.daemon" if part == "dagster._daemon" else part for part in parts]
+        return start(own, **options)
+
+    dev.open_ipc_subprocess = start_with_own_daemon
+    dev.dev_command(prog_name="cir-assets ui")
+
+
+def run_daemon() -> None:
+    """Dagster's daemon, which asks once an hour, not once a minute, for the whole graph it has already.
+
+    It hears at once of definitions that were loaded anew; asking all the same was half of what an idle daemon and its
+    code server did, grows with the graph, and has no public setting.
+    """
+    from dagster._daemon import controller
+    from dagster._daemon.cli import main
+
+    controller.RELOAD_WORKSPACE_INTERVAL = 3600
+    main()

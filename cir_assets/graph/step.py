@@ -1,8 +1,10 @@
 """From a step to its asset: the one place where Dagster is told what a step is, and what it made."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -13,6 +15,10 @@ from cir_assets.pipeline.checks import StepCheck
 from cir_assets.pipeline.step import Refused, Step, Work, run
 from cir_assets.store.layout import Storage
 from cir_assets.store.made import Check, Made, NotMade
+
+ADDRESS = "CIR_ASSETS_ADDRESS"
+SERVED_AT = "http://127.0.0.1:8765"
+"""Where search, reports and docs are served; on another machine as the environment says."""
 
 Outcome = dg.MaterializeResult | dg.AssetCheckResult
 
@@ -144,12 +150,15 @@ def _check_results(
 
 
 def ui_value(value: Any) -> Any:
-    """A JSON value as metadata: ``{"markdown": …}``, ``{"path": …}`` and ``{"url": …}`` become such values."""
+    """A JSON value as metadata: ``{"markdown": …}``, ``{"path": …}`` and ``{"page": …}`` become such values.
+
+    A page below the storage folder is a link to the server that shows it: a browser opens no file from another page.
+    """
     match value:
         case {"markdown": content, **rest} if not rest:
             return dg.MetadataValue.md(content)
         case {"path": content, **rest} if not rest:
             return dg.MetadataValue.path(content)
-        case {"url": content, **rest} if not rest:
-            return dg.MetadataValue.url(content)
+        case {"page": content, **rest} if not rest:
+            return dg.MetadataValue.url(f"{os.environ.get(ADDRESS) or SERVED_AT}/{quote(content)}")
     return value
