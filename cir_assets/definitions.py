@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,9 @@ from cir_assets.store.layout import Storage
 # Whoever loads this is told what is his to mend; not by which of Dagster's own parts Dagster is made of.
 for category in (dg.BetaWarning, dg.PreviewWarning, dg.SupersessionWarning):
     warnings.filterwarnings("ignore", category=category)
+
+CONSOLE_LEVEL = "CIR_ASSETS_CONSOLE_LEVEL"
+"""Set where one terminal shows a whole service; all that runs say is in the UI."""
 
 PROJECT = Path(__file__).parent.parent
 
@@ -98,8 +102,15 @@ def build_definitions(
                 "webhook": Webhook(),
             },
             executor=dg.in_process_executor,
+            loggers=console_logger(),
         ),
     )
+
+
+def console_logger() -> dict[str, dg.LoggerDefinition]:
+    """What runs print: from the level the environment names on, all where it names none."""
+    level = os.environ.get(CONSOLE_LEVEL)
+    return {"console": dg.colored_console_logger.configured({"log_level": level})} if level else {}
 
 
 def problem_of(project: Path) -> str | None:

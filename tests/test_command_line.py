@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,10 @@ from click.testing import CliRunner, Result
 from fastapi import FastAPI
 from PIL import Image
 
-from cir_assets.command_line import main, reigning
+from cir_assets.command_line import main, making, reigning
 from cir_assets.serving import app
 from cir_assets.serving.champions import Champions
+from cir_assets.store.ledger import Ledger, LedgerEntry
 from cir_assets.store.promotions import Decision, PromotionLog, models_digest
 from cir_assets.store.publishing import publish
 from cir_assets.store.results import write_results
@@ -94,6 +97,51 @@ def test_what_is_no_name_of_a_data_set_is_a_usage_error(command: list[str], data
     refused = ran(*command, "--dataset", dataset)
     assert refused.exit_code == 2
     assert "is no name: lower-case letters, digits and underscores" in refused.output
+
+
+def test_version_and_help_and_completion_are_where_they_are_looked_for() -> None:
+    assert ran("--version").output == f"cir-assets {metadata.version('cir-assets')}\n"
+    assert ran("-h").output == ran("--help").output
+    assert "_CIR_ASSETS_COMPLETE=bash_complete" in ran("completion", "bash").output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo"],
+        ["run", "shop"],
+        ["ladder"],
+        ["leaderboard"],
+        ["compare", "a", "b"],
+        ["sql", "SELECT 1"],
+        ["search", "--reference", "a", "--text", "b"],
+        ["serve"],
+        ["ui"],
+        ["status"],
+        ["rollback", "a/b/c"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_in_a_wrong_folder_every_command_says_the_same(
+    command: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "nowhere"))
+    absent = ran(*command)
+    assert absent.exit_code == 1
+    assert absent.output == (
+        f"Error: there is no storage folder {home / 'nowhere'}: run this in the project's folder, or set DAGSTER_HOME "
+        "to it\n"
+    )
+
+
+def test_run_makes_report_champion_and_search_of_ones_own_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(making, "materialize", lambda selection, module, **_: asked.append(selection))
+    assert ran("run", "shop").exit_code == 0
+    [selection] = asked
+    assert selection == " or ".join(
+        [*(f'+key:"shop/*/*/{step}"' for step in ("report", "champion", "search")), 'key:"leaderboard"']
+    )
 
 
 def test_search_prints_a_table_and_draws_a_sheet(shop: Shop, tmp_path: Path) -> None:
@@ -240,6 +288,24 @@ def test_the_ladder_and_a_comparison_of_what_was_published(home: Path) -> None:
     other = ran("ladder", "--dataset", "cirr")
     assert other.exit_code == 1
     assert "nothing of 'cirr' was evaluated yet" in other.output
+    rows = json.loads(ran("ladder", "--dataset", "fashioniq", "--json").stdout)
+    assert {row["method"] for row in rows} == {"combiner"}
+    header, first, *_ = ran("ladder", "--dataset", "fashioniq", "--csv").stdout.splitlines()
+    assert header.split(",")[:6] == ["dataset", "backbone", "recipe", "split", "protocol", "method"]
+    assert first.startswith("fashioniq,")
+    [best] = json.loads(ran("leaderboard", "--json").stdout)
+    assert best["method"] == "combiner"
+    assert "combiner" in ran("leaderboard").stdout
+    counted = ran("sql", "SELECT count(*) AS queries FROM rankings", "--csv")
+    assert counted.stdout == "queries\n2\n"
+    refused = ran("sql", "DELETE FROM rankings")
+    assert refused.exit_code == 1
+    assert "read-only" in refused.output
+    [*_, metric] = json.loads(ran("compare", "one", "two", "--json").stdout)
+    assert metric["second_value"] == pytest.approx(metric["first_value"] + metric["difference"])
+    nowhere = ran("compare", "one", "two", "--page", str(home / "nowhere" / "page.html"))
+    assert nowhere.exit_code == 2
+    assert not (home / "nowhere").exists()
     compared = ran("compare", "one", "two")
     assert compared.exit_code == 0
     assert f"1 -> 9      {MARKUP}  {MARKUP}" in compared.output
@@ -253,10 +319,45 @@ def test_status_shows_reasons_as_they_were_written(log: PromotionLog) -> None:
     assert "[blue]" in said
     assert ":smile:" in said
     assert "[/old]" in said
-    assert "nothing that was made is stale" in shown.output
+    assert "nothing that was made is stale, and nothing that was asked for is missing" in shown.output
 
 
-def test_status_needs_a_storage_folder_and_definitions(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_tells_what_was_evaluated_and_not_judged_and_what_is_champion_again(
+    home: Path, log: PromotionLog
+) -> None:
+    (home / "results" / "shop" / "tiny_clip").mkdir(parents=True)
+    (home / "results" / "shop" / "tiny_clip" / "other.duckdb").touch()
+    second = log.reigns().row(-1, named=True)
+    refused = Decision(
+        **{
+            name: second[name]
+            for name in ("dataset", "backbone", "recipe", "method", "split", "protocol", "queries")
+        },
+        decided_at=datetime(2026, 3, 3),
+        decision="refused",
+        reason="it is worse",
+        models={"shop/tiny_clip/quick/combiner": "version3"},
+        champion=second["challenger"],
+    )
+    log.add(refused)
+
+    def told(newest: str) -> dict[str, str]:
+        Ledger(home / "ledger").record(
+            "shop/tiny_clip/quick/challenger",
+            LedgerEntry("fingerprint", "version", {"metadata": {"challenger": newest}}),
+            alone=True,
+        )
+        rows = json.loads(ran("status", "--json").stdout)
+        return {row["name"]: row["detail"] for row in rows if row["what"] == "champion"}
+
+    assert told(refused.challenger)["shop/tiny_clip/quick"].startswith("refused: it is worse. ")
+    assert told(second["challenger"]) == {
+        "shop/tiny_clip/other": "trained and evaluated, not judged yet: make search, or cir-assets run shop",
+        "shop/tiny_clip/quick": "the newest models are the champion",
+    }
+
+
+def test_status_needs_definitions() -> None:
     for module, said in (
         ("no_such_module", "there is no module no_such_module"),
         ("json", "no function defs"),
@@ -264,11 +365,6 @@ def test_status_needs_a_storage_folder_and_definitions(home: Path, monkeypatch: 
         wrong = ran("status", "--module", module)
         assert wrong.exit_code == 2
         assert said in wrong.output
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "nowhere"))
-    for command in ("status", "demo"):
-        absent = ran(command)
-        assert absent.exit_code == 1
-        assert f"there is no storage folder {home / 'nowhere'}" in absent.output
 
 
 def test_a_rollback_makes_again_what_search_serves(log: PromotionLog, materialized: list[str]) -> None:

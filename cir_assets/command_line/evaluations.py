@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cir_assets.reporting.comparison import Comparison
 
 FIGURES = """
-SELECT e.dataset, e.backbone, e.recipe, e.split, e.protocol, e.method, m.metric, m.k, m.value, m.low, m.high,
+SELECT e.dataset, e.backbone, e.recipe, e.split, e.protocol, e.method, m.metric, m.k, m.value, m.ci_low, m.ci_high,
     m.queries, e.evaluation_id, e.created_at
 FROM evaluations e SEMI JOIN leaderboard USING (evaluation_id) JOIN metrics m USING (evaluation_id)
 WHERE e.dataset = $1 AND m.category = 'mean' ORDER BY ALL
@@ -29,7 +29,7 @@ WHERE e.dataset = $1 AND m.category = 'mean' ORDER BY ALL
 def ladder(dataset: str, form: Form) -> None:
     """Show the newest evaluation of every pipeline of a data set.
 
-    As JSON or CSV it is a row a figure: method, metric, k, value, low and high.
+    As JSON or CSV it is a row a figure: method, metric, k, value, ci_low and ci_high.
     """
     require_storage()
     if form is None:

@@ -30,7 +30,7 @@ def stop_writing() -> None:
 
 
 @click.group(cls=UnixGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("cir-assets"), "--version", "-V", message="%(prog)s %(version)s")
+@click.version_option(version("cir-assets"), "--version", "-V", message="cir-assets %(version)s")
 def main() -> None:
     """Composed image retrieval as a living graph of Dagster assets.
 

@@ -137,7 +137,12 @@ def dagster_services(port: int, module: str, log_level: str) -> Iterator[subproc
         *("--log-level", log_level, "--code-server-log-level", log_level),
     ]
     # A busy machine takes minutes to load the definitions anew; Dagster's own patience with a sensor is one.
-    patient = {"DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "600", "PYTHONWARNINGS": "ignore", **os.environ}
+    patient = {
+        "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "600",
+        "PYTHONWARNINGS": "ignore",
+        "CIR_ASSETS_CONSOLE_LEVEL": log_level.upper(),
+        **os.environ,
+    }
     # Of a group of its own: Ctrl-C reaches it once, from here.
     process = subprocess.Popen(command, env=patient, start_new_session=True)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -100,14 +100,13 @@ def run_services() -> None:
     Which module the daemon is has no public setting.
     """
     from dagster._cli import dev
+    from dagster_shared.ipc import open_ipc_subprocess
 
-    start = dev.open_ipc_subprocess
-
-    def start_with_own_daemon(parts: list[str], **options: Any) -> Any:
+    def start(parts: Sequence[str], **options: Any) -> Any:
         own = ["cir_assets.graph.daemon" if part == "dagster._daemon" else part for part in parts]
-        return start(own, **options)
+        return open_ipc_subprocess(own, **options)
 
-    dev.open_ipc_subprocess = start_with_own_daemon
+    vars(dev)["open_ipc_subprocess"] = start
     dev.dev_command(prog_name="cir-assets ui")
 
 
