@@ -42,7 +42,7 @@ def build_definitions(
     storage: Storage | None = None,
     *,
     set_broken_aside: bool = False,
-    look_every_seconds: int = 10,
+    look_every_seconds: int = 15,
 ) -> dg.Definitions:
     """The whole graph of a project folder, with its things kept in ``storage``.
 

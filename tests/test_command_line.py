@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
@@ -17,17 +22,20 @@ from click.testing import CliRunner, Result
 from fastapi import FastAPI
 from PIL import Image
 
-from cir_assets.command_line import main, making, reigning
+from cir_assets.client import Search
+from cir_assets.command_line import evaluations, main, making, materializing, reigning
+from cir_assets.command_line.output import terminal
+from cir_assets.definitions import PROJECT
 from cir_assets.serving import app
 from cir_assets.serving.champions import Champions
 from cir_assets.store.ledger import Ledger, LedgerEntry
 from cir_assets.store.promotions import Decision, PromotionLog, models_digest
 from cir_assets.store.publishing import publish
 from cir_assets.store.results import write_results
-from tests.serving.conftest import Shop, encoded, shop
+from tests.serving.conftest import Shop, encoded, served_shop, shop
 from tests.store.test_results import frames
 
-__all__ = ["encoded", "shop"]
+__all__ = ["encoded", "served_shop", "shop"]
 
 MARKUP = "a [blue] :smile: [/old] dress"
 """What a table or a log of a terminal might take for colours and pictures."""
@@ -244,6 +252,80 @@ def test_search_shows_ids_of_pictures_as_they_are(shop: Shop) -> None:
     assert found.output.count("[/old]") == 10
 
 
+def test_a_running_server_is_asked_first_and_one_of_other_models_is_not_believed(
+    served_shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, address = served_shop
+    monkeypatch.setenv("DAGSTER_HOME", str(shop.storage))
+    reference = str(shop.pictures["image"][0])
+    asked = (
+        "search",
+        "--dataset",
+        "boutique",
+        "--reference",
+        reference,
+        "--text",
+        "is red",
+        "--top",
+        "3",
+        "--json",
+    )
+    by_server = ran(*asked, "--server", address)
+    assert by_server.stderr == ""
+    here = ran(*asked, "--server", "http://127.0.0.1:9")
+    assert here.stderr.startswith("loading models …")
+    first, second = json.loads(by_server.stdout), json.loads(here.stdout)
+    assert [row["picture"] for row in first] == [row["picture"] for row in second]
+    assert all(Path(row["file"]).is_file() for row in first)
+    monkeypatch.setattr(
+        Search,
+        "datasets",
+        lambda _: [{"dataset": "boutique", "pipeline": "tiny_clip/small", "champion": "x"}],
+    )
+    assert ran(*asked, "--server", address).stderr.startswith("loading models …")
+
+
+def test_the_causes_of_a_failed_run_are_its_last_lines(home: Path) -> None:
+    @dg.asset(key=["shop", "raw"])
+    def raw() -> None:
+        try:
+            raise ValueError("line 7: no picture called ghost.jpg; mend it there")
+        except ValueError as error:
+            raise dg.Failure("shop/raw could not be read") from error
+
+    @dg.asset(key=["shop", "images"])
+    def images() -> None:
+        try:
+            raise KeyError("path")
+        except KeyError as error:
+            raise RuntimeError("the table is damaged") from error
+
+    shutil.copy(PROJECT / "storage" / "dagster.yaml", home)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        result = dg.materialize([raw, images], instance=instance, raise_on_error=False)
+    log = [
+        f"2026-03-01 12:00:00 +0000 - dagster - DEBUG - __ASSET_JOB - {result.run_id} - 1 - RUN_START - Started"
+    ]
+    assert materializing.why_it_failed(log) == (
+        "the run failed:\nshop/images: RuntimeError: the table is damaged\nshop/raw: shop/raw could not be read"
+    )
+    assert materializing.why_it_failed(["Traceback", "ValueError: no such module"]) == (
+        "nothing was made: ValueError: no such module"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no head")
+def test_a_command_whose_reader_has_read_enough_ends_well(tmp_path: Path) -> None:
+    program = (
+        "from cir_assets.command_line.group import main; import click\n"
+        "@main.command()\ndef many():\n    for n in range(100000): click.echo(n)\n"
+        "main(['many'])"
+    )
+    pipe = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n0\n", "")
+
+
 def test_search_says_what_is_wrong(shop: Shop, tmp_path: Path) -> None:
     reference = str(shop.pictures["image"][0])
     no_picture = tmp_path / "words.png"
@@ -264,7 +346,9 @@ def test_search_says_what_is_wrong(shop: Shop, tmp_path: Path) -> None:
     assert "there is no data set 'nothing' to search; there are boutique" in nothing.output
 
 
-def test_the_ladder_and_a_comparison_of_what_was_published(home: Path) -> None:
+def test_the_ladder_and_a_comparison_of_what_was_published(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nothing = ran("ladder", "--dataset", "fashioniq")
     assert nothing.exit_code == 1
     assert "materialize the asset leaderboard, or run make demo" in nothing.output
@@ -285,6 +369,11 @@ def test_the_ladder_and_a_comparison_of_what_was_published(home: Path) -> None:
     assert shown.exit_code == 0
     assert "Combiner" in shown.output
     assert f"tables: {home / 'evaluation.duckdb'}" in shown.output
+    with monkeypatch.context() as narrowed:
+        narrowed.setattr(evaluations, "terminal", lambda: terminal(60))
+        narrow = ran("ladder", "--dataset", "fashioniq").output
+    assert "…" not in narrow
+    assert {"50.0", "(49.0–51.0)"} <= set(narrow.split())
     other = ran("ladder", "--dataset", "cirr")
     assert other.exit_code == 1
     assert "nothing of 'cirr' was evaluated yet" in other.output

@@ -50,10 +50,10 @@ def materialize(selection: str, module: str, *, verbose: bool = False) -> None:
         elif (said := _worth_showing(line)) is not None:
             click.echo(f"{time.monotonic() - started:6.1f} s  {said}")
     if process.wait() != 0:
-        raise click.ClickException(_why_it_failed(kept))
+        raise click.ClickException(why_it_failed(kept))
 
 
-def _why_it_failed(log: list[str]) -> str:
+def why_it_failed(log: list[str]) -> str:
     """The causes of a run's failure, as its events have them; where it never began, the end of its log."""
     from cir_assets.graph.status import causes_of
 

@@ -113,11 +113,13 @@ def run_services() -> None:
 def run_daemon() -> None:
     """Dagster's daemon, which asks once an hour, not once a minute, for the whole graph it has already.
 
-    It hears at once of definitions that were loaded anew; asking all the same was half of what an idle daemon and its
-    code server did, grows with the graph, and has no public setting.
+    It looks every three seconds, not every second, whether definitions were loaded anew; asking for all of them besides
+    was half of what an idle daemon and its code server did, and grows with the graph. Neither has a public setting.
     """
     from dagster._daemon import controller
     from dagster._daemon.cli import main
+    from dagster._grpc import server_watcher
 
     controller.RELOAD_WORKSPACE_INTERVAL = 3600
+    server_watcher.WATCH_INTERVAL = 3
     main()

@@ -69,7 +69,7 @@ def not_made_by_their_last_run(
 
 
 def causes_of(run_id: str) -> dict[str, str]:
-    """Why the steps of a run failed, in the words of what was raised first: step -> cause."""
+    """Why the steps of a run failed, in the words of what they raised: step -> cause."""
     causes = {}
     with dg.DagsterInstance.get() as instance:
         for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
@@ -78,7 +78,8 @@ def causes_of(run_id: str) -> dict[str, str]:
             failure = event.step_failure_data
             said = failure.user_failure_data.description if failure.user_failure_data is not None else None
             error = failure.error
-            while said is None and error is not None and error.cause is not None:
+            # Around what a step raised stands Dagster's own; what led to that in turn is for the log.
+            while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
                 error = error.cause
             if said is None and error is not None:
                 said = error.message.strip()

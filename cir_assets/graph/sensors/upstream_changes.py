@@ -35,19 +35,28 @@ class UpstreamChanges(ConditionSensor):
     _seen: Moment | None = None
     _began: Moment | None = None
     _thrown_away = 0
+    _opened: dg.DagsterInstance | None = None
 
     def needless(self, context: dg.SensorEvaluationContext) -> str | None:
         """Where no event came since the last look that counted."""
-        self._began = newest_event(context.instance)
+        self._began = newest_event(self._instance(context))
         return "nothing happened since the last look" if self._began == self._seen else None
 
     def outdated(self, context: dg.SensorEvaluationContext) -> str | None:
         """Where an event came since this look began."""
-        if newest_event(context.instance) != self._began and self._thrown_away < LOOKS_THROWN_AWAY:
+        if newest_event(self._instance(context)) != self._began and self._thrown_away < LOOKS_THROWN_AWAY:
             self._thrown_away += 1
             return "something happened during this look; looking again"
         self._seen, self._thrown_away = self._began, 0
         return None
+
+    def _instance(self, context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
+        """Dagster's databases, opened once: opening them for each look was most of what it cost."""
+        if context.instance_ref is None:
+            return context.instance
+        if self._opened is None:
+            self._opened = dg.DagsterInstance.from_ref(context.instance_ref)
+        return self._opened
 
     def tags_of(self, context: dg.SensorEvaluationContext, request: dg.RunRequest) -> dict[str, str]:
         """Data set, recipe and reason."""
