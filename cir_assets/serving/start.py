@@ -88,14 +88,22 @@ def start_page(champions: Champions) -> str:
     """The page to begin with: graph, search, leaderboard, reports and docs, as far as they are there."""
     reports = champions.root / "reports"
     found = sorted(reports.glob("*/*/*/index.html"), key=lambda file: file.stat().st_mtime, reverse=True)
+    made = sorted({each.parent.name for each in (champions.root / "ledger").glob("*/raw*")})
     return _pages.get_template("start.html").render(
         graph=os.environ.get(GRAPH) or GRAPH_AT,
         searchers=champions.all(),
         leaderboard=(reports / "index.html").is_file(),
         reports=[file.parent.relative_to(reports).parts for file in found],
         docs=documents(),
-        made=sorted({made.parent.name for made in (champions.root / "ledger").glob("*/raw*")}),
+        made=[(name, selected([name])) for name in made],
+        first_view=selected(made),
     )
+
+
+def selected(datasets: list[str]) -> str:
+    """How an address of Dagster's graph says that only these data sets are shown; all where there are none."""
+    wanted = " or ".join(f'key:"{name}/*"' for name in datasets)
+    return f"~{quote(wanted, safe='')}" if wanted else ""
 
 
 def documents() -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ def test_where_nothing_can_be_searched_yet_one_begins_at_the_start_page(client: 
     assert first.url.path == "/start"
     assert "Nothing can be searched yet" in first.text
     assert "shop · tiny_clip · quick" in first.text
-    assert "asset-selection=key%3A%22shop/%2A%22" in first.text
+    assert "/asset-groups~key%3A%22shop%2F%2A%22" in first.text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from cir_assets.graph.opening import opened_instance
 from cir_assets.graph.private import AssetGraph, ConditionSensor, Moment, newest_event
 from cir_assets.graph.run_tags import named, run_tags
 
@@ -35,28 +36,21 @@ class UpstreamChanges(ConditionSensor):
     _seen: Moment | None = None
     _began: Moment | None = None
     _thrown_away = 0
-    _opened: dg.DagsterInstance | None = None
 
     def needless(self, context: dg.SensorEvaluationContext) -> str | None:
         """Where no event came since the last look that counted."""
-        self._began = newest_event(self._instance(context))
-        return "nothing happened since the last look" if self._began == self._seen else None
+        self._began = newest_event(opened_instance(context))
+        # A cursor somebody emptied asks for a look at everything.
+        known = self._began == self._seen and context.cursor is not None
+        return "nothing happened since the last look" if known else None
 
     def outdated(self, context: dg.SensorEvaluationContext) -> str | None:
         """Where an event came since this look began."""
-        if newest_event(self._instance(context)) != self._began and self._thrown_away < LOOKS_THROWN_AWAY:
+        if newest_event(opened_instance(context)) != self._began and self._thrown_away < LOOKS_THROWN_AWAY:
             self._thrown_away += 1
             return "something happened during this look; looking again"
         self._seen, self._thrown_away = self._began, 0
         return None
-
-    def _instance(self, context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
-        """Dagster's databases, opened once: opening them for each look was most of what it cost."""
-        if context.instance_ref is None:
-            return context.instance
-        if self._opened is None:
-            self._opened = dg.DagsterInstance.from_ref(context.instance_ref)
-        return self._opened
 
     def tags_of(self, context: dg.SensorEvaluationContext, request: dg.RunRequest) -> dict[str, str]:
         """Data set, recipe and reason."""

@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 
 from cir_assets.graph.conditions import on_upstream_change
-from cir_assets.graph.sensors import upstream_changes
 from cir_assets.graph.sensors.upstream_changes import LOOKS_THROWN_AWAY, upstream_changes_sensor
 
+SENSOR = "cir_assets.graph.sensors.upstream_changes"
 CONTENT = {"raw": "1", "shop/tiny_clip/small/combiner": "1"}
 
 
@@ -93,12 +93,11 @@ def test_what_was_found_while_something_happened_is_looked_for_again(
     looking.materialize("raw")
     before = looking.cursor
     moments = iter(range(100))
-    newest = upstream_changes.newest_event
-    monkeypatch.setattr(upstream_changes, "newest_event", lambda _: (next(moments), 0.0))
+    monkeypatch.setattr(f"{SENSOR}.newest_event", lambda _: (next(moments), 0.0))
     said = [looking.look() for _ in range(LOOKS_THROWN_AWAY)]
     assert said == ["something happened during this look; looking again"] * LOOKS_THROWN_AWAY
     assert looking.cursor == before
     # Where that has no end, what was found counts all the same, once.
     assert isinstance(looking.look(), dg.RunRequest)
-    monkeypatch.setattr(upstream_changes, "newest_event", newest)
+    monkeypatch.undo()
     assert not isinstance(looking.look(), dg.RunRequest)
