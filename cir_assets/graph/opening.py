@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import dagster as dg
-from dagster_shared.serdes import deserialize_value, serialize_value
+from dagster_shared.serdes import serialize_value
+
+_OPENED: dict[str, dg.DagsterInstance] = {}
 
 
 def opened_instance(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
     """The instance a sensor belongs to, the same at every look."""
     ref = context.instance_ref
-    return context.instance if ref is None else _opened(serialize_value(ref))
-
-
-@cache
-def _opened(ref: str) -> dg.DagsterInstance:
-    return dg.DagsterInstance.from_ref(deserialize_value(ref))
+    if ref is None:
+        return context.instance
+    name = serialize_value(ref)
+    if name not in _OPENED:
+        _OPENED[name] = dg.DagsterInstance.from_ref(ref)
+    return _OPENED[name]
