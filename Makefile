@@ -27,9 +27,9 @@ lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-## ui: Dagster's web UI on http://localhost:3000, with the daemon that follows changes
+## ui: graph, search, reports and docs from one start page, with the daemon that follows changes
 ui: $(VENV)/.installed
-	$(BIN)/dagster dev
+	$(BIN)/cir-assets ui
 
 ## search: the search page on http://localhost:8765, served by the champions
 search: $(VENV)/.installed

@@ -56,13 +56,18 @@ class Search:
             SearchRefused: when the server refuses, in its words.
             requests.ConnectionError: when there is no server.
         """
+        found = self.answer(dataset, reference, text, **options)["results"]
+        return [FoundPicture(each["rank"], each["image"], each["score"], each["category"]) for each in found]
+
+    def answer(self, dataset: str, reference: str | Path, text: str, **options: Any) -> dict[str, Any]:
+        """The whole answer of ``POST /search``, by the names its description has; arguments as for ``search``."""
         if isinstance(reference, Path):
             asked = {"dataset": dataset, "pipeline": options.get("pipeline")}
             sent = self._asked("POST", "/pictures", params=asked, data=reference.read_bytes())
             reference = sent["reference"]
         body = {"dataset": dataset, "reference": reference, "text": text, **options}
-        found = self._asked("POST", "/search", json=body)["results"]
-        return [FoundPicture(each["rank"], each["image"], each["score"], each["category"]) for each in found]
+        found: dict[str, Any] = self._asked("POST", "/search", json=body)
+        return found
 
     def _asked(self, method: str, path: str, **content: Any) -> Any:
         answer = self._session.request(method, self.address + path, timeout=self.timeout, **content)

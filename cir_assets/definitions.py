@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +27,13 @@ from cir_assets.graph.sensors.stale_sweep import stale_sweep_sensor
 from cir_assets.graph.sensors.upstream_changes import upstream_changes_sensor
 from cir_assets.store.layout import Storage
 
+# Whoever loads this is told what is his to mend; not by which of Dagster's own parts Dagster is made of.
+for category in (dg.BetaWarning, dg.PreviewWarning, dg.SupersessionWarning):
+    warnings.filterwarnings("ignore", category=category)
+
+CONSOLE_LEVEL = "CIR_ASSETS_CONSOLE_LEVEL"
+"""Set where one terminal shows a whole service; all that runs say is in the UI."""
+
 PACKAGE = Path(__file__).parent
 """Where the graph lies that comes with the package: its ``dg.toml`` says so."""
 
@@ -34,7 +43,7 @@ def build_definitions(
     storage: Storage | None = None,
     *,
     set_broken_aside: bool = False,
-    look_every_seconds: int = 30,
+    look_every_seconds: int = 15,
 ) -> dg.Definitions:
     """The whole graph of a project folder, with its things kept in ``storage``.
 
@@ -95,8 +104,15 @@ def build_definitions(
                 "webhook": Webhook(),
             },
             executor=dg.in_process_executor,
+            loggers=console_logger(),
         ),
     )
+
+
+def console_logger() -> dict[str, dg.LoggerDefinition]:
+    """What runs print: from the level the environment names on, all where it names none."""
+    level = os.environ.get(CONSOLE_LEVEL)
+    return {"console": dg.colored_console_logger.configured({"log_level": level})} if level else {}
 
 
 def problem_of(project: Path) -> str | None:

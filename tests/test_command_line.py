@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
@@ -15,17 +22,20 @@ from click.testing import CliRunner, Result
 from fastapi import FastAPI
 from PIL import Image
 
-from cir_assets import command_line
-from cir_assets.command_line import main
+from cir_assets.client import Search
+from cir_assets.command_line import evaluations, main, making, materializing, reigning
+from cir_assets.command_line.output import terminal
 from cir_assets.serving import app
 from cir_assets.serving.champions import Champions
+from cir_assets.store.ledger import Ledger, LedgerEntry
 from cir_assets.store.promotions import Decision, PromotionLog, models_digest
 from cir_assets.store.publishing import publish
 from cir_assets.store.results import write_results
-from tests.serving.conftest import Shop, encoded, shop
+from tests.serving.conftest import Shop, encoded, served_shop, shop
 from tests.store.test_results import frames
+from tests.trial_project import PROJECT
 
-__all__ = ["encoded", "shop"]
+__all__ = ["encoded", "served_shop", "shop"]
 
 MARKUP = "a [blue] :smile: [/old] dress"
 """What a table or a log of a terminal might take for colours and pictures."""
@@ -50,7 +60,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def materialized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The selections a command would have materialized."""
     asked: list[str] = []
-    monkeypatch.setattr(command_line, "materialize", lambda selection, module, **_: asked.append(selection))
+    monkeypatch.setattr(reigning, "materialize", lambda selection, module, **_: asked.append(selection))
     return asked
 
 
@@ -95,6 +105,51 @@ def test_what_is_no_name_of_a_data_set_is_a_usage_error(command: list[str], data
     refused = ran(*command, "--dataset", dataset)
     assert refused.exit_code == 2
     assert "is no name: lower-case letters, digits and underscores" in refused.output
+
+
+def test_version_and_help_and_completion_are_where_they_are_looked_for() -> None:
+    assert ran("--version").output == f"cir-assets {metadata.version('cir-assets')}\n"
+    assert ran("-h").output == ran("--help").output
+    assert "_CIR_ASSETS_COMPLETE=bash_complete" in ran("completion", "bash").output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo"],
+        ["run", "shop"],
+        ["ladder"],
+        ["leaderboard"],
+        ["compare", "a", "b"],
+        ["sql", "SELECT 1"],
+        ["search", "--reference", "a", "--text", "b"],
+        ["serve"],
+        ["ui"],
+        ["status"],
+        ["rollback", "a/b/c"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_in_a_wrong_folder_every_command_says_the_same(
+    command: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "nowhere"))
+    absent = ran(*command)
+    assert absent.exit_code == 1
+    assert absent.output == (
+        f"Error: there is no storage folder {home / 'nowhere'}: run this in the project's folder, or set DAGSTER_HOME "
+        "to it\n"
+    )
+
+
+def test_run_makes_report_champion_and_search_of_ones_own_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(making, "materialize", lambda selection, module, **_: asked.append(selection))
+    assert ran("run", "shop").exit_code == 0
+    [selection] = asked
+    assert selection == " or ".join(
+        [*(f'+key:"shop/*/*/{step}"' for step in ("report", "champion", "search")), 'key:"leaderboard"']
+    )
 
 
 def test_search_prints_a_table_and_draws_a_sheet(shop: Shop, tmp_path: Path) -> None:
@@ -197,6 +252,80 @@ def test_search_shows_ids_of_pictures_as_they_are(shop: Shop) -> None:
     assert found.output.count("[/old]") == 10
 
 
+def test_a_running_server_is_asked_first_and_one_of_other_models_is_not_believed(
+    served_shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, address = served_shop
+    monkeypatch.setenv("DAGSTER_HOME", str(shop.storage))
+    reference = str(shop.pictures["image"][0])
+    asked = (
+        "search",
+        "--dataset",
+        "boutique",
+        "--reference",
+        reference,
+        "--text",
+        "is red",
+        "--top",
+        "3",
+        "--json",
+    )
+    by_server = ran(*asked, "--server", address)
+    assert by_server.stderr == ""
+    here = ran(*asked, "--server", "http://127.0.0.1:9")
+    assert here.stderr.startswith("loading models …")
+    first, second = json.loads(by_server.stdout), json.loads(here.stdout)
+    assert [row["picture"] for row in first] == [row["picture"] for row in second]
+    assert all(Path(row["file"]).is_file() for row in first)
+    monkeypatch.setattr(
+        Search,
+        "datasets",
+        lambda _: [{"dataset": "boutique", "pipeline": "tiny_clip/small", "champion": "x"}],
+    )
+    assert ran(*asked, "--server", address).stderr.startswith("loading models …")
+
+
+def test_the_causes_of_a_failed_run_are_its_last_lines(home: Path) -> None:
+    @dg.asset(key=["shop", "raw"])
+    def raw() -> None:
+        try:
+            raise ValueError("line 7: no picture called ghost.jpg; mend it there")
+        except ValueError as error:
+            raise dg.Failure("shop/raw could not be read") from error
+
+    @dg.asset(key=["shop", "images"])
+    def images() -> None:
+        try:
+            raise KeyError("path")
+        except KeyError as error:
+            raise RuntimeError("the table is damaged") from error
+
+    shutil.copy(PROJECT / "storage" / "dagster.yaml", home)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        result = dg.materialize([raw, images], instance=instance, raise_on_error=False)
+    log = [
+        f"2026-03-01 12:00:00 +0000 - dagster - DEBUG - __ASSET_JOB - {result.run_id} - 1 - RUN_START - Started"
+    ]
+    assert materializing.why_it_failed(log) == (
+        "the run failed:\nshop/images: RuntimeError: the table is damaged\nshop/raw: shop/raw could not be read"
+    )
+    assert materializing.why_it_failed(["Traceback", "ValueError: no such module"]) == (
+        "nothing was made: ValueError: no such module"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no head")
+def test_a_command_whose_reader_has_read_enough_ends_well(tmp_path: Path) -> None:
+    program = (
+        "from cir_assets.command_line.group import main; import click\n"
+        "@main.command()\ndef many():\n    for n in range(100000): click.echo(n)\n"
+        "main(['many'])"
+    )
+    pipe = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n0\n", "")
+
+
 def test_search_says_what_is_wrong(shop: Shop, tmp_path: Path) -> None:
     reference = str(shop.pictures["image"][0])
     no_picture = tmp_path / "words.png"
@@ -217,7 +346,9 @@ def test_search_says_what_is_wrong(shop: Shop, tmp_path: Path) -> None:
     assert "there is no data set 'nothing' to search; there are boutique" in nothing.output
 
 
-def test_the_ladder_and_a_comparison_of_what_was_published(home: Path) -> None:
+def test_the_ladder_and_a_comparison_of_what_was_published(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nothing = ran("ladder", "--dataset", "fashioniq")
     assert nothing.exit_code == 1
     assert "materialize the asset leaderboard, or run make demo" in nothing.output
@@ -238,9 +369,32 @@ def test_the_ladder_and_a_comparison_of_what_was_published(home: Path) -> None:
     assert shown.exit_code == 0
     assert "Combiner" in shown.output
     assert f"tables: {home / 'evaluation.duckdb'}" in shown.output
+    with monkeypatch.context() as narrowed:
+        narrowed.setattr(evaluations, "terminal", lambda: terminal(60))
+        narrow = ran("ladder", "--dataset", "fashioniq").output
+    assert "…" not in narrow
+    assert {"50.0", "(49.0–51.0)"} <= set(narrow.split())
     other = ran("ladder", "--dataset", "cirr")
     assert other.exit_code == 1
     assert "nothing of 'cirr' was evaluated yet" in other.output
+    rows = json.loads(ran("ladder", "--dataset", "fashioniq", "--json").stdout)
+    assert {row["method"] for row in rows} == {"combiner"}
+    header, first, *_ = ran("ladder", "--dataset", "fashioniq", "--csv").stdout.splitlines()
+    assert header.split(",")[:6] == ["dataset", "backbone", "recipe", "split", "protocol", "method"]
+    assert first.startswith("fashioniq,")
+    [best] = json.loads(ran("leaderboard", "--json").stdout)
+    assert best["method"] == "combiner"
+    assert "combiner" in ran("leaderboard").stdout
+    counted = ran("sql", "SELECT count(*) AS queries FROM rankings", "--csv")
+    assert counted.stdout == "queries\n2\n"
+    refused = ran("sql", "DELETE FROM rankings")
+    assert refused.exit_code == 1
+    assert "read-only" in refused.output
+    [*_, metric] = json.loads(ran("compare", "one", "two", "--json").stdout)
+    assert metric["second_value"] == pytest.approx(metric["first_value"] + metric["difference"])
+    nowhere = ran("compare", "one", "two", "--page", str(home / "nowhere" / "page.html"))
+    assert nowhere.exit_code == 2
+    assert not (home / "nowhere").exists()
     compared = ran("compare", "one", "two")
     assert compared.exit_code == 0
     assert f"1 -> 9      {MARKUP}  {MARKUP}" in compared.output
@@ -254,10 +408,45 @@ def test_status_shows_reasons_as_they_were_written(log: PromotionLog) -> None:
     assert "[blue]" in said
     assert ":smile:" in said
     assert "[/old]" in said
-    assert "nothing that was made is stale" in shown.output
+    assert "nothing that was made is stale, and nothing that was asked for is missing" in shown.output
 
 
-def test_status_needs_a_storage_folder_and_definitions(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_tells_what_was_evaluated_and_not_judged_and_what_is_champion_again(
+    home: Path, log: PromotionLog
+) -> None:
+    (home / "results" / "shop" / "tiny_clip").mkdir(parents=True)
+    (home / "results" / "shop" / "tiny_clip" / "other.duckdb").touch()
+    second = log.reigns().row(-1, named=True)
+    refused = Decision(
+        **{
+            name: second[name]
+            for name in ("dataset", "backbone", "recipe", "method", "split", "protocol", "queries")
+        },
+        decided_at=datetime(2026, 3, 3),
+        decision="refused",
+        reason="it is worse",
+        models={"shop/tiny_clip/quick/combiner": "version3"},
+        champion=second["challenger"],
+    )
+    log.add(refused)
+
+    def told(newest: str) -> dict[str, str]:
+        Ledger(home / "ledger").record(
+            "shop/tiny_clip/quick/challenger",
+            LedgerEntry("fingerprint", "version", {"metadata": {"challenger": newest}}),
+            alone=True,
+        )
+        rows = json.loads(ran("status", "--json").stdout)
+        return {row["name"]: row["detail"] for row in rows if row["what"] == "champion"}
+
+    assert told(refused.challenger)["shop/tiny_clip/quick"].startswith("refused: it is worse. ")
+    assert told(second["challenger"]) == {
+        "shop/tiny_clip/other": "trained and evaluated, not judged yet: make search, or cir-assets run shop",
+        "shop/tiny_clip/quick": "the newest models are the champion",
+    }
+
+
+def test_status_needs_definitions() -> None:
     for module, said in (
         ("no_such_module", "there is no module no_such_module"),
         ("json", "no function defs"),
@@ -265,11 +454,6 @@ def test_status_needs_a_storage_folder_and_definitions(home: Path, monkeypatch: 
         wrong = ran("status", "--module", module)
         assert wrong.exit_code == 2
         assert said in wrong.output
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "nowhere"))
-    for command in ("status", "demo"):
-        absent = ran(command)
-        assert absent.exit_code == 1
-        assert f"there is no storage folder {home / 'nowhere'}" in absent.output
 
 
 def test_a_rollback_makes_again_what_search_serves(log: PromotionLog, materialized: list[str]) -> None:

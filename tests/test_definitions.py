@@ -45,7 +45,7 @@ def published_once(
     (folder / "pictures" / "torn.jpg").write_bytes(b"no picture")
     project.write_dataset("shop", source={"kind": "catalogue", "pictures": str(folder / "pictures")})
     with dg.DagsterInstance.ephemeral() as instance:
-        everything = ('group:"wardrobe"', 'group:"server"', 'group:"shop"', 'key:"leaderboard"')
+        everything = ('key:"wardrobe/*"', 'key:"server/*"', 'key:"shop/*"', 'key:"leaderboard"')
         yield project, instance, project.materialize(instance, *everything, raise_on_error=False)
 
 

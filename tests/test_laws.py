@@ -13,7 +13,8 @@ from cir_assets.store import contracts
 
 PROJECT = Path(__file__).parents[1]
 LAYERS = (
-    ("command_line", "client", "definitions"),
+    ("command_line", "definitions"),
+    ("client",),
     ("starting", "sharing"),
     ("components",),
     ("graph",),

@@ -14,7 +14,7 @@ from cir_assets.store.layout import Storage
 from tests.changes import Shop
 from tests.trial_project import metadata_of
 
-WHOLE = ('group:"shop"', 'key:"leaderboard"')
+WHOLE = ('key:"shop/*"', 'key:"leaderboard"')
 PIPELINE = "shop/tiny_clip/quick"
 TRAINED = [f"{PIPELINE}/{model}" for model in ("text_encoder", "combiner", "combiner_frozen_clip")]
 

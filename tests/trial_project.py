@@ -140,7 +140,7 @@ class TrialProject:
         raise_on_error: bool = True,
         tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """One run over the selected assets, such as ``group:wardrobe``; in this process.
+        """One run over the selected assets, such as ``key:"wardrobe/*"``; in this process.
 
         A sensor's or a schedule's carries their name among its tags, a person's does not.
         """

@@ -48,6 +48,7 @@ def pipelines_of(name: str, spec: DatasetSpec, backbones: Mapping[str, BackboneS
             if isinstance(recipe, Recipe)
             for stage in (TEXT_ENCODER, COMBINER)
         ),
+        backbones=tuple(spec.backbones),
         evaluates=not all(isinstance(recipe, ZeroShot) for recipe in spec.all_recipes.values()),
         rankings=tuple(spec.rankings.items()),
         reported=tuple(
@@ -94,7 +95,7 @@ def dataset_definitions(
     )
     job = dg.define_asset_job(
         f"{name}_whole",
-        selection=dg.AssetSelection.groups(name),
+        selection=dg.AssetSelection.key_prefixes(name),
         description=f"Makes everything of {name} in one run; what is there already costs seconds.",
     )
     sensors = (

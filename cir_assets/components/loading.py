@@ -9,6 +9,10 @@ from pathlib import Path
 
 import dagster as dg
 from dagster.components.core.component_tree import ComponentTreeException
+from pydantic import ValidationError
+
+from cir_assets.components.mistakes import told
+from cir_assets.components.specification import BackbonesSpec, DatasetSpec
 
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]*$")
 
@@ -77,4 +81,7 @@ def explained(error: BaseException) -> str:
     """What a tree's error is about: the first cause that does not only say where in the tree it happened."""
     while isinstance(error, ComponentTreeException) and error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, ValidationError):
+        model = {each.__name__: each for each in (DatasetSpec, BackbonesSpec)}.get(error.title)
+        return told(error, model) if model is not None else str(error)
     return str(error)

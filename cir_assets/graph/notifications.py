@@ -85,13 +85,18 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
+def asked_for() -> dg.DefaultSensorStatus:
+    """Running where somebody asked to be told; a sensor nobody listens to would only look at the clock."""
+    return dg.DefaultSensorStatus.RUNNING if os.environ.get(URL) else dg.DefaultSensorStatus.STOPPED
+
+
 def failure_sensor() -> dg.SensorDefinition:
     """Tells of each run that failed."""
 
     @dg.run_failure_sensor(
         name="failed_runs",
         minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=asked_for(),
         description=f"Sends run_failed to the webhook for each run that fails. {NOBODY[0].upper()}{NOBODY[1:]}.",
     )
     def failed_runs(context: dg.RunFailureSensorContext, webhook: Webhook) -> dg.SkipReason | None:
@@ -119,7 +124,7 @@ def decision_sensor() -> dg.SensorDefinition:
     @dg.sensor(
         name="decisions",
         minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=asked_for(),
         description=(
             f"Sends promoted, refused and rolled_back to the webhook, with figures and reason. {NOBODY[0].upper()}"
             f"{NOBODY[1:]}."

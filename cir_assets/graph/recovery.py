@@ -14,8 +14,8 @@ from pathlib import Path
 import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
 
-PROCESS = "cir_assets/process"
-"""Tag of a run: the process that executes it, as ``process_identity`` tells it."""
+PROCESS = ".dagster/cir_assets/process"
+"""Tag of a run: the process that executes it; the UI shows no tag that begins so."""
 
 BEAT_SECONDS = 10.0
 """Between two beats of a run's heart."""
@@ -29,9 +29,9 @@ WATCHED_SECONDS = 25.0
 UNDER_WAY = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
 
-def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Write down that this process executes a run, so that whoever looks later can see whether it still does."""
-    instance.add_run_tags(run_id, {PROCESS: f"{_machine()} {os.getpid()} {_started(os.getpid())}"})
+def process_tag() -> dict[str, str]:
+    """The tag of a run that this process executes, by which whoever looks later can see whether it still does."""
+    return {PROCESS: f"{_machine()} {os.getpid()} {_started(os.getpid())}"}
 
 
 @contextmanager

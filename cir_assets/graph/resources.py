@@ -9,7 +9,8 @@ from typing import Self
 import dagster as dg
 from pydantic import Field
 
-from cir_assets.graph.recovery import end_dead_runs, heartbeat, note_process
+from cir_assets.graph.recovery import end_dead_runs, heartbeat, process_tag
+from cir_assets.graph.run_tags import run_tags
 from cir_assets.store.layout import Storage
 
 
@@ -28,12 +29,15 @@ class StorageFolder(dg.ConfigurableResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
-        """Before a run's first step: note who executes it, and end dead runs, so that this one need not wait."""
+        """Before a run's first step: tag it, say who executes it, and end dead runs, so that it need not wait."""
         if context.instance is None or context.run is None:
             yield self
             return
         heartbeats = self.storage.heartbeats
-        note_process(context.instance, context.run.run_id)
+        run = context.run
+        context.instance.add_run_tags(
+            run.run_id, run_tags(run.asset_selection or (), run.tags) | process_tag()
+        )
         with heartbeat(heartbeats, context.run.run_id):
             for said in end_dead_runs(context.instance, heartbeats, context.run.run_id):
                 (context.log or dg.get_dagster_logger()).info(said)

@@ -1,17 +1,24 @@
 """From a step to its asset: the one place where Dagster is told what a step is, and what it made."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 
 from cir_assets.engines.progress import Progress
+from cir_assets.graph.belonging import Belonging, place_of
 from cir_assets.graph.conditions import on_upstream_change
 from cir_assets.pipeline.checks import StepCheck
 from cir_assets.pipeline.step import Refused, Step, Work, run
 from cir_assets.store.layout import Storage
 from cir_assets.store.made import Check, Made, NotMade
+
+ADDRESS = "CIR_ASSETS_ADDRESS"
+SERVED_AT = "http://127.0.0.1:8765"
+"""Where search, reports and docs are served; on another machine as the environment says."""
 
 Outcome = dg.MaterializeResult | dg.AssetCheckResult
 
@@ -28,8 +35,7 @@ def step_asset(
     step: Step,
     *,
     deps: Sequence[str] = (),
-    group: str,
-    owners: Sequence[str],
+    of: Belonging,
     kinds: set[str],
     description: str,
     checks: Sequence[StepCheck] = (),
@@ -44,8 +50,8 @@ def step_asset(
     Args:
         step: what is done.
         deps: the steps it is made from, by name.
-        group: the group it stands in.
-        owners: e-mail addresses or ``team:<name>``.
+        of: the pipeline, the data set under a backbone or the data set it belongs to, or the name of a group where
+            it belongs to none: its group and owners, and what its box says first.
         kinds: shown beside its name.
         description: what people read in the UI: grain, columns, units and place.
         checks: what must hold of what it makes.
@@ -57,14 +63,16 @@ def step_asset(
     """
     if condition is None and deps and follows:
         condition = on_upstream_change()
+    belongs = place_of(of)
     by_name = {check.name: check for check in checks}
 
     @dg.asset(
         key=asset_key(step.name),
         deps=[asset_key(name) for name in deps],
-        group_name=group,
+        group_name=belongs.group,
         kinds=kinds,
-        owners=list(owners),
+        owners=list(belongs.owners),
+        tags=dict(belongs.tags),
         pool=pool,
         code_version=step.code_version,
         automation_condition=condition,
@@ -79,7 +87,7 @@ def step_asset(
             for check in checks
         ],
         metadata={"dagster/column_schema": columns} if columns else None,
-        description=description,
+        description=belongs.said + description,
         required_resource_keys={"storage"},
     )
     def made_by_step(context: dg.AssetExecutionContext) -> Iterator[Outcome]:
@@ -150,12 +158,15 @@ def _check_results(
 
 
 def ui_value(value: Any) -> Any:
-    """A JSON value as metadata: ``{"markdown": …}``, ``{"path": …}`` and ``{"url": …}`` become such values."""
+    """A JSON value as metadata: ``{"markdown": …}``, ``{"path": …}`` and ``{"page": …}`` become such values.
+
+    A page below the storage folder is a link to the server that shows it: a browser opens no file from another page.
+    """
     match value:
         case {"markdown": content, **rest} if not rest:
             return dg.MetadataValue.md(content)
         case {"path": content, **rest} if not rest:
             return dg.MetadataValue.path(content)
-        case {"url": content, **rest} if not rest:
-            return dg.MetadataValue.url(content)
+        case {"page": content, **rest} if not rest:
+            return dg.MetadataValue.url(f"{os.environ.get(ADDRESS) or SERVED_AT}/{quote(content)}")
     return value

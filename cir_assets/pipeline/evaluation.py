@@ -84,12 +84,16 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
                 digest_frame(tables["rankings"].select("evaluation_id", "query_id", "target_rank")),
             ]
         ),
+        # Numbers are plotted by name, so the one that decides is named to stand first; what never moves is no number.
         metadata={
+            "headline": round(headlines[splits[0], pipeline.served_method], 3),
             **{f"{split}_{method}_headline": round(value, 3) for (split, method), value in headlines.items()},
             **parts_of_headline(tables, protocols[0], pipeline.served_method),
             "against_chance": against_chance(tables, protocols[0]),
-            "queries": max(tables["evaluations"]["queries"].to_list()),
-            "gallery_size": max(tables["evaluations"]["gallery_size"].to_list()),
+            "judged_by": (
+                f"{max(tables['evaluations']['queries'].to_list()):,} queries over galleries of "
+                f"{max(tables['evaluations']['gallery_size'].to_list()):,} pictures"
+            ),
             "ladder": {"markdown": ladder_markdown(tables["evaluations"], tables["metrics"])},
             "sheet": {"markdown": as_markdown(sheet, SHEET_TITLE)},
             "curves": {"markdown": curves_markdown(epochs)},

@@ -35,6 +35,8 @@ class DatasetPlan:
     """(stage, triplets a batch takes) of all that is trained on it; empty: it needs no pictures of train and val."""
     evaluates: bool
     """Whether any model is judged on it, trained here or elsewhere."""
+    backbones: Sequence[str]
+    """It is encoded by."""
     rankings: Sequence[tuple[str, RankingFile]] = ()
     """Rankings another system made, by name."""
     reported: Sequence[tuple[str, str]] = ()
@@ -108,6 +110,12 @@ class Pipeline:
     def place(self) -> tuple[str, str, str]:
         """Data set, backbone and recipe: what every path of this pipeline is made of."""
         return self.data.dataset, self.encoded.backbone, self.recipe_name
+
+    @property
+    def group(self) -> str:
+        """The group it stands in: ``<dataset>_<recipe>``, with several backbones ``<dataset>_<backbone>_<recipe>``."""
+        dataset, backbone, recipe = self.place
+        return "_".join([dataset, *([backbone] if len(self.data.backbones) > 1 else []), recipe])
 
     @property
     def models_place(self) -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ from cir_assets.pipeline.encoding import encode_missing, tuned_encoder
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import load_backbone, load_inputs, newest_models
 from cir_assets.pipeline.queries import method_queries
-from cir_assets.pipeline.step import Plan, Refused, Step, Work
+from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.retrieval.methods import ZERO_SHOT
 from cir_assets.retrieval.protocols import protocol_named
 from cir_assets.store.digests import digest
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cir_assets.retrieval.evaluation import Evaluation
 
 GENERATION = 2
-SHOWN_DECISIONS = 10
+CHAMPION_GENERATION = 3
 FIGURES = ("challenger_headline", "champion_headline", "difference", "difference_low", "difference_high")
 
 
@@ -52,14 +52,15 @@ def challenger_step(pipeline: Pipeline) -> Step:
 def champion_step(pipeline: Pipeline) -> Step:
     """The models of a pipeline that serve."""
     configuration = {"on_refusal": pipeline.data.promotion.on_refusal}
-    return Step(pipeline.name("champion"), GENERATION, lambda work: reign(work, pipeline), configuration)
+    return Step(
+        pipeline.name("champion"), CHAMPION_GENERATION, lambda work: reign(work, pipeline), configuration
+    )
 
 
 def reign(work: Work, pipeline: Pipeline) -> Plan:
-    """The present champion as it would be told.
+    """The present champion as it would be told, whatever was decided last.
 
     Raises:
-        Refused: where the newest models were refused and the rule says that this fails the step.
         NotMade: where nothing was ever promoted.
     """
     storage = work.storage
@@ -69,24 +70,15 @@ def reign(work: Work, pipeline: Pipeline) -> Plan:
         raise NotMade(f"{pipeline.name('challenger')} never promoted anything; materialize it first")
     checked = not_worse(pipeline)(log, judged.detail["metadata"].get("challenger"))
     [outcome] = checked.values()
-    if not outcome.passed and pipeline.data.promotion.on_refusal == "block":
-        raise Refused(
-            f"{outcome.description}. {models_digest(models)} stays champion, and is what search reads; to take "
-            "the challenger all the same, widen promotion.margin. With promotion.on_refusal: warn a refusal "
-            "fails nothing",
-            checked,
-        )
 
     def make(_version: str) -> Made:
         folders = model_folders(work, models)
-        decision = log.reigns().row(-1, named=True)
         listed = [f"- `{folder.relative_to(storage.root)}`" for folder in folders.values()]
         return Made(
             data_version=models_digest(models),
             metadata={
-                "champion_since": f"{decision['decided_at']:%Y-%m-%d %H:%M} UTC",
-                "decision": decision["decision"],
-                "reason": decision["reason"],
+                **reign_facts(log),
+                "newest_decision": outcome.description,
                 "models": {"markdown": "\n".join(listed)},
                 "history": {"markdown": history(log.rows())},
             },
@@ -97,14 +89,40 @@ def reign(work: Work, pipeline: Pipeline) -> Plan:
     return Plan({"models": models_digest(models), "verdict": outcome.description}, make)
 
 
+def reign_facts(log: PromotionLog) -> dict[str, str | float | int]:
+    """Who serves, since when, why, and by what figures: the headline first, as plots stand in this order."""
+    decision = log.reigns().row(-1, named=True)
+    judged = log.rows().filter(challenger=decision["challenger"], decision="promoted")
+    figures = judged.row(-1, named=True) if judged.height else decision
+    facts = {
+        "headline": figures["challenger_headline"],
+        "champion": decision["challenger"],
+        "champion_since": f"{decision['decided_at']:%Y-%m-%d %H:%M} UTC",
+        "method": decision["method"],
+        "protocol": f"{decision['protocol']} on {decision['split']}",
+        "queries": figures["queries"],
+        "decision": decision["decision"],
+        "reason": decision["reason"],
+        "headline_before": figures["champion_headline"],
+    }
+    if figures["difference"] is not None:
+        facts["difference"] = (
+            f"{figures['difference']:+.2f} (95 % {figures['difference_low']:+.2f} to {figures['difference_high']:+.2f})"
+        )
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in facts.items()
+        if value is not None
+    }
+
+
 def not_worse(pipeline: Pipeline) -> StepCheck:
-    """The check of a champion; a refusal blocks, or warns, as its rule says."""
+    """The check of a champion; a refusal fails it, or warns, as its rule says, and stops nothing else."""
     return StepCheck(
         "not_worse",
-        "The newest models are the champion, or a person went back to another. A refusal fails this step "
-        "and leaves the champion as it was; with promotion.on_refusal set to warn it is only told.",
+        "The newest models are the champion, or a person went back to another. A refusal leaves the champion as it "
+        "was and fails this check alone; with promotion.on_refusal set to warn it warns.",
         verdict,
-        blocking=True,
         warns=pipeline.data.promotion.on_refusal != "block",
     )
 
@@ -115,7 +133,15 @@ def verdict(log: PromotionLog, newest: str | None) -> Check:
         return Check(True, "the newest models are the champion")
     last = log.rows().row(-1, named=True)
     figures = {name: round(last[name], 3) for name in FIGURES if last[name] is not None}
-    return Check(last["decision"] != "refused", f"{last['decision']}: {last['reason']}", figures)
+    said = f"{last['decision']}: {last['reason']}"
+    if last["decision"] != "refused":
+        return Check(True, said, figures)
+    return Check(
+        False,
+        f"{said}. {log.reigns()['challenger'][-1]} stays champion, and is what search reads; to take the challenger "
+        "all the same, widen promotion.margin",
+        figures,
+    )
 
 
 def judge(work: Work, pipeline: Pipeline) -> Made:
@@ -262,18 +288,14 @@ def judgement(log: PromotionLog, models: Mapping[str, str], said: str, figures: 
 
 
 def history(rows: pl.DataFrame) -> str:
-    """The newest decisions as a Markdown table, newest first."""
+    """Every decision as a Markdown table of few columns, newest first: a wider one is cut off where it is shown."""
     from cir_assets.reporting.ladder import markdown_text
 
-    lines = [
-        "| decided (UTC) | decision | models | headline | difference | reason |",
-        "|---|---|---|---:|---:|---|",
-    ]
-    for row in rows.tail(SHOWN_DECISIONS).reverse().iter_rows(named=True):
+    lines = ["| decided (UTC) | decision | headline | reason |", "|---|---|---:|---|"]
+    for row in rows.reverse().iter_rows(named=True):
         headline = "" if row["challenger_headline"] is None else f"{row['challenger_headline']:.2f}"
-        difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
         lines.append(
-            f"| {row['decided_at']:%Y-%m-%d %H:%M} | {row['decision']} | {row['challenger'][:8]} | {headline} "
-            f"| {difference} | {markdown_text(row['reason'])} |"
+            f"| {row['decided_at']:%Y-%m-%d %H:%M} | {row['decision']} {row['challenger'][:8]} | {headline} "
+            f"| {markdown_text(row['reason'])} |"
         )
     return "\n".join(lines)

@@ -64,7 +64,7 @@ def publication(work: Work, pipelines: Sequence[Pipeline], set_aside: Sequence[s
             data_version=content,
             metadata={
                 "database": {"path": str(storage.evaluation)},
-                "page": {"url": page.as_uri()},
+                "page": {"page": str(page.relative_to(storage.root))},
                 "evaluations": len(rows),
                 "pipelines": len(results),
                 "megabytes": round(storage.evaluation.stat().st_size / 1e6, 1),

@@ -82,7 +82,7 @@ def make_report(work: Work, pipeline: Pipeline) -> Made:
     return Made(
         data_version=digest_file(page),
         metadata={
-            "report": {"url": page.as_uri()},
+            "report": {"page": str(page.relative_to(work.storage.root))},
             "folder": {"path": str(folder)},
             "megabytes": round(page.stat().st_size / 1e6, 2),
             "megabytes_of_pictures_beside": round(beside / 1e6, 2),

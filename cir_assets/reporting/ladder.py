@@ -267,7 +267,7 @@ def ladder_table(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> Table:
     )
     table.add_column("Method", no_wrap=True)
     for metric in columns:
-        table.add_column(metric_label(metric), justify="right", no_wrap=True)
+        table.add_column(metric_label(metric), justify="right", overflow="fold")
     for ladder in first_protocol:
         table.add_row(
             Text.assemble((ladder.split, "bold"), (f"  {ladder.queries:,} queries", "dim")),

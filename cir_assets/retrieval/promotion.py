@@ -26,7 +26,7 @@ class PromotionRule(BaseModel):
     )
     on_refusal: Literal["block", "warn"] = Field(
         default="block",
-        description="block: a refusal fails the step champion, which stays as it was; warn: it is only told.",
+        description="block: a refusal fails the check of champion, which stays as it was; warn: it is only told.",
     )
     keep_versions: int = Field(
         default=3,
@@ -60,10 +60,12 @@ class PromotionRule(BaseModel):
             difference: challenger minus champion in points of the headline, paired over the same queries.
         """
         said = f"{difference.value:+.2f} points (95 % {difference.low:+.2f} to {difference.high:+.2f})"
+        worse = difference.high < 0
         if difference.low <= -self.margin:
-            return False, f"{said}: the interval reaches {-self.margin:+g} or below, so it may be worse"
+            reaches = f"the interval reaches {-self.margin:+g} or below, so it may be worse"
+            return False, f"{said}: {'it is worse' if worse else reaches}"
         if self.better_on_average and difference.value <= 0:
-            return False, f"{said}: not better on average"
+            return False, f"{said}: {'it is worse' if worse else 'not better on average'}"
         return True, f"{said}: not worse by more than {self.margin:g}" + (
             ", and better on average" if self.better_on_average else ""
         )

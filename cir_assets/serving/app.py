@@ -21,7 +21,7 @@ from urllib.parse import quote
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,6 +35,7 @@ from cir_assets.pictures.shrinking import small_picture
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.encoding import TextEncoding
 from cir_assets.serving.searcher import LONGEST_TEXT, UnknownName, checked_text, is_unicode
+from cir_assets.serving.start import add_pages
 from cir_assets.serving.uploads import (
     DECODED_AT_ONCE,
     LARGEST_UPLOAD,
@@ -524,8 +525,12 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
             return Response(status_code=304, headers=headers)
         return Response(content, media_type="image/jpeg", headers=headers)
 
+    add_pages(app, champions)
+
     @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
+    async def page() -> Response:
+        if not champions.all():
+            return RedirectResponse("start")
         return FileResponse(PAGE / "search.html")
 
     @app.get("/static/{name}", include_in_schema=False)

@@ -43,13 +43,19 @@ class Champions:
     """
 
     def __init__(
-        self, storage_root: Path, *, dataset: str | None = None, exact_up_to: int = EXACT_UP_TO
+        self,
+        storage_root: Path,
+        *,
+        dataset: str | None = None,
+        exact_up_to: int = EXACT_UP_TO,
+        may_be_empty: bool = False,
     ) -> None:
         """Load every current export below ``storage_root``/search, or those of one data set.
 
         Raises:
             UnknownName: when there is nothing of that data set, naming those there are.
-            NothingExported: when there is nothing at all, or nothing that loads.
+            NothingExported: when there is nothing at all, or nothing that loads, unless it ``may_be_empty`` until
+                there is.
         """
         self.root = storage_root
         self._exports = Storage(storage_root).searches
@@ -61,7 +67,7 @@ class Champions:
         self._failures: dict[str, _Failure] = {}
         self._stopped = threading.Event()
         self.look()
-        if self._searchers:
+        if self._searchers or may_be_empty:
             return
         if self._failures:
             raise NothingExported(
@@ -151,7 +157,7 @@ class Champions:
         """
         mine = [s for s in self.all() if s.about.dataset == dataset]
         if not mine:
-            known = ", ".join(dict.fromkeys(s.about.dataset for s in self.all()))
+            known = ", ".join(dict.fromkeys(s.about.dataset for s in self.all())) or "none yet"
             broken = "; ".join(
                 said for name, said in self.troubles().items() if name.startswith(f"{dataset}/")
             )

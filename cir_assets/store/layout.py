@@ -88,9 +88,14 @@ class Storage:
         """One pipeline's report and contact sheet."""
         return self.reports / dataset / backbone / recipe
 
+    @property
+    def every_result(self) -> Path:
+        """What evaluation and training wrote, a folder a data set."""
+        return self.root / "results"
+
     def results(self, dataset: str, backbone: str, recipe: str) -> Path:
         """What one pipeline's evaluation and training wrote."""
-        return self.root / "results" / dataset / backbone / f"{recipe}.duckdb"
+        return self.every_result / dataset / backbone / f"{recipe}.duckdb"
 
     def answers(self, dataset: str, backbone: str, recipe: str) -> Path:
         """What a test server answered to one pipeline's submissions, entered by people; a results file too."""

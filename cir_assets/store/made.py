@@ -28,7 +28,7 @@ class Made:
 
     Attributes:
         data_version: digest of the content.
-        metadata: JSON values; ``{"path": …}``, ``{"url": …}`` and ``{"markdown": …}`` are shown as such.
+        metadata: JSON values; ``{"path": …}``, ``{"page": …}`` and ``{"markdown": …}`` are shown as such.
         checks: outcome of each check by name.
         files: files that nobody changes until the step makes them again; the result is used again only while they
             are, byte for byte, what was made. Folders must be there.

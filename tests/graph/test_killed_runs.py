@@ -13,7 +13,7 @@ from tests.changes import Shop
 from tests.trial_project import TrialProject
 from tests.warm_process import Death
 
-SELECTION = ('group:"shop"', 'key:"leaderboard"')
+SELECTION = ('key:"shop/*"', 'key:"leaderboard"')
 PIPELINE = ("shop", "tiny_clip", "quick")
 TABLES = {
     "metrics": "SELECT method, split, category, metric, k, value, ci_low, ci_high "

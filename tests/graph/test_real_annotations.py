@@ -40,7 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> TrialProject:
 def trained(project: TrialProject, instance: dg.DagsterInstance) -> TrialProject:
     """The wardrobe, whose models are evaluated on everything else."""
     project.write_dataset("wardrobe", source=WARDROBE, backbones=["small"], recipes={"quick": OWN})
-    assert project.materialize(instance, 'group:"wardrobe"').success
+    assert project.materialize(instance, 'key:"wardrobe/*"').success
     return project
 
 
@@ -82,7 +82,7 @@ def test_all_of_fashioniqs_dresses_of_val_run_through_the_whole_graph(
         backbones=["small"],
         recipes={"own": OWN},
     )
-    result = project.materialize(instance, 'group:"fashioniq"', 'key:"leaderboard"')
+    result = project.materialize(instance, 'key:"fashioniq/*"', 'key:"leaderboard"')
     assert result.success
     lost = published(project, "SELECT count(*) FROM triplets WHERE split = 'val' AND dataset = 'fashioniq'")
     gone = published(
@@ -138,7 +138,7 @@ def test_cirrs_val_and_test_are_evaluated_and_submitted_with_models_of_another_d
         backbones=["small"],
         models_of={"of_the_wardrobe": {"dataset": "wardrobe", "recipe": "quick"}},
     )
-    result = trained.materialize(instance, 'group:"cirr"', 'key:"leaderboard"')
+    result = trained.materialize(instance, 'key:"cirr/*"', 'key:"leaderboard"')
     assert result.success
     rows = published(
         trained,
@@ -184,7 +184,7 @@ def test_circo_is_a_test_bed_for_models_of_another_data_set(
         backbones=["small"],
         models_of={"of_the_wardrobe": {"dataset": "wardrobe", "recipe": "quick"}},
     )
-    result = trained.materialize(instance, 'group:"circo"', 'key:"leaderboard"')
+    result = trained.materialize(instance, 'key:"circo/*"', 'key:"leaderboard"')
     assert result.success
     figures = published(
         trained,
@@ -208,7 +208,7 @@ def test_the_sheet_of_a_data_set_evaluated_elsewhere_is_written_too(trained: Tri
 def test_a_second_run_encodes_and_evaluates_nothing_anew(
     trained: TrialProject, instance: dg.DagsterInstance
 ) -> None:
-    result = trained.materialize(instance, 'group:"circo"')
+    result = trained.materialize(instance, 'key:"circo/*"')
     for step in ("image_features", "of_the_wardrobe/evaluation", "of_the_wardrobe/submission"):
         assert metadata_of(result, f"circo/small/{step}")["reused"] is True
     issues = pl.read_parquet(trained.storage.tables("circo") / "missing_pictures.parquet")

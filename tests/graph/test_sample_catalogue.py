@@ -28,7 +28,7 @@ def boutique(project: TrialProject, monkeypatch: pytest.MonkeyPatch) -> TrialPro
 def test_it_runs_whole_and_no_picture_is_in_two_splits(
     boutique: TrialProject, instance: dg.DagsterInstance
 ) -> None:
-    result = boutique.materialize(instance, 'group:"boutique"', 'key:"leaderboard"')
+    result = boutique.materialize(instance, 'key:"boutique/*"', 'key:"leaderboard"')
     assert result.success
     tables = boutique.storage.tables("boutique")
     galleries = pl.read_parquet(tables / "galleries.parquet")

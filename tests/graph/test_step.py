@@ -35,8 +35,7 @@ def test_a_made_step_becomes_an_asset_that_tells_version_checks_and_links(
 
     asset = step_asset(
         Step("shop/images", 1, plan),
-        group="shop",
-        owners=["team:retrieval"],
+        of="shop",
         kinds={"polars"},
         description="Pictures.",
         checks=[StepCheck("whole", "No picture is missing.", lambda: Check(True, ""), warns=True)],
@@ -58,9 +57,7 @@ def test_a_step_that_refuses_fails_without_a_retry_and_what_is_not_there_is_told
         def plan(work: Work, error: Exception = error) -> Plan:
             raise error
 
-        asset = step_asset(
-            Step("shop/champion", 1, plan), group="shop", owners=[], kinds=set(), description="Serves."
-        )
+        asset = step_asset(Step("shop/champion", 1, plan), of="shop", kinds=set(), description="Serves.")
         result = dg.materialize(
             [asset],
             instance=instance,

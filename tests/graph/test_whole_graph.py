@@ -20,7 +20,7 @@ from tests.web_server import web_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PIPELINE = "wardrobe/tiny_clip/quick"
-WHOLE = ('group:"wardrobe"', 'key:"leaderboard"')
+WHOLE = ('key:"wardrobe/*"', 'key:"leaderboard"')
 
 
 @pytest.fixture(scope="module")

@@ -290,7 +290,7 @@ def test_both_stages_run_on_it_through_the_graph(
     recipe = {"text_encoder": {**stage, "encoder": "both"}, "combiner": stage}
     project.write_dataset("boutique", source=boutique, backbones=["resnet"], recipes={"both": recipe})
     monkeypatch.chdir(PROJECT)
-    result = project.materialize(instance, 'group:"boutique"')
+    result = project.materialize(instance, 'key:"boutique/*"')
     assert result.success
     assert metadata_of(result, "boutique/resnet/image_features")["dimension"] == 24
     assert metadata_of(result, "boutique/resnet/both/image_features")["encoded"] > 0

@@ -37,7 +37,7 @@ def test_published_checkpoints_are_evaluated_without_training(
     checkpoints: dict[str, str],
 ) -> None:
     project.write_dataset("shop", source=catalogue, checkpoints={"published": checkpoints})
-    result = project.materialize(instance, 'group:"shop"', 'key:"leaderboard"')
+    result = project.materialize(instance, 'key:"shop/*"', 'key:"leaderboard"')
     assert result.success
     assert metadata_of(result, "shop/tiny_clip/published/text_encoder")["epoch"] == 3
     assert metadata_of(result, "shop/tiny_clip/published/combiner")["epoch"] == 9
@@ -88,7 +88,7 @@ def test_a_checkpoint_with_a_tuned_image_encoder_asks_for_features_of_its_own(
     with pytest.raises(Exception, match=r"say encoder: both under checkpoints\.tomm"):
         project.materialize(instance, 'key:"shop/tiny_clip/tomm/text_encoder"')
     project.write_dataset("shop", source=catalogue, checkpoints={"tomm": {**file, "encoder": "both"}})
-    result = project.materialize(instance, 'group:"shop"')
+    result = project.materialize(instance, 'key:"shop/*"')
     assert result.success
     assert metadata_of(result, "shop/tiny_clip/tomm/image_features")["encoded"] == 120
 

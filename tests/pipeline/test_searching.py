@@ -31,7 +31,7 @@ def test_pictures_without_a_triplet_are_searched_by_clip_as_it_came(
     project: TrialProject, instance: dg.DagsterInstance, pictures: Path
 ) -> None:
     project.write_dataset("shop", source={"kind": "catalogue", "pictures": str(pictures)}, recipes={})
-    assert project.materialize(instance, 'group:"shop"').success
+    assert project.materialize(instance, 'key:"shop/*"').success
     searcher = Champions(project.storage.root).of("shop")
     assert searcher.about.method == "sum"
     assert searcher.about.champion is None
@@ -40,7 +40,7 @@ def test_pictures_without_a_triplet_are_searched_by_clip_as_it_came(
     assert len(answer.images) == 5
     assert answer.text_weight is None
     (pictures / "P30.jpg").write_bytes(picture_bytes("one more"))
-    again = project.materialize(instance, 'group:"shop"')
+    again = project.materialize(instance, 'key:"shop/*"')
     assert metadata_of(again, "shop/tiny_clip/zero_shot/search")["pictures"] == 31
 
 

@@ -85,7 +85,7 @@ def test_what_is_lacking_blocks_at_triplets_with_the_mend(
     catalogue: Catalogue, table: dict[str, Any], told: str
 ) -> None:
     catalogue.write(**table)
-    made, said = catalogue.run('group:"shop"')
+    made, said = catalogue.run('key:"shop/*"')
     passed, description = said["protocols_applicable"]
     assert not passed
     assert told in description
@@ -94,14 +94,14 @@ def test_what_is_lacking_blocks_at_triplets_with_the_mend(
 
 def test_a_data_set_without_a_table_that_is_to_be_trained_on_is_told_too(catalogue: Catalogue) -> None:
     catalogue.write(source={"kind": "catalogue", "pictures": str(catalogue.pictures)})
-    made, said = catalogue.run('group:"shop"')
+    made, said = catalogue.run('key:"shop/*"')
     assert "there are no triplets: give a table of them, or leave recipes" in said["protocols_applicable"][1]
     assert made == set(WHOLE)
 
 
 def test_what_is_only_searched_lacks_nothing(catalogue: Catalogue) -> None:
     catalogue.write(source={"kind": "catalogue", "pictures": str(catalogue.pictures)}, recipes={})
-    made, said = catalogue.run('group:"shop"')
+    made, said = catalogue.run('key:"shop/*"')
     assert said["protocols_applicable"] == (True, "nothing is trained or evaluated here")
     assert "shop/tiny_clip/zero_shot/search" in made
 
@@ -132,7 +132,7 @@ def test_a_batch_larger_than_the_train_split_is_told_and_trains_no_other_stage_i
 ) -> None:
     recipes = {"quick": SMALL, "large": {**SMALL, stage: {**SMALL[stage], "batch_size": 17}}}
     catalogue.write(recipes=recipes)
-    made, said = catalogue.run('group:"shop"')
+    made, said = catalogue.run('key:"shop/*"')
     assert said["protocols_applicable"][0]
     assert said["batches_filled"] == (
         False,
@@ -148,7 +148,7 @@ def test_one_picture_under_many_names_is_published_with_how_many_are_targets(cat
         shutil.copyfile(catalogue.pictures / catalogue.names[0], catalogue.pictures / name)
     stages = {stage: {**settings, "batch_size": 4, "epochs": 6} for stage, settings in SMALL.items()}
     catalogue.write(recipes={"quick": stages})
-    catalogue.run('group:"shop"', 'key:"leaderboard"')
+    catalogue.run('key:"shop/*"', 'key:"leaderboard"')
     with duckdb.connect(str(catalogue.project.storage.evaluation), read_only=True) as published:
         rows = published.sql("SELECT subject, detail FROM data_issues WHERE kind = 'same_picture'").fetchall()
     told = "one picture stands under 5 names, 5 of them targets: p00.jpg, p01.jpg, p02.jpg, …"

@@ -29,7 +29,7 @@ def test_with_both_encoders_trained_pictures_are_encoded_again_and_ranked_by_it(
     recipe = {**QUICK_RECIPE, "text_encoder": {**STAGE_1, "encoder": "both"}}
     recipe["combiner"] = {"learning_rate": 2.0e-4, "batch_size": 32, "epochs": 2}
     project.write_dataset("shop", source=catalogue, recipes={"both": recipe})
-    result = project.materialize(instance, 'group:"shop"', 'key:"leaderboard"')
+    result = project.materialize(instance, 'key:"shop/*"', 'key:"leaderboard"')
     assert result.success
     assert metadata_of(result, "shop/tiny_clip/both/image_features")["encoded"] == 120
     folder = next(
@@ -53,7 +53,7 @@ def test_with_both_encoders_trained_pictures_are_encoded_again_and_ranked_by_it(
         preprocessing_name(64, "targetpad", 1.25, "as_seen")
         == metadata_of(result, "shop/tiny_clip/both/image_features")["preprocessing"]
     )
-    again = project.materialize(instance, 'group:"shop"')
+    again = project.materialize(instance, 'key:"shop/*"')
     for step in ("text_encoder", "image_features", "combiner", "evaluation"):
         assert metadata_of(again, f"shop/tiny_clip/both/{step}")["reused"] is True
 
@@ -91,7 +91,7 @@ def test_another_family_of_backbones_goes_through_both_stages(
     stage = {"learning_rate": 1.0e-3, "batch_size": 32, "epochs": 4, "logit_scale": 10}
     recipe = {"text_encoder": stage, "combiner": {**stage, "epochs": 8, "dropout": 0.0}}
     project.write_dataset("shop", source=catalogue, backbones=["other"], recipes={"r": recipe})
-    result = project.materialize(instance, 'group:"shop"')
+    result = project.materialize(instance, 'key:"shop/*"')
     assert result.success
     assert (
         metadata_of(result, "shop/other/image_features")["dimension"]

@@ -21,7 +21,9 @@ points = st.floats(-100, 100, allow_nan=False)
         (Difference(0.3, -0.5, 1.1), False, "reaches -0.5 or below"),
         (Difference(0.0, 0.0, 0.0), False, "not better on average"),
         (Difference(-0.1, -0.3, 0.2), False, "not better on average"),
-        (Difference(-4.0, -6.0, -2.0), False, "it may be worse"),
+        (Difference(-4.0, -9.0, 1.0), False, "it may be worse"),
+        (Difference(-4.0, -6.0, -2.0), False, "it is worse"),
+        (Difference(-0.2, -0.3, -0.1), False, "it is worse"),
     ],
 )
 def test_by_default_it_must_not_be_worse_by_half_a_point_and_better_on_average(

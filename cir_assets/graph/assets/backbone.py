@@ -12,8 +12,7 @@ def backbone_asset(backbone: str, settings: BackboneSettings) -> dg.AssetsDefini
     """The asset that brings one backbone's weights to disk."""
     return step_asset(
         backbone_step(backbone, settings),
-        group="backbones",
-        owners=["team:retrieval"],
+        of="backbones",
         kinds={"huggingface", "safetensors"},
         checks=[WEIGHTS_COMPLETE],
         description=(

@@ -15,8 +15,7 @@ def brought_ranking_asset(brought: BroughtRanking) -> dg.AssetsDefinition:
     return step_asset(
         brought_ranking_step(brought),
         deps=[data.name("images"), data.name("triplets")],
-        group=data.dataset,
-        owners=data.owners,
+        of=data,
         kinds={"duckdb", "files"},
         checks=[EVALUATION_COMPLETE],
         description=(

@@ -16,8 +16,7 @@ def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     return step_asset(
         challenger_step(pipeline),
         deps=pipeline.ranked_from(),
-        group=data.dataset,
-        owners=data.owners,
+        of=pipeline,
         kinds={"torch", "parquet"},
         columns=column_schema(PROMOTIONS),
         description=(
@@ -33,12 +32,11 @@ def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 def champion_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     """The models of a pipeline that serve."""
-    data, rule = pipeline.data, pipeline.data.promotion
+    rule = pipeline.data.promotion
     return step_asset(
         champion_step(pipeline),
         deps=[pipeline.name("challenger")],
-        group=data.dataset,
-        owners=data.owners,
+        of=pipeline,
         kinds={"safetensors"},
         checks=[not_worse(pipeline)],
         freshness=freshness_policy([rule]),

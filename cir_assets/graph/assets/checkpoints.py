@@ -19,8 +19,7 @@ def checkpoint_asset(pipeline: Pipeline, model: str, file: str) -> dg.AssetsDefi
     return step_asset(
         checkpoint_step(pipeline, model, file),
         deps=[backbone_name(pipeline.encoded.backbone)],
-        group=pipeline.data.dataset,
-        owners=pipeline.data.owners,
+        of=pipeline,
         kinds={"torch", "safetensors"},
         follows=False,
         description=(

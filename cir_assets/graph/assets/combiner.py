@@ -22,8 +22,7 @@ def combiner_asset(
     return step_asset(
         step,
         deps=[data.name("triplets"), *features, *([] if frozen_clip else [pipeline.name(TEXT_ENCODER)])],
-        group=data.dataset,
-        owners=data.owners,
+        of=pipeline,
         kinds={"torch", "safetensors"},
         pool="gpu",
         checks=[LOSS_FALLING],

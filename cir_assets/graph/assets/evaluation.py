@@ -14,8 +14,7 @@ def evaluation_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     return step_asset(
         evaluation_step(pipeline),
         deps=pipeline.ranked_from(),
-        group=data.dataset,
-        owners=data.owners,
+        of=pipeline,
         kinds={"torch", "duckdb"},
         checks=[EVALUATION_COMPLETE, ladder_check(pipeline.methods)],
         description=(

@@ -16,6 +16,7 @@ def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
     """The feature cache of one data set under one backbone as it came."""
     return _features_asset(
         encoded,
+        encoded,
         image_features_step(encoded),
         backbone_name(encoded.backbone),
         f"Raw (un-normalised) image features of `{encoded.backbone}`, one row a distinct picture content, "
@@ -29,6 +30,7 @@ def image_features_asset(encoded: EncodedDataset) -> dg.AssetsDefinition:
 def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     """The feature cache of one pipeline whose stage 1 changed the image encoder."""
     return _features_asset(
+        pipeline,
         pipeline.encoded,
         tuned_image_features_step(pipeline),
         pipeline.model_name(TEXT_ENCODER),
@@ -38,14 +40,13 @@ def tuned_image_features_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def _features_asset(
-    encoded: EncodedDataset, step: Step, weights: str, description: str
+    of: EncodedDataset | Pipeline, encoded: EncodedDataset, step: Step, weights: str, description: str
 ) -> dg.AssetsDefinition:
     """Features of a data set's pictures under the image encoder that the step ``weights`` makes."""
     return step_asset(
         step,
         deps=[encoded.data.name("images"), weights],
-        group=encoded.data.dataset,
-        owners=encoded.data.owners,
+        of=of,
         kinds={"duckdb", "torch"},
         pool="gpu",
         checks=[FEATURES_FINITE, PICTURES_DECODE],

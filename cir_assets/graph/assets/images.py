@@ -15,8 +15,7 @@ def images_asset(data: DatasetPlan) -> dg.AssetsDefinition:
     return step_asset(
         images_step(data),
         deps=[data.name("raw")],
-        group=data.dataset,
-        owners=data.owners,
+        of=data,
         kinds={"polars", "parquet"},
         checks=[PICTURES_READABLE, SPLITS_DISJOINT],
         columns=column_schema(IMAGES),

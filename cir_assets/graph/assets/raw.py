@@ -12,8 +12,7 @@ def raw_asset(data: DatasetPlan) -> dg.AssetsDefinition:
     """The root asset of one data set."""
     return step_asset(
         raw_step(data),
-        group=data.dataset,
-        owners=data.owners,
+        of=data,
         kinds={data.source.kind, "files"},
         checks=[RAW_PICTURES_PRESENT, PICTURES_KEPT],
         description=(

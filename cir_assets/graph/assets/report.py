@@ -13,8 +13,7 @@ def report_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     return step_asset(
         report_step(pipeline),
         deps=shown_steps(pipeline),
-        group=pipeline.data.dataset,
-        owners=pipeline.data.owners,
+        of=pipeline,
         kinds={"html", "plotly"},
         checks=[SELF_CONTAINED],
         description=(

@@ -16,8 +16,7 @@ def search_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
     return step_asset(
         search_step(pipeline),
         deps=[*decisions, *searched_in(pipeline)],
-        group=pipeline.data.dataset,
-        owners=pipeline.data.owners,
+        of=pipeline,
         kinds={"numpy", "parquet"},
         condition=on_upstream_change(may_be_missing=[asset_key(name) for name in decisions]),
         checks=[GALLERY_SEARCHABLE],

@@ -14,8 +14,7 @@ def submission_asset(pipeline: Pipeline, server: TestServer) -> dg.AssetsDefinit
     return step_asset(
         submission_step(pipeline),
         deps=pipeline.ranked_from(),
-        group=pipeline.data.dataset,
-        owners=pipeline.data.owners,
+        of=pipeline,
         kinds={"json", "torch"},
         checks=[SUBMISSION_COMPLETE],
         description=(

@@ -23,8 +23,7 @@ def text_encoder_asset(pipeline: Pipeline, settings: TextEncoderSettings) -> dg.
     return step_asset(
         text_encoder_step(pipeline, settings),
         deps=[data.name("triplets"), pipeline.encoded.name("image_features")],
-        group=data.dataset,
-        owners=data.owners,
+        of=pipeline,
         kinds={"torch", "safetensors"},
         pool="gpu",
         checks=[LOSS_FALLING],

@@ -20,8 +20,7 @@ def triplets_asset(data: DatasetPlan) -> dg.AssetsDefinition:
     return step_asset(
         triplets_step(data),
         deps=[data.name("raw"), data.name("images")],
-        group=data.dataset,
-        owners=data.owners,
+        of=data,
         kinds={"polars", "parquet"},
         checks=[TRIPLET_PICTURES_PRESENT, CAPTIONS_PRESENT, PROTOCOLS_APPLICABLE, BATCHES_FILLED],
         columns=column_schema(TRIPLETS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from cir_assets.graph.opening import opened_instance
 from cir_assets.graph.recovery import end_dead_runs
 from cir_assets.graph.resources import StorageFolder
 
@@ -21,7 +22,7 @@ def dead_runs_sensor() -> dg.SensorDefinition:
         ),
     )
     def dead_runs(context: dg.SensorEvaluationContext, storage: StorageFolder) -> dg.SkipReason:
-        said = end_dead_runs(context.instance, storage.storage.heartbeats)
+        said = end_dead_runs(opened_instance(context), storage.storage.heartbeats)
         for each in said:
             context.log.warning(each)
         return dg.SkipReason("; ".join(said) or "every run that is under way has its process")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 
 from cir_assets.graph.private import reloading
+
+REST_SECONDS = 5.0
+"""An editor, or a checkout of many files, is done with a file that is so old."""
 
 
 def edited_definitions_sensor(
@@ -19,7 +23,7 @@ def edited_definitions_sensor(
     Args:
         project: the project's folder.
         loaded: ``state_of_definitions`` of what is loaded now.
-        every_seconds: between two looks; the files must be the same in two of them.
+        every_seconds: between two looks; files that changed just before one must be the same in the next.
         problem_now: loads what is on disk now, and says what is wrong with it; None where nothing is.
     """
 
@@ -29,7 +33,7 @@ def edited_definitions_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Loads the definitions anew when a YAML file below defs/ changed in content and has been at rest for "
-            f"{every_seconds} seconds, as a click on Reload does. What cannot be loaded is left until it is mended."
+            f"{REST_SECONDS:g} seconds, as a click on Reload does. What cannot be loaded is left until it is mended."
         ),
     )
     def edited_definitions(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -38,9 +42,9 @@ def edited_definitions_sensor(
             return dg.SkipReason("the definitions on disk are those that are loaded")
         if context.cursor == f"asked {now}":
             return dg.SkipReason("definitions changed on disk, and were not loaded anew when asked: restart")
-        if context.cursor != now:
+        if context.cursor != now and not at_rest(project):
             context.update_cursor(now)
-            return dg.SkipReason(f"definitions are changing; waiting until they rest for {every_seconds} s")
+            return dg.SkipReason(f"definitions are changing; waiting until they rest for {REST_SECONDS:g} s")
         if problem := problem_now():
             return dg.SkipReason(
                 "definitions changed on disk but cannot be loaded; those from before go on until this is mended: "
@@ -54,6 +58,20 @@ def edited_definitions_sensor(
         return dg.SkipReason("definitions changed on disk and are loaded anew")
 
     return edited_definitions
+
+
+def at_rest(project: Path) -> bool:
+    """Whether no YAML file below a project's ``defs/``, and no folder of one, changed in the last few seconds."""
+    place = dg.ComponentTree.for_project(project).defs_module_path
+    for each in [place, *place.rglob("*")]:
+        try:
+            if (
+                each.is_dir() or each.suffix == ".yaml"
+            ) and time.time() - each.stat().st_mtime < REST_SECONDS:
+                return False
+        except OSError:
+            return False
+    return True
 
 
 def state_of_definitions(project: Path) -> str:
