@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from itertools import repeat
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def build(storage: Path, pictures: int) -> None:
         headline=None,
         models={"text_encoder": "models/text_encoder", "combiner": "models/combiner"},
         backbone_folder="backbones/tiny_clip",
+        backbone_version=backbone.weights_digest,
         picture_root="pictures",
         padding="targetpad",
         target_ratio=1.25,
@@ -76,11 +78,11 @@ def build(storage: Path, pictures: int) -> None:
             "image": [f"P{number}" for number in range(pictures)],
             "path": [f"{number}.jpg" for number in range(pictures)],
             "category": ["even", "odd"] * (pictures // 2),
-            "image_key": [f"{number:064x}" for number in range(pictures)],
+            "image_key": [sha256(b"%d" % number).hexdigest() for number in range(pictures)],
         }
     )
     examples = pl.DataFrame(
-        schema=dict.fromkeys(("query_id", "reference", "caption", "target", "category"), pl.String)
+        schema=dict.fromkeys(("query_id", "reference", "caption", "target", "category", "rank"), pl.String)
     )
     export(storage / "search" / "many" / "tiny_clip" / "small", "v1", about, drawn, frame, examples)
 

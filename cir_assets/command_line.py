@@ -224,8 +224,17 @@ def compare(
     show_default=True,
     help="Pipeline that is materialized first where nothing can be searched yet.",
 )
+@click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that serve together, with one copy of the features and of uploads.",
+)
 @module_option
-def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, module: str) -> None:
+def serve(
+    host: str, port: int, trusted_hosts: list[str], prepare: str, processes: int, module: str
+) -> None:
     """Serve the search page and its API over every champion there is."""
     from cir_assets.serving.export import NothingExported, every_export
     from cir_assets.store.layout import Storage
@@ -236,7 +245,7 @@ def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, module: 
         materialize(f'+key:"{prepare}/search" or key:"leaderboard"', module)
     from cir_assets.serving.app import search_app
     from cir_assets.serving.champions import Champions
-    from cir_assets.serving.server import server
+    from cir_assets.serving.server import run_processes, server
 
     try:
         champions = Champions(root)
@@ -249,7 +258,12 @@ def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, module: 
     here = ["127.0.0.1", "localhost", "[::1]"]
     hosts = [*here, *trusted_hosts] if trusted_hosts or host in (*here, "::1") else None
     with suppress(KeyboardInterrupt):
-        server(search_app(champions, hosts=hosts), host=host, port=port).run()
+        if processes == 1:
+            server(search_app(champions, hosts=hosts), host=host, port=port).run()
+            return
+        del champions
+        with tempfile.TemporaryDirectory(prefix="cir_assets_") as shared:
+            run_processes(processes, root, host=host, port=port, hosts=hosts, shared=Path(shared))
 
 
 @main.command()

@@ -32,9 +32,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cir_assets.engines.cores import granted_cores
 from cir_assets.pictures.opening import UnreadablePicture
 from cir_assets.pictures.shrinking import small_picture
+from cir_assets.serving.answering import Answering
 from cir_assets.serving.champions import Champions
-from cir_assets.serving.encoding import TextEncoding
-from cir_assets.serving.searcher import LONGEST_TEXT, UnknownName, checked_text, is_unicode
+from cir_assets.serving.searcher import LONGEST_TEXT, MOST_UNLIKE, Question, UnknownName, is_unicode
 from cir_assets.serving.uploads import (
     DECODED_AT_ONCE,
     LARGEST_UPLOAD,
@@ -103,8 +103,15 @@ class SearchRequest(BaseModel):
     pipeline: Words | None = Field(
         default=None, description="backbone/recipe; by default that with the best headline on val."
     )
-    reference: Words = Field(description="Id of a gallery picture, or what POST /pictures answered.")
-    text: Words = Field(description=f"What should differ; at most {LONGEST_TEXT:,} characters.")
+    reference: Words | None = Field(
+        default=None,
+        description="Id of a gallery picture, or what POST /pictures answered; null to search by words alone.",
+    )
+    text: Words | None = Field(
+        default=None,
+        description=f"What should differ, or without a reference what is looked for; at most {LONGEST_TEXT:,} "
+        "characters. Null to search by the picture alone.",
+    )
     top: int = Field(default=24, ge=1, le=200, description="How many pictures.")
     category: Words | None = Field(default=None, description="Only pictures of this category.")
     pull: float = Field(
@@ -118,6 +125,11 @@ class SearchRequest(BaseModel):
         default=False,
         description="Also exact copies: of the reference, and of pictures found, which one stands for otherwise.",
     )
+    unlike: list[Words] = Field(
+        default=[],
+        max_length=MOST_UNLIKE,
+        description="Ids of pictures that are not meant: the query moves away from them, and they are no answer.",
+    )
 
 
 class Picture(BaseModel):
@@ -129,6 +141,7 @@ class Picture(BaseModel):
     category: str | None
     url: str = Field(description="Where it is shown, relative to the address that was asked.")
     copies: int = Field(description="How many further pictures of the gallery are exact copies of it.")
+    path: str = Field(description="Its file below the data set's pictures.")
 
 
 class SearchAnswer(BaseModel):
@@ -145,6 +158,7 @@ class SearchAnswer(BaseModel):
     target_image: str | None = Field(
         description="The picture with that rank: the target, or its exact copy that is shown."
     )
+    unread: str | None = Field(description="The end of the text, where it is longer than the model reads.")
     searched: int = Field(description="Pictures compared.")
     exact: bool
     seconds: float
@@ -288,21 +302,24 @@ class AnyText(Convertor[str]):
 register_url_convertor("text", AnyText())
 
 
-def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> FastAPI:
+def search_app(
+    champions: Champions, *, hosts: Sequence[str] | None = None, processes: int = 1
+) -> FastAPI:
     """The application over loaded champions.
 
     Args:
         champions: what is searched; watched for new ones while the application runs.
         hosts: names of the Host header that are answered, see ``is_known``; every one if None.
+        processes: that share the cores, this one among them.
     """
-    texts = TextEncoding()
+    answering = Answering(max(1, granted_cores() // processes))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         champions.watch()
-        texts.start()
+        answering.start()
         yield
-        texts.stop()
+        answering.stop()
         champions.stop()
 
     app = FastAPI(
@@ -325,7 +342,6 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
     app.add_middleware(Doorkeeper, hosts=hosts)
     # Threads of their own: however many uploads wait to be decoded, searches do not wait for them.
     bringing, shrinking = CapacityLimiter(DECODED_AT_ONCE), CapacityLimiter(SHRUNK_AT_ONCE)
-    searching = CapacityLimiter(max(2, granted_cores()))
     uploads, searches = Room(ON_THEIR_WAY), Room(MOST_WAITING)
 
     @app.exception_handler(RefusedInput)
@@ -411,9 +427,15 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
             total=len(rows),
             pictures=[
                 Picture(
-                    rank=rank, image=image, score=0.0, category=kind, url=_url(dataset, image), copies=copies
+                    rank=rank,
+                    image=image,
+                    score=0.0,
+                    category=kind,
+                    url=_url(dataset, image),
+                    copies=copies,
+                    path=path,
                 )
-                for rank, image, kind, copies in zip(
+                for rank, image, kind, copies, path in zip(
                     count(offset + 1), *searcher.described(shown), strict=False
                 )
             ],
@@ -433,23 +455,14 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
     async def search(asked: SearchRequest) -> SearchAnswer:
         started = time.perf_counter()
         searcher = champions.of(asked.dataset, asked.pipeline)
-        text = checked_text(asked.text)
+        question = Question(**asked.model_dump(exclude={"dataset", "pipeline"}))
         if not searches.take():
             raise Busy("too many people are searching at the moment; try again in a few seconds")
         try:
-            feature = await asyncio.wrap_future(texts.submit(searcher.backbone, text))
-            found = partial(
-                searcher.search,
-                asked.reference,
-                text,
-                top=asked.top,
-                category=asked.category,
-                pull=asked.pull,
-                target=asked.target,
-                copies=asked.copies,
-                text_feature=feature,
-            )
-            answer = await to_thread.run_sync(found, limiter=searching)
+            if asked.reference is not None and asked.reference.startswith(UPLOADED):
+                # Decoded and encoded here, where this process or this champion did not yet: nobody else waits for it.
+                await to_thread.run_sync(searcher.reference_feature, asked.reference, limiter=bringing)
+            answer = await asyncio.wrap_future(answering.submit(searcher, question))
         finally:
             searches.give()
         return SearchAnswer(
@@ -462,6 +475,7 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
             target_rank=answer.target_rank,
             target_score=answer.target_score,
             target_image=answer.target_image,
+            unread=answer.unread,
             searched=answer.searched,
             exact=answer.exact,
             seconds=time.perf_counter() - started,
@@ -473,9 +487,16 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
                     category=category,
                     url=_url(asked.dataset, image),
                     copies=copies,
+                    path=path,
                 )
-                for rank, image, score, category, copies in zip(
-                    count(1), answer.images, answer.scores, answer.categories, answer.copies, strict=False
+                for rank, image, score, category, copies, path in zip(
+                    count(1),
+                    answer.images,
+                    answer.scores,
+                    answer.categories,
+                    answer.copies,
+                    answer.paths,
+                    strict=False,
                 )
             ],
         )

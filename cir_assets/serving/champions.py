@@ -42,16 +42,28 @@ class Champions:
     """
 
     def __init__(
-        self, storage_root: Path, *, dataset: str | None = None, exact_up_to: int = EXACT_UP_TO
+        self,
+        storage_root: Path,
+        *,
+        dataset: str | None = None,
+        exact_up_to: int = EXACT_UP_TO,
+        shared: Path | None = None,
     ) -> None:
         """Load every current export below ``storage_root``/search, or those of one data set.
+
+        Args:
+            storage_root: where everything lies.
+            dataset: its name; all if None.
+            exact_up_to: pictures that are searched exactly, see ``Index``.
+            shared: folder in which the processes of one server have features and uploads in common.
 
         Raises:
             UnknownName: when there is nothing of that data set, naming those there are.
             NothingExported: when there is nothing at all, or nothing that loads.
         """
         self.root = storage_root
-        self.uploads = Uploads()
+        self.uploads = Uploads(shared)
+        self._shared = shared
         self._dataset = dataset
         self.exact_up_to = exact_up_to
         self._searchers: Mapping[str, Searcher] = {}
@@ -97,7 +109,11 @@ class Champions:
                     failures[name] = before
                     continue
                 searchers[name] = Searcher(
-                    version, self.root, exact_up_to=self.exact_up_to, uploads=self.uploads
+                    version,
+                    self.root,
+                    exact_up_to=self.exact_up_to,
+                    uploads=self.uploads,
+                    shared=self._shared,
                 )
                 self._loaded[name] = files
                 changed.append(name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -45,6 +47,7 @@ class Exported:
         headline: the champion's on val when it was promoted, percent.
         models: those the method is made of, name -> folder.
         backbone_folder: the backbone's weights.
+        backbone_version: their digest when the features were made.
         picture_root: pictures' paths begin here.
         padding: how pictures are prepared.
         target_ratio: of targetpad.
@@ -60,6 +63,7 @@ class Exported:
     headline: float | None
     models: Mapping[str, str]
     backbone_folder: str
+    backbone_version: str
     picture_root: str
     padding: str
     target_ratio: float
@@ -73,6 +77,7 @@ def export(
     features: NDArray[np.float32],
     pictures: pl.DataFrame,
     examples: pl.DataFrame,
+    suggestions: pl.DataFrame | None = None,
 ) -> Path:
     """Write a version whole, then make it the current one by renaming one file; old versions go.
 
@@ -83,7 +88,8 @@ def export(
         features: float32 (N, D), raw image features; kept as unit vectors and norms.
         pictures: N rows in the features' order: image, path, category and image_key, the SHA-256 of the file's bytes
             in hexadecimal, by which exact copies are told.
-        examples: queries to try: query_id, reference, caption, target, category.
+        examples: queries to try: query_id, reference, caption, target, category, rank.
+        suggestions: what is often said: category, null for all, and caption; none if None.
 
     Raises:
         ValueError: when features and pictures differ in number.
@@ -98,6 +104,8 @@ def export(
         np.save(beside / "norms.npy", norms)
         pictures.select("image", "path", "category", "image_key").write_parquet(beside / "pictures.parquet")
         examples.write_parquet(beside / "examples.parquet")
+        said = pl.DataFrame(schema={"category": pl.String, "caption": pl.String})
+        (said if suggestions is None else suggestions).write_parquet(beside / "suggestions.parquet")
         (beside / "search.json").write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
     with written_whole(folder / CURRENT) as pointer:
         pointer.write_text(json.dumps({"version": version}) + "\n", encoding="utf-8")
@@ -147,6 +155,27 @@ def read_about(version: Path) -> Exported:
         wrong += [f"has an unknown {', '.join(sorted(there - known))}"] if there - known else []
         raise BrokenExport(file, f"is of another form than this version writes: it {' and '.join(wrong)}")
     return Exported(**said)
+
+
+def shared_copy(file: Path, folder: Path) -> Path:
+    """A version's file, copied once into a folder that the processes of a server share, for all to look into.
+
+    The export's own file may be cut short or written over, which would end a process that looks into it. Copies for
+    the pipeline's older versions go; who looks into one goes on to.
+    """
+    look, pipeline = file.stat(), ".".join(file.parts[-5:-2])
+    copy = folder / f"{pipeline}.{look.st_mtime_ns}.{file.parent.name}.{file.name}"
+    if not copy.exists():
+        beside = folder / f".{copy.name}.{os.getpid()}"
+        shutil.copyfile(file, beside)
+        # Unlike a renaming, a link leaves alone what another process was quicker to put there.
+        with suppress(FileExistsError):
+            os.link(beside, copy)
+        beside.unlink()
+        for older in folder.glob(f"{pipeline}.*.{file.name}"):
+            if int(older.name.removeprefix(f"{pipeline}.").partition(".")[0]) < look.st_mtime_ns:
+                older.unlink(missing_ok=True)
+    return copy
 
 
 def _forget(folder: Path, newest: str) -> None:

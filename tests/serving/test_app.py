@@ -34,7 +34,7 @@ from cir_assets.serving.uploads import open_upload
 from tests.serving.conftest import PICTURES, PLACE, Shop, served
 
 TEXT = "is red and has longer sleeves"
-EXAMPLES = dict.fromkeys(("query_id", "reference", "caption", "target", "category"), pl.String)
+EXAMPLES = dict.fromkeys(("query_id", "reference", "caption", "target", "category", "rank"), pl.String)
 
 
 def asked(address: str, **body: Any) -> requests.Response:
@@ -622,6 +622,7 @@ BROKEN = {
     "norms.npy": None,
     "pictures.parquet": None,
     "examples.parquet": None,
+    "suggestions.parquet": None,
 }
 
 
