@@ -51,7 +51,9 @@ def plain_app(storage: Path) -> FastAPI:
             query, _ = combiner.combine(picture, backbone.text_features([asked.text]))
         scores, rows = index.search(query.numpy(), asked.top + 1)
         found = [
-            (other, score) for other, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True) if other != row
+            (other, score)
+            for other, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True)
+            if other != row
         ]
         return [{"image": images[other], "score": score} for other, score in found[: asked.top]]
 

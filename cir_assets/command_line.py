@@ -232,9 +232,7 @@ def compare(
     help="Processes that serve together, with one copy of the features and of uploads.",
 )
 @module_option
-def serve(
-    host: str, port: int, trusted_hosts: list[str], prepare: str, processes: int, module: str
-) -> None:
+def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, processes: int, module: str) -> None:
     """Serve the search page and its API over every champion there is."""
     from cir_assets.serving.export import NothingExported, every_export
     from cir_assets.store.layout import Storage

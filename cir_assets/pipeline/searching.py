@@ -41,7 +41,34 @@ SUGGESTIONS = 12
 """Things often said that are offered, of each category."""
 
 LITTLE_WORDS = frozenset(
-    "a an and are as be been but by has have in is it its more of on one same that the this to was with".split()
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "be",
+        "been",
+        "but",
+        "by",
+        "has",
+        "have",
+        "in",
+        "is",
+        "it",
+        "its",
+        "more",
+        "of",
+        "on",
+        "one",
+        "same",
+        "that",
+        "the",
+        "this",
+        "to",
+        "was",
+        "with",
+    ]
 )
 """Words that tell nothing about what is meant."""
 
@@ -187,9 +214,9 @@ def example_queries(
 
 
 def is_well_worded(caption: str) -> bool:
-    """Whether a caption reads as people ask: 3 to 12 words, of which no longer one comes twice."""
-    words = caption.casefold().split()
-    told = [word for word in words if len(word) > 3]
+    """Whether a caption reads as people ask: 3 to 12 words, of which none that tells something comes twice."""
+    words = caption.casefold().replace(",", " ").split()
+    told = [word for word in words if word not in LITTLE_WORDS]
     return 3 <= len(words) <= 12 and len(told) == len(set(told)) and says_something(caption)
 
 
@@ -208,7 +235,9 @@ def _ranks(
     row_of = {image: row for row, image in enumerate(inputs.feature_images["image"])}
     gallery_rows = {
         category: [row_of[image] for image in images if image in row_of]
-        for category, images in inputs.galleries.group_by("category", maintain_order=True).agg("image").iter_rows()
+        for category, images in inputs.galleries.group_by("category", maintain_order=True)
+        .agg("image")
+        .iter_rows()
     }
     features = inputs.features.float()
     ranks = np.zeros(asked.height, dtype=np.int64)
@@ -239,14 +268,18 @@ def suggested_words(triplets: pl.DataFrame) -> pl.DataFrame:
         Columns category (null for all), caption and times, int64: the commonest first, no two of them with the same
         words.
     """
-    train = triplets.filter(pl.col("split") == "train").select("category", caption="captions").explode("caption")
+    train = (
+        triplets.filter(pl.col("split") == "train").select("category", caption="captions").explode("caption")
+    )
     said = pl.Series([strip_caption(caption).casefold() for caption in train["caption"]], dtype=pl.String)
     train = train.with_columns(caption=said).filter(
         said.str.count_matches(r"\S+").is_between(2, 6) & said.map_elements(says_something, pl.Boolean)
     )
     every = pl.concat([train, train.with_columns(category=pl.lit(None, pl.String))])
     counted = every.group_by("category", "caption", maintain_order=True).len("times")
-    counted = counted.with_columns(pl.col("times").cast(pl.Int64)).sort("times", descending=True, maintain_order=True)
+    counted = counted.with_columns(pl.col("times").cast(pl.Int64)).sort(
+        "times", descending=True, maintain_order=True
+    )
     kept: list[dict[str, object]] = []
     for _, its in counted.group_by("category", maintain_order=True):
         seen: set[frozenset[str]] = set()

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import math
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,10 +19,12 @@ from stat import S_ISREG
 from typing import Annotated
 from urllib.parse import quote
 
+import numpy as np
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from PIL import Image
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,7 +33,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cir_assets.engines.cores import granted_cores
-from cir_assets.pictures.opening import UnreadablePicture
+from cir_assets.pictures.opening import FORMATS, UnreadablePicture
 from cir_assets.pictures.shrinking import small_picture
 from cir_assets.serving.answering import Answering
 from cir_assets.serving.champions import Champions
@@ -49,6 +52,7 @@ from cir_assets.serving.uploads import (
 )
 
 PAGE = Path(__file__).parent / "page"
+SHOWN = ("search.css", "search.js", "shelf.js", "look.js")
 SMALLEST, LARGEST = 32, 1024
 LARGEST_QUESTION = 100_000
 """Bytes of a request that brings no picture."""
@@ -194,7 +198,9 @@ class Example(BaseModel):
     reference: str
     text: str
     target: str
+    target_url: str
     category: str | None
+    rank: int | None = Field(description="The target's place when the champion was exported.")
     url: str
 
 
@@ -216,6 +222,7 @@ class Gallery(BaseModel):
     total: int
     pictures: list[Picture]
     examples: list[Example]
+    suggestions: list[str] = Field(description="What is often said of such pictures, the commonest first.")
 
 
 class BoundedBodies:
@@ -302,9 +309,7 @@ class AnyText(Convertor[str]):
 register_url_convertor("text", AnyText())
 
 
-def search_app(
-    champions: Champions, *, hosts: Sequence[str] | None = None, processes: int = 1
-) -> FastAPI:
+def search_app(champions: Champions, *, hosts: Sequence[str] | None = None, processes: int = 1) -> FastAPI:
     """The application over loaded champions.
 
     Args:
@@ -364,12 +369,12 @@ def search_app(
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         # Answered outside the middleware below, which therefore does not see it; the server logs the traceback.
-        return error_response(500, f"the server failed ({type(error).__name__}); its log says more", HEADERS)
+        return error_response(500, "something went wrong here; the server's log says more", HEADERS)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         said = "; ".join(
-            f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg']}"
+            f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg'].removeprefix('Value error, ')}"
             for each in error.errors()
         )
         return error_response(422, said)
@@ -418,9 +423,17 @@ def search_app(
         category: str | None = None,
         offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 60,
+        part: Annotated[str | None, Query(max_length=200, description="Of the pictures' ids.")] = None,
+        shuffle: Annotated[
+            int | None, Query(ge=0, lt=2**32, description="Seed of an order by chance; none: the gallery's.")
+        ] = None,
     ) -> Gallery:
         searcher = champions.of(dataset, pipeline)
         rows = searcher.rows(category)
+        if part:
+            rows = await to_thread.run_sync(searcher.found, part, rows)
+        if shuffle is not None:
+            rows = np.random.default_rng(shuffle).permutation(rows)
         shown = rows[offset : offset + limit]
         return Gallery(
             dataset=dataset,
@@ -444,11 +457,14 @@ def search_app(
                     reference=row["reference"],
                     text=row["caption"],
                     target=row["target"],
+                    target_url=_url(dataset, row["target"]),
                     category=row["category"],
+                    rank=row["rank"],
                     url=_url(dataset, row["reference"]),
                 )
                 for row in searcher.examples.iter_rows(named=True)
             ],
+            suggestions=searcher.suggestions.get(category) or searcher.suggestions.get(None, []),
         )
 
     @app.post("/search", summary="The best pictures for a reference and a change in words")
@@ -545,13 +561,23 @@ def search_app(
             return Response(status_code=304, headers=headers)
         return Response(content, media_type="image/jpeg", headers=headers)
 
+    @app.get(
+        "/originals/{dataset}/{image:text}",
+        summary="A picture's own file, as it lies in the gallery",
+        response_class=Response,
+    )
+    async def original(dataset: str, image: str) -> FileResponse:
+        path = champions.of(dataset).path(image)
+        kind = await to_thread.run_sync(_kind_of, path, limiter=shrinking)
+        return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "search.html")
 
     @app.get("/static/{name}", include_in_schema=False)
     async def static(name: str) -> FileResponse:
-        if name not in ("search.css", "search.js"):
+        if name not in SHOWN:
             raise HTTPException(404)
         return FileResponse(PAGE / name)
 
@@ -613,8 +639,31 @@ def _small(path: Path, side: int, pixel_limit: int) -> bytes:
     """A gallery picture as JPEG of at most ``side`` pixels a side.
 
     Raises:
-        UnknownPicture: when its file is not there, is no regular file (a pipe would be waited for without end), or
-            does not open.
+        UnknownPicture: when its file is not there, is no regular file, or does not open.
+    """
+    return _thumbnail(path, _looked_at(path).st_mtime_ns, side, pixel_limit)
+
+
+def _kind_of(path: Path) -> str:
+    """The media type of a gallery picture's file: one that browsers show and never run.
+
+    Raises:
+        UnknownPicture: as ``_small``.
+    """
+    _looked_at(path)
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return Image.MIME[picture.format or ""]
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
+        raise UnknownPicture("the picture does not open: it is damaged, or no picture") from error
+
+
+def _looked_at(path: Path) -> os.stat_result:
+    """What a picture's file is; it is a regular one, as a pipe would be waited for without end.
+
+    Raises:
+        UnknownPicture: when it is not there, or is none.
     """
     try:
         look = path.stat()
@@ -622,7 +671,7 @@ def _small(path: Path, side: int, pixel_limit: int) -> bytes:
         raise UnknownPicture(f"the picture's file cannot be read now ({error.strerror})") from error
     if not S_ISREG(look.st_mode):
         raise UnknownPicture("where the picture's file should be is no regular file")
-    return _thumbnail(path, look.st_mtime_ns, side, pixel_limit)
+    return look
 
 
 @lru_cache(maxsize=2048)

@@ -129,7 +129,8 @@ class Answer:
 @dataclass
 class _Ready:
     """A question that can be answered: its place among those asked, its reference's raw feature (D,), the rows that
-    are no answer, and once it is composed its unit query (D,) and the text's learnt weight."""
+    are no answer, and once it is composed its unit query (D,) and the text's learnt weight.
+    """
 
     place: int
     question: Question
@@ -412,7 +413,9 @@ class Searcher:
         texts = [each.question.text or "" for each in ready if each.question.text is not None]
         tokens = self.backbone.tokenise(texts)
         of_text = dict(zip(texts, self.backbone.features_of_tokens(tokens), strict=True)) if texts else {}
-        whole = {text: len(ids) < self.backbone.context_length for text, ids in zip(texts, tokens, strict=True)}
+        whole = {
+            text: len(ids) < self.backbone.context_length for text, ids in zip(texts, tokens, strict=True)
+        }
         nothing = torch.zeros(self.backbone.feature_dimension)
         kinds: dict[tuple[str, float], list[_Ready]] = {}
         for each in ready:

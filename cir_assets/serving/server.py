@@ -32,6 +32,9 @@ ENDED_WITHIN = 10
 """Seconds requests under way have when the server is to end."""
 
 
+STARTED_WITHIN = 120
+"""Seconds a process may be silent, as while it loads its models; after that another is started in its place."""
+
 SERVED = "CIR_ASSETS_SERVED"
 """Of the environment: what several processes serve."""
 
@@ -168,6 +171,7 @@ def run_processes(
         host=host,
         port=port,
         log_level="warning",
+        timeout_worker_healthcheck=STARTED_WITHIN,
         **SETTINGS,
     )
 

@@ -155,7 +155,7 @@ class Uploads:
                 shrunk(picture, SHOWN_SIDE).save(small, "JPEG", quality=85)
             except (UnreadablePicture, OSError, ValueError, MemoryError) as error:
                 raise RefusedInput(
-                    f"the picture cannot be made small ({error}); send it as a JPEG"
+                    "the picture cannot be made small; save it anew as a JPEG and send that"
                 ) from error
         with self._lock:
             self._kept[name] = upload = _Upload(content, small.getvalue(), pixels)

@@ -69,7 +69,9 @@ class Shop:
         suggestions = pl.DataFrame(
             {"category": [None, None, "dress"], "caption": ["is red", "has long sleeves", "is shorter"]}
         )
-        export(self.storage / PLACE, f"version{seed}", about, self.features, self.pictures, examples, suggestions)
+        export(
+            self.storage / PLACE, f"version{seed}", about, self.features, self.pictures, examples, suggestions
+        )
         return f"version{seed}"
 
 

@@ -33,7 +33,9 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[list[str | None]]:
     seen: list[list[str | None]] = []
     own = Searcher.search_together
 
-    def watched(self: Searcher, questions: Sequence[Question]) -> list[Answer | RefusedInput | UnknownPicture]:
+    def watched(
+        self: Searcher, questions: Sequence[Question]
+    ) -> list[Answer | RefusedInput | UnknownPicture]:
         seen.append([question.text for question in questions])
         if "breaks" in seen[-1]:
             raise ZeroDivisionError

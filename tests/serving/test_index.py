@@ -147,4 +147,6 @@ def test_searching_and_evaluating_have_one_order_of_a_gallery_ties_and_near_ties
         np.testing.assert_array_equal(found.scores, its_scores)
         for place in (0, 7, 49):
             target = int(expected[place])
-            assert place_among(query, gallery, everything, index.scores(query[None])[0], target)[0] == place + 1
+            assert (
+                place_among(query, gallery, everything, index.scores(query[None])[0], target)[0] == place + 1
+            )
