@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,37 +40,22 @@ LOOKED_AT = 200
 SUGGESTIONS = 12
 """Things often said that are offered, of each category."""
 
-LITTLE_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "be",
-        "been",
-        "but",
-        "by",
-        "has",
-        "have",
-        "in",
-        "is",
-        "it",
-        "its",
-        "more",
-        "of",
-        "on",
-        "one",
-        "same",
-        "that",
-        "the",
-        "this",
-        "to",
-        "was",
-        "with",
-    ]
-)
-"""Words that tell nothing about what is meant."""
+LITTLE_WORDS = {
+    "and",
+    "are",
+    "been",
+    "but",
+    "has",
+    "have",
+    "more",
+    "one",
+    "same",
+    "that",
+    "the",
+    "this",
+    "with",
+}
+"""Words that tell nothing about what is meant; nor do those of one or two letters."""
 
 
 def search_step(pipeline: Pipeline) -> Step:
@@ -216,8 +201,12 @@ def example_queries(
 def is_well_worded(caption: str) -> bool:
     """Whether a caption reads as people ask: 3 to 12 words, of which none that tells something comes twice."""
     words = caption.casefold().replace(",", " ").split()
-    told = [word for word in words if word not in LITTLE_WORDS]
+    told = _telling(words)
     return 3 <= len(words) <= 12 and len(told) == len(set(told)) and says_something(caption)
+
+
+def _telling(words: Iterable[str]) -> list[str]:
+    return [word for word in words if len(word) > 2 and word not in LITTLE_WORDS]
 
 
 def _ranks(
@@ -284,7 +273,7 @@ def suggested_words(triplets: pl.DataFrame) -> pl.DataFrame:
     for _, its in counted.group_by("category", maintain_order=True):
         seen: set[frozenset[str]] = set()
         for row in its.iter_rows(named=True):
-            telling = frozenset(word for word in row["caption"].split() if word not in LITTLE_WORDS)
+            telling = frozenset(_telling(row["caption"].split()))
             if telling and not any(telling <= other or other <= telling for other in seen):
                 seen.add(telling)
                 kept.append(row)

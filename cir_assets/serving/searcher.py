@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 LONGEST_TEXT = 1_000
 """Characters; the text encoder reads far fewer, and what it did not read is told."""
 
-UNLIKE_WEIGHT = 0.15
-"""Of the middle of the pictures that are not meant, taken from the query of unit length (Rocchio, 1971; the weight of
-Manning, Raghavan and Schütze, Introduction to Information Retrieval, 9.1.1)."""
+UNLIKE_WEIGHT = 0.1
+"""Of the middle of the pictures that are not meant, taken from the query of unit length (Rocchio, 1971). As large as it
+may be: where the first pictures found are named, which lie near the one meant, a quarter already loses it."""
 
 MOST_UNLIKE = 50
 
@@ -128,8 +128,16 @@ class Answer:
 
 @dataclass
 class _Ready:
-    """A question that can be answered: its place among those asked, its reference's raw feature (D,), the rows that
-    are no answer, and once it is composed its unit query (D,) and the text's learnt weight.
+    """A question that can be answered.
+
+    Attributes:
+        place: among those asked.
+        question: with its text checked.
+        image: raw feature (D,) of the reference, where there is one.
+        target: row of the picture known to be meant.
+        without: int64 (w,), rows that are no answer.
+        query: its unit query (D,), once it is composed; with it the text's learnt weight, the weight after the pull,
+            and the end of the text that was not read.
     """
 
     place: int

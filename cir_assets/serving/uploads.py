@@ -209,11 +209,11 @@ class Uploads:
     def _of(self, name: str) -> _Upload:
         with self._lock:
             found = self._kept.get(name)
-        if found is None and self._shared is not None:
-            # A name is asked for as people send it: only what an upload is called is looked for among files.
-            if re.fullmatch(r"[0-9a-f]{16}", name.removeprefix(UPLOADED)):
-                with suppress(FileNotFoundError):
-                    found = self._keep(name, (self._shared / _file_of(name)).read_bytes(), None)
+        # A name comes as people send it: only what an upload is called is looked for among files.
+        called = re.fullmatch(rf"{UPLOADED}[0-9a-f]{{16}}", name)
+        if found is None and called and self._shared is not None:
+            with suppress(FileNotFoundError):
+                found = self._keep(name, (self._shared / _file_of(name)).read_bytes(), None)
         if found is None:
             raise UnknownPicture(f"the upload {name!r} is no longer kept here; send the picture again")
         return found

@@ -46,7 +46,7 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[list[str | None]]:
 
 
 def questions(searcher: Searcher, count: int) -> list[Question]:
-    """Of every kind: both, words alone, a picture alone; pulled, of a category, with a target, with what is not meant."""
+    """Of every kind: both, words alone, a picture alone, pulled, of a category, with a target, with some not meant."""
     images, _, _, _ = searcher.described(searcher.rows())
     kinds = (
         {},
@@ -110,12 +110,11 @@ def test_one_that_fails_fails_alone_and_one_nobody_waits_for_is_left_out(
 
 
 def test_it_ends_when_told_to(searcher: Searcher) -> None:
-    answering = Answering()
+    answering, before = Answering(), set(threading.enumerate())
     asked = answering.submit(searcher, Question(text="is red"))
-    answering.stop()
     answering.start()
     assert len(asked.result(60).images) == 24
-    for thread in threading.enumerate():
-        if thread.name == "answer questions" and not thread.daemon:
-            thread.join(20)
-            assert not thread.is_alive()
+    [thread] = set(threading.enumerate()) - before
+    answering.stop()
+    thread.join(20)
+    assert not thread.is_alive()
