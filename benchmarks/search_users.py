@@ -6,17 +6,29 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 
-def ask(
-    address: str, bodies: Sequence[dict[str, object]], users: int
-) -> tuple[list[float], list[int], float]:
-    """Send every body by so many users, each with a connection of its own and its next as soon as it is answered.
+@dataclass(frozen=True)
+class Asked:
+    """What users met.
 
-    Returns:
-        Seconds and status of each answer, and seconds of all together.
+    Attributes:
+        took: seconds of each answer.
+        statuses: of each answer.
+        seconds: all together.
+        answers: each answer's body, as it was read.
     """
+
+    took: list[float]
+    statuses: list[int]
+    seconds: float
+    answers: list[bytes]
+
+
+def ask(address: str, bodies: Sequence[dict[str, object]], users: int) -> Asked:
+    """Send every body by so many users, each with a connection of its own and its next as soon as it is answered."""
     return asyncio.run(_ask(address, [_request(address, body) for body in bodies], users))
 
 
@@ -29,10 +41,11 @@ def _request(address: str, body: dict[str, object]) -> bytes:
     return head.encode() + content
 
 
-async def _ask(address: str, requests: list[bytes], users: int) -> tuple[list[float], list[int], float]:
+async def _ask(address: str, requests: list[bytes], users: int) -> Asked:
     waiting = iter(requests)
     took: list[float] = []
     statuses: list[int] = []
+    answers: list[bytes] = []
     place = urlsplit(address)
 
     async def user() -> None:
@@ -42,11 +55,12 @@ async def _ask(address: str, requests: list[bytes], users: int) -> tuple[list[fl
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = next(line for line in head.splitlines() if line.startswith("content-length:"))
-            await reader.readexactly(int(length.partition(":")[2]))
+            answer = await reader.readexactly(int(length.partition(":")[2]))
+            answers.append(answer)
             took.append(time.perf_counter() - began)
             statuses.append(int(head.split(maxsplit=2)[1]))
         writer.close()
 
     began = time.perf_counter()
     await asyncio.gather(*(user() for _ in range(users)))
-    return took, statuses, time.perf_counter() - began
+    return Asked(took, statuses, time.perf_counter() - began, answers)
