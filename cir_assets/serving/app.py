@@ -475,9 +475,10 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None, proc
         if not searches.take():
             raise Busy("too many people are searching at the moment; try again in a few seconds")
         try:
-            if asked.reference is not None and asked.reference.startswith(UPLOADED):
-                # Decoded and encoded here, where this process or this champion did not yet: nobody else waits for it.
-                await to_thread.run_sync(searcher.reference_feature, asked.reference, limiter=bringing)
+            brought = asked.reference or ""
+            if brought.startswith(UPLOADED) and not searcher.is_encoded(brought):
+                # By another process, or for an older champion: decoded and encoded here, so that nobody else waits.
+                await to_thread.run_sync(searcher.reference_feature, brought, limiter=bringing)
             answer = await asyncio.wrap_future(answering.submit(searcher, question))
         finally:
             searches.give()

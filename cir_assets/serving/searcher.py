@@ -86,7 +86,7 @@ class Question:
     pull: float = 0.0
     target: str | None = None
     copies: bool = False
-    unlike: tuple[str, ...] = ()
+    unlike: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -324,6 +324,11 @@ class Searcher:
         self._upload_feature(name)
         return name
 
+    def is_encoded(self, upload: str) -> bool:
+        """Whether an upload's feature is at hand."""
+        with self._lock:
+            return upload in self._upload_features
+
     def _upload_feature(self, name: str) -> torch.Tensor:
         """The raw image feature (D,) of an upload, encoded by this version's encoder once."""
         pixels = self.uploads.pixels(name, self._how)
@@ -388,7 +393,7 @@ class Searcher:
         alike: dict[tuple[str | None, bool], list[_Ready]] = {}
         for each in ready:
             alike.setdefault((each.question.category, each.question.copies), []).append(each)
-        together = max(1, SCORES_TOGETHER // len(self))
+        together = max(1, SCORES_TOGETHER // max(1, len(self)))
         for (category, copies), its in alike.items():
             rows = None
             if category is not None:
