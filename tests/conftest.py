@@ -33,6 +33,7 @@ SLOW = (
     "tests/test_moved_storage.py",
     "tests/models/test_open_clip.py::test_both_stages_run_on_it_through_the_graph",
     "tests/serving/test_behind_a_proxy.py",
+    "tests/serving/test_server.py::test_two_processes",
 )
 """Whole graphs and real processes, by how a test's name begins; with BROWSERS, what is left out of test-quick."""
 

@@ -231,7 +231,6 @@ def test_it_ends_when_told_to_whoever_is_still_sending(shop: Shop) -> None:
     assert process.returncode == -signal.SIGTERM
 
 
-@pytest.mark.slow
 def test_two_processes_know_each_others_uploads_and_end_together(shop: Shop) -> None:
     port = free_port()
     own = (PICTURES / shop.pictures["path"][9]).read_bytes()
