@@ -435,7 +435,7 @@ class Searcher:
             kinds.setdefault(self._kind(each.question), []).append(each)
         for (name, pull), its in kinds.items():
             images = torch.stack([nothing if each.image is None else each.image for each in its])
-            words = torch.stack([of_text.get(each.question.text, nothing) for each in its])
+            words = torch.stack([of_text.get(each.question.text or "", nothing) for each in its])
             method = METHODS[name]
             queries, weights = method.compose(images, words, self._combiners, pull)
             alone = {IMAGE_ONLY.name: 0.0, TEXT_ONLY.name: 1.0}.get(name, 0.5)
@@ -477,7 +477,10 @@ class Searcher:
         queries = torch.stack([cast("torch.Tensor", each.query) for each in asked])
         top = max(each.question.top for each in asked)
         if rows is None and self.index.approximate is not None:
-            every = [self.index.search(each.query, each.question.top, without=each.without) for each in asked]
+            every = [
+                self.index.search(query, each.question.top, without=each.without)
+                for query, each in zip(queries, asked, strict=True)
+            ]
             scores = None
         else:
             scores = self.index.scores(queries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[list[str | None]]:
 def questions(searcher: Searcher, count: int) -> list[Question]:
     """Of every kind: both, words alone, a picture alone, pulled, of a category, with a target, with some not meant."""
     images, _, _, _ = searcher.described(searcher.rows())
-    kinds = (
+    kinds: tuple[dict[str, Any], ...] = (
         {},
         {"reference": None},
         {"text": None, "top": 7},

@@ -102,7 +102,7 @@ def test_the_gallery_is_found_by_a_part_of_a_name_and_shuffled_the_same_way_agai
 ) -> None:
     shop, address = served_shop
 
-    def shown(**asked: object) -> list[str]:
+    def shown(**asked: str | int) -> list[str]:
         answer = requests.get(
             f"{address}/gallery", {"dataset": "boutique", "limit": "300", **asked}, timeout=10
         )
