@@ -43,14 +43,16 @@ class Search:
         answer: list[dict[str, Any]] = self._asked("GET", "/datasets")
         return answer
 
-    def search(self, dataset: str, reference: str | Path, text: str, **options: Any) -> list[FoundPicture]:
+    def search(
+        self, dataset: str, reference: str | Path | None, text: str | None, **options: Any
+    ) -> list[FoundPicture]:
         """The pictures most like the reference with the change applied, best first.
 
         Args:
             dataset: its name.
-            reference: id of a gallery picture, or the path of a picture file.
-            text: what should differ.
-            options: pipeline, top, category, pull, target, copies, as ``POST /search`` takes them.
+            reference: id of a gallery picture, or the path of a picture file; None to search by words alone.
+            text: what should differ; None for pictures like the reference.
+            options: pipeline, top, category, pull, target, copies, unlike, as ``POST /search`` takes them.
 
         Raises:
             SearchRefused: when the server refuses, in its words.
@@ -59,7 +61,9 @@ class Search:
         found = self.answer(dataset, reference, text, **options)["results"]
         return [FoundPicture(each["rank"], each["image"], each["score"], each["category"]) for each in found]
 
-    def answer(self, dataset: str, reference: str | Path, text: str, **options: Any) -> dict[str, Any]:
+    def answer(
+        self, dataset: str, reference: str | Path | None, text: str | None, **options: Any
+    ) -> dict[str, Any]:
         """The whole answer of ``POST /search``, by the names its description has; arguments as for ``search``."""
         if isinstance(reference, Path):
             asked = {"dataset": dataset, "pipeline": options.get("pipeline")}

@@ -61,6 +61,7 @@ SLOW = (
     "tests/sharing/test_champion_folder.py::test_it_goes_to_the_hub",
     "tests/test_wheel.py",
     "tests/datasets/test_dataset_source.py",
+    "tests/serving/test_server.py::test_two_processes",
 )
 """Whole graphs, real processes, trainings and thousands of inputs at random, by how a test's name begins; with
 BROWSERS, what is left out of test-quick."""

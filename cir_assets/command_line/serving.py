@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -53,8 +54,15 @@ ENDED_WITHIN = 60.0
     show_default="DATASET/tiny_clip/small",
     help="Pipeline that is materialized first where nothing can be searched yet.",
 )
+@click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that serve together, with one copy of the features and of uploads.",
+)
 @module_option
-def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, module: str) -> None:
+def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, processes: int, module: str) -> None:
     """Serve the search page and its API over every champion there is."""
     require_storage()
     from cir_assets.serving.export import NothingExported, every_export
@@ -72,7 +80,15 @@ def serve(host: str, port: int, trusted_hosts: list[str], prepare: str, module: 
         raise click.ClickException(str(error)) from error
     click.echo(f"start: http://{host}:{port}/start   search: http://{host}:{port}   API: /openapi.json")
     with suppress(KeyboardInterrupt):
-        running.run()
+        if processes == 1:
+            running.run()
+            return
+        del running
+        from cir_assets.serving.server import run_processes
+
+        hosts = answered_names(host, trusted_hosts)
+        with tempfile.TemporaryDirectory(prefix="cir_assets_") as shared:
+            run_processes(processes, root, host=host, port=port, hosts=hosts, shared=Path(shared))
 
 
 def search_server(
@@ -90,9 +106,15 @@ def search_server(
     champions = Champions(root, may_be_empty=may_be_empty)
     for searcher in champions.all():
         click.echo(f"{searcher.name}: {len(searcher):,} pictures, {searcher.about.method}")
-    # To other machines' names only those may answer who were told to listen to others, or who are told the names.
-    hosts = [*HERE, *trusted_hosts] if trusted_hosts or host in (*HERE, "::1") else None
-    return server(search_app(champions, hosts=hosts), host=host, port=port)
+    return server(search_app(champions, hosts=answered_names(host, trusted_hosts)), host=host, port=port)
+
+
+def answered_names(host: str, trusted_hosts: list[str]) -> list[str] | None:
+    """Names a server that listens on ``host`` answers to; None for any.
+
+    To other machines' names only those may answer who were told to listen to others, or who are told the names.
+    """
+    return [*HERE, *trusted_hosts] if trusted_hosts or host in (*HERE, "::1") else None
 
 
 @click.command()

@@ -346,6 +346,54 @@ def best_of(
     return positions[0, :k].numpy(), exact[0, :k].float().numpy()
 
 
+def best_of_each(
+    queries: Tensor, gallery: Tensor, scores: Tensor, k: int, positions: Tensor | None = None
+) -> list[tuple[Positions, npt.NDArray[np.float32]]]:
+    """The k best candidates of each of some queries, in the order that ``search`` ranks them.
+
+    As :func:`best_of` for many at once. A stretch of candidates is looked into only where its greatest product is
+    near the k-th greatest of all stretches, which no product of the k best is below.
+
+    Args:
+        queries: float32 (Q, D), unit length.
+        gallery: float32 (G, D), unit length.
+        scores: float32 (Q, n), products of the queries with the candidates; -inf where one is left out.
+        k: how many; fewer candidates give fewer.
+        positions: int64 (n,), the candidates' positions, ascending; all of the gallery if None.
+
+    Returns:
+        Of each query positions int64 (at most k,) and scores float32, best first; of equal exact scores the earlier
+        position.
+    """
+    width = scores.shape[1]
+    if not width or not len(queries):
+        return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
+    stretch = STRETCH if width >= 2 * k * STRETCH else 1
+    whole = width // stretch * stretch
+    stretches = scores[:, :whole].reshape(len(scores), -1, stretch)
+    greatest = stretches.amax(dim=2) if stretch > 1 else scores
+    floor = greatest.topk(min(k, greatest.shape[1]), dim=1).values[:, -1:] - 2 * _unit_margin(gallery)
+    rows, places = (greatest >= floor).nonzero(as_tuple=True)
+    near = stretches[rows, places]
+    inside, columns = ((near >= floor[rows]) & ~near.isneginf()).nonzero(as_tuple=True)
+    behind = scores[:, whole:]
+    later_rows, later = ((behind >= floor) & ~behind.isneginf()).nonzero(as_tuple=True)
+    of = torch.cat((rows[inside], later_rows))
+    at = torch.cat((places[inside] * stretch + columns, later + whole))
+    of, order = of.sort(stable=True)
+    at = at[order] if positions is None else positions[at[order]]
+    counts = torch.bincount(of, minlength=len(queries))
+    slots = torch.arange(len(of)) - (counts.cumsum(0) - counts)[of]
+    candidates = torch.full((len(queries), int(counts.max())), -1)
+    candidates[of, slots] = at
+    ordered, exact = _order_exactly(queries, gallery, candidates)
+    kept = counts.clamp(max=k).tolist()
+    return [
+        (its[:n].numpy(), values[:n].float().numpy())
+        for its, values, n in zip(ordered, exact, kept, strict=True)
+    ]
+
+
 def place_among(
     query: Tensor, gallery: Tensor, rows: Tensor, scores: Tensor, target: int
 ) -> tuple[int, float]:

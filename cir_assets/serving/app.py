@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import math
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,10 +19,12 @@ from stat import S_ISREG
 from typing import Annotated
 from urllib.parse import quote
 
+import numpy as np
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from PIL import Image
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,11 +33,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cir_assets.engines.cores import granted_cores
-from cir_assets.pictures.opening import UnreadablePicture
+from cir_assets.pictures.opening import FORMATS, UnreadablePicture
 from cir_assets.pictures.shrinking import small_picture
+from cir_assets.serving.answering import Answering
 from cir_assets.serving.champions import Champions
-from cir_assets.serving.encoding import TextEncoding
-from cir_assets.serving.searcher import LONGEST_TEXT, UnknownName, checked_text, is_unicode
+from cir_assets.serving.searcher import LONGEST_TEXT, MOST_UNLIKE, Question, UnknownName, is_unicode
 from cir_assets.serving.start import add_pages
 from cir_assets.serving.uploads import (
     DECODED_AT_ONCE,
@@ -50,6 +53,7 @@ from cir_assets.serving.uploads import (
 )
 
 PAGE = Path(__file__).parent / "page"
+SHOWN = ("search.css", "search.js", "shelf.js", "look.js")
 SMALLEST, LARGEST = 32, 1024
 LARGEST_QUESTION = 100_000
 """Bytes of a request that brings no picture."""
@@ -104,8 +108,15 @@ class SearchRequest(BaseModel):
     pipeline: Words | None = Field(
         default=None, description="backbone/recipe; by default that with the best headline on val."
     )
-    reference: Words = Field(description="Id of a gallery picture, or what POST /pictures answered.")
-    text: Words = Field(description=f"What should differ; at most {LONGEST_TEXT:,} characters.")
+    reference: Words | None = Field(
+        default=None,
+        description="Id of a gallery picture, or what POST /pictures answered; null to search by words alone.",
+    )
+    text: Words | None = Field(
+        default=None,
+        description=f"What should differ, or without a reference what is looked for; at most {LONGEST_TEXT:,} "
+        "characters. Null to search by the picture alone.",
+    )
     top: int = Field(default=24, ge=1, le=200, description="How many pictures.")
     category: Words | None = Field(default=None, description="Only pictures of this category.")
     pull: float = Field(
@@ -119,6 +130,11 @@ class SearchRequest(BaseModel):
         default=False,
         description="Also exact copies: of the reference, and of pictures found, which one stands for otherwise.",
     )
+    unlike: list[Words] = Field(
+        default=[],
+        max_length=MOST_UNLIKE,
+        description="Ids of pictures that are not meant: the query moves away from them, and they are no answer.",
+    )
 
 
 class Picture(BaseModel):
@@ -130,6 +146,7 @@ class Picture(BaseModel):
     category: str | None
     url: str = Field(description="Where it is shown, relative to the address that was asked.")
     copies: int = Field(description="How many further pictures of the gallery are exact copies of it.")
+    path: str = Field(description="Its file below the data set's pictures.")
 
 
 class SearchAnswer(BaseModel):
@@ -146,6 +163,7 @@ class SearchAnswer(BaseModel):
     target_image: str | None = Field(
         description="The picture with that rank: the target, or its exact copy that is shown."
     )
+    unread: str | None = Field(description="The end of the text, where it is longer than the model reads.")
     searched: int = Field(description="Pictures compared.")
     exact: bool
     seconds: float
@@ -181,7 +199,9 @@ class Example(BaseModel):
     reference: str
     text: str
     target: str
+    target_url: str
     category: str | None
+    rank: int | None = Field(description="The target's place when the champion was exported.")
     url: str
 
 
@@ -203,6 +223,7 @@ class Gallery(BaseModel):
     total: int
     pictures: list[Picture]
     examples: list[Example]
+    suggestions: list[str] = Field(description="What is often said of such pictures, the commonest first.")
 
 
 class BoundedBodies:
@@ -289,21 +310,22 @@ class AnyText(Convertor[str]):
 register_url_convertor("text", AnyText())
 
 
-def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> FastAPI:
+def search_app(champions: Champions, *, hosts: Sequence[str] | None = None, processes: int = 1) -> FastAPI:
     """The application over loaded champions.
 
     Args:
         champions: what is searched; watched for new ones while the application runs.
         hosts: names of the Host header that are answered, see ``is_known``; every one if None.
+        processes: that share the cores, this one among them.
     """
-    texts = TextEncoding()
+    answering = Answering(max(1, granted_cores() // processes))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         champions.watch()
-        texts.start()
+        answering.start()
         yield
-        texts.stop()
+        answering.stop()
         champions.stop()
 
     app = FastAPI(
@@ -326,7 +348,6 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
     app.add_middleware(Doorkeeper, hosts=hosts)
     # Threads of their own: however many uploads wait to be decoded, searches do not wait for them.
     bringing, shrinking = CapacityLimiter(DECODED_AT_ONCE), CapacityLimiter(SHRUNK_AT_ONCE)
-    searching = CapacityLimiter(max(2, granted_cores()))
     uploads, searches = Room(ON_THEIR_WAY), Room(MOST_WAITING)
 
     @app.exception_handler(RefusedInput)
@@ -349,12 +370,12 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         # Answered outside the middleware below, which therefore does not see it; the server logs the traceback.
-        return error_response(500, f"the server failed ({type(error).__name__}); its log says more", HEADERS)
+        return error_response(500, "something went wrong here; the server's log says more", HEADERS)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         said = "; ".join(
-            f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg']}"
+            f"{'.'.join(str(part) for part in each['loc'][1:]) or 'body'}: {each['msg'].removeprefix('Value error, ')}"
             for each in error.errors()
         )
         return error_response(422, said)
@@ -403,18 +424,32 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
         category: str | None = None,
         offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 60,
+        part: Annotated[str | None, Query(max_length=200, description="Of the pictures' ids.")] = None,
+        shuffle: Annotated[
+            int | None, Query(ge=0, lt=2**32, description="Seed of an order by chance; none: the gallery's.")
+        ] = None,
     ) -> Gallery:
         searcher = champions.of(dataset, pipeline)
         rows = searcher.rows(category)
+        if part:
+            rows = await to_thread.run_sync(searcher.found, part, rows)
+        if shuffle is not None:
+            rows = np.random.default_rng(shuffle).permutation(rows)
         shown = rows[offset : offset + limit]
         return Gallery(
             dataset=dataset,
             total=len(rows),
             pictures=[
                 Picture(
-                    rank=rank, image=image, score=0.0, category=kind, url=_url(dataset, image), copies=copies
+                    rank=rank,
+                    image=image,
+                    score=0.0,
+                    category=kind,
+                    url=_url(dataset, image),
+                    copies=copies,
+                    path=path,
                 )
-                for rank, image, kind, copies in zip(
+                for rank, image, kind, copies, path in zip(
                     count(offset + 1), *searcher.described(shown), strict=False
                 )
             ],
@@ -423,34 +458,29 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
                     reference=row["reference"],
                     text=row["caption"],
                     target=row["target"],
+                    target_url=_url(dataset, row["target"]),
                     category=row["category"],
+                    rank=row["rank"],
                     url=_url(dataset, row["reference"]),
                 )
                 for row in searcher.examples.iter_rows(named=True)
             ],
+            suggestions=searcher.suggestions.get(category) or searcher.suggestions.get(None, []),
         )
 
     @app.post("/search", summary="The best pictures for a reference and a change in words")
     async def search(asked: SearchRequest) -> SearchAnswer:
         started = time.perf_counter()
         searcher = champions.of(asked.dataset, asked.pipeline)
-        text = checked_text(asked.text)
+        question = Question(**asked.model_dump(exclude={"dataset", "pipeline"}))
         if not searches.take():
             raise Busy("too many people are searching at the moment; try again in a few seconds")
         try:
-            feature = await asyncio.wrap_future(texts.submit(searcher.backbone, text))
-            found = partial(
-                searcher.search,
-                asked.reference,
-                text,
-                top=asked.top,
-                category=asked.category,
-                pull=asked.pull,
-                target=asked.target,
-                copies=asked.copies,
-                text_feature=feature,
-            )
-            answer = await to_thread.run_sync(found, limiter=searching)
+            brought = asked.reference or ""
+            if brought.startswith(UPLOADED) and not searcher.is_encoded(brought):
+                # By another process, or for an older champion: decoded and encoded here, so that nobody else waits.
+                await to_thread.run_sync(searcher.reference_feature, brought, limiter=bringing)
+            answer = await asyncio.wrap_future(answering.submit(searcher, question))
         finally:
             searches.give()
         return SearchAnswer(
@@ -463,6 +493,7 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
             target_rank=answer.target_rank,
             target_score=answer.target_score,
             target_image=answer.target_image,
+            unread=answer.unread,
             searched=answer.searched,
             exact=answer.exact,
             seconds=time.perf_counter() - started,
@@ -474,9 +505,16 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
                     category=category,
                     url=_url(asked.dataset, image),
                     copies=copies,
+                    path=path,
                 )
-                for rank, image, score, category, copies in zip(
-                    count(1), answer.images, answer.scores, answer.categories, answer.copies, strict=False
+                for rank, image, score, category, copies, path in zip(
+                    count(1),
+                    answer.images,
+                    answer.scores,
+                    answer.categories,
+                    answer.copies,
+                    answer.paths,
+                    strict=False,
                 )
             ],
         )
@@ -525,6 +563,16 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
             return Response(status_code=304, headers=headers)
         return Response(content, media_type="image/jpeg", headers=headers)
 
+    @app.get(
+        "/originals/{dataset}/{image:text}",
+        summary="A picture's own file, as it lies in the gallery",
+        response_class=Response,
+    )
+    async def original(dataset: str, image: str) -> FileResponse:
+        path = champions.of(dataset).path(image)
+        kind = await to_thread.run_sync(_kind_of, path, limiter=shrinking)
+        return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
     add_pages(app, champions)
 
     @app.get("/", include_in_schema=False)
@@ -535,7 +583,7 @@ def search_app(champions: Champions, *, hosts: Sequence[str] | None = None) -> F
 
     @app.get("/static/{name}", include_in_schema=False)
     async def static(name: str) -> FileResponse:
-        if name not in ("search.css", "search.js"):
+        if name not in SHOWN:
             raise HTTPException(404)
         return FileResponse(PAGE / name)
 
@@ -597,8 +645,31 @@ def _small(path: Path, side: int, pixel_limit: int) -> bytes:
     """A gallery picture as JPEG of at most ``side`` pixels a side.
 
     Raises:
-        UnknownPicture: when its file is not there, is no regular file (a pipe would be waited for without end), or
-            does not open.
+        UnknownPicture: when its file is not there, is no regular file, or does not open.
+    """
+    return _thumbnail(path, _looked_at(path).st_mtime_ns, side, pixel_limit)
+
+
+def _kind_of(path: Path) -> str:
+    """The media type of a gallery picture's file: one that browsers show and never run.
+
+    Raises:
+        UnknownPicture: as ``_small``.
+    """
+    _looked_at(path)
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return Image.MIME[picture.format or ""]
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
+        raise UnknownPicture("the picture does not open: it is damaged, or no picture") from error
+
+
+def _looked_at(path: Path) -> os.stat_result:
+    """What a picture's file is; it is a regular one, as a pipe would be waited for without end.
+
+    Raises:
+        UnknownPicture: when it is not there, or is none.
     """
     try:
         look = path.stat()
@@ -606,7 +677,7 @@ def _small(path: Path, side: int, pixel_limit: int) -> bytes:
         raise UnknownPicture(f"the picture's file cannot be read now ({error.strerror})") from error
     if not S_ISREG(look.st_mode):
         raise UnknownPicture("where the picture's file should be is no regular file")
-    return _thumbnail(path, look.st_mtime_ns, side, pixel_limit)
+    return look
 
 
 @lru_cache(maxsize=2048)

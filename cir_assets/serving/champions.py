@@ -49,8 +49,16 @@ class Champions:
         dataset: str | None = None,
         exact_up_to: int = EXACT_UP_TO,
         may_be_empty: bool = False,
+        shared: Path | None = None,
     ) -> None:
         """Load every current export below ``storage_root``/search, or those of one data set.
+
+        Args:
+            storage_root: where everything lies.
+            dataset: its name; all if None.
+            exact_up_to: pictures that are searched exactly, see ``Index``.
+            may_be_empty: go on where nothing was exported yet, until something is.
+            shared: folder in which the processes of one server have features and uploads in common.
 
         Raises:
             UnknownName: when there is nothing of that data set, naming those there are.
@@ -59,7 +67,8 @@ class Champions:
         """
         self.root = storage_root
         self._exports = Storage(storage_root).searches
-        self.uploads = Uploads()
+        self.uploads = Uploads(shared)
+        self._shared = shared
         self._dataset = dataset
         self.exact_up_to = exact_up_to
         self._searchers: Mapping[str, Searcher] = {}
@@ -103,7 +112,11 @@ class Champions:
                     failures[name] = before
                     continue
                 searchers[name] = Searcher(
-                    version, self.root, exact_up_to=self.exact_up_to, uploads=self.uploads
+                    version,
+                    self.root,
+                    exact_up_to=self.exact_up_to,
+                    uploads=self.uploads,
+                    shared=self._shared,
                 )
                 self._loaded[name] = files
                 changed.append(name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cir_assets.store.contracts import SEARCH_EXAMPLES, SEARCHED_PICTURES, fitted
+from cir_assets.store.contracts import SEARCH_EXAMPLES, SEARCHED_PICTURES, SUGGESTIONS, empty, fitted
 from cir_assets.store.files import clear_unfinished, write_folder_whole, write_whole
 
 CURRENT = "current.json"
@@ -46,6 +48,7 @@ class Exported:
         headline: the champion's on val when it was promoted, percent.
         models: those the method is made of, name -> folder.
         backbone_folder: the backbone's weights.
+        backbone_version: their digest when the features were made.
         picture_root: pictures' paths begin here.
         padding: how pictures are prepared.
         target_ratio: of targetpad.
@@ -61,6 +64,7 @@ class Exported:
     headline: float | None
     models: Mapping[str, str]
     backbone_folder: str
+    backbone_version: str
     picture_root: str
     padding: str
     target_ratio: float
@@ -74,6 +78,7 @@ def export(
     features: NDArray[np.float32],
     pictures: pl.DataFrame,
     examples: pl.DataFrame,
+    suggestions: pl.DataFrame | None = None,
 ) -> Path:
     """Write a version whole, then make it the current one by renaming one file; old versions go.
 
@@ -84,6 +89,7 @@ def export(
         features: float32 (N, D), raw image features; kept as unit vectors and norms.
         pictures: N rows as ``SEARCHED_PICTURES``, in the features' order.
         examples: queries to try, as ``SEARCH_EXAMPLES``.
+        suggestions: what is often said, as ``SUGGESTIONS``; none if None.
 
     Raises:
         WrongFrame: when a table is not as its contract says.
@@ -97,7 +103,12 @@ def export(
         norms = np.linalg.norm(features, axis=1)
         np.save(beside / "features.npy", features / np.maximum(norms, np.finfo(np.float32).tiny)[:, None])
         np.save(beside / "norms.npy", norms)
-        for table, contract in ((pictures, SEARCHED_PICTURES), (examples, SEARCH_EXAMPLES)):
+        said = empty(SUGGESTIONS) if suggestions is None else suggestions
+        for table, contract in (
+            (pictures, SEARCHED_PICTURES),
+            (examples, SEARCH_EXAMPLES),
+            (said, SUGGESTIONS),
+        ):
             fitted(table, contract).write_parquet(beside / f"{contract.name}.parquet")
         (beside / "search.json").write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
     with write_whole(folder / CURRENT) as pointer:
@@ -148,6 +159,27 @@ def read_about(version: Path) -> Exported:
         wrong += [f"has an unknown {', '.join(sorted(there - known))}"] if there - known else []
         raise BrokenExport(file, f"is of another form than this version writes: it {' and '.join(wrong)}")
     return Exported(**said)
+
+
+def shared_copy(file: Path, folder: Path) -> Path:
+    """A version's file, copied once into a folder that the processes of a server share, for all to look into.
+
+    The export's own file may be cut short or written over, which would end a process that looks into it. Copies for
+    the pipeline's older versions go; who looks into one goes on to.
+    """
+    look, pipeline = file.stat(), ".".join(file.parts[-5:-2])
+    copy = folder / f"{pipeline}.{look.st_mtime_ns}.{file.parent.name}.{file.name}"
+    if not copy.exists():
+        beside = folder / f".{copy.name}.{os.getpid()}"
+        shutil.copyfile(file, beside)
+        # Unlike a renaming, a link leaves alone what another process was quicker to put there.
+        with suppress(FileExistsError):
+            os.link(beside, copy)
+        beside.unlink()
+        for older in folder.glob(f"{pipeline}.*.{file.name}"):
+            if int(older.name.removeprefix(f"{pipeline}.").partition(".")[0]) < look.st_mtime_ns:
+                older.unlink(missing_ok=True)
+    return copy
 
 
 def _forget(folder: Path, newest: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cir_assets.retrieval.ranking import best_of
+from cir_assets.retrieval.ranking import best_of, best_of_each
 
 LOG = logging.getLogger("cir_assets.serving")
 
@@ -80,9 +80,11 @@ class Index:
         """How many pictures there are."""
         return len(self.features)
 
-    def scores(self, query: torch.Tensor) -> torch.Tensor:
-        """Cosines (N,) of every picture with a unit query (D,)."""
-        return torch.mv(self.features, query)
+    def scores(self, queries: torch.Tensor) -> torch.Tensor:
+        """Cosines (Q, N) of every picture with unit queries (Q, D)."""
+        if len(queries) == 1:
+            return torch.mv(self.features, queries[0])[None]
+        return queries @ self.features.T
 
     def search(
         self,
@@ -97,19 +99,21 @@ class Index:
         Args:
             query: float32 (D,), unit length.
             top: how many.
-            among: int64 (n,), rows that are searched; all if None.
-            without: bool (N,), true for rows that are left out.
+            among: int64 (n,), rows that are searched, ascending; all if None.
+            without: int64 (w,), rows that are left out.
         """
         if self.approximate is None or among is not None:
             return self.exact(query, top, among=among, without=without)
+        left_out = np.empty(0, np.int64) if without is None else without.numpy()
         wanted = CANDIDATES * (top + 1)
         while True:
             _, [found] = self.approximate.search(query.numpy()[None], min(wanted, len(self)))
-            rows = torch.from_numpy(np.sort(found[found >= 0]))
-            kept = rows if without is None else rows[~without[rows]]
+            named = np.sort(found[found >= 0])
+            kept = torch.from_numpy(np.setdiff1d(named, left_out, assume_unique=True))
             # Where many of those named are left out more are asked for, as long as there are more.
-            if len(kept) >= top or len(rows) < wanted:
-                return self._best(query, kept, torch.mv(self.features[kept], query), top, exact=False)
+            if len(kept) >= top or len(named) < wanted:
+                products = torch.mv(self.features[kept], query)
+                return Found(*best_of(query, self.features, kept, products, top), exact=False)
             wanted *= CANDIDATES
 
     def exact(
@@ -121,17 +125,25 @@ class Index:
         without: torch.Tensor | None = None,
     ) -> Found:
         """As ``search``, every picture compared."""
-        scores = self.scores(query)
-        rows = torch.arange(len(scores)) if among is None else among
+        scores = self.scores(query[None])
         if without is not None:
-            rows = rows[~without[rows]]
-        return self._best(query, rows, scores[rows], top, exact=True)
+            scores[0, without] = -torch.inf
+        [found] = self.best(query[None], scores if among is None else scores[:, among], top, among)
+        return found
 
-    def _best(
-        self, query: torch.Tensor, rows: torch.Tensor, scores: torch.Tensor, top: int, *, exact: bool
-    ) -> Found:
-        """The ``top`` best of pictures ``rows`` (n,) with scores (n,), in the order evaluation ranks them."""
-        return Found(*best_of(query, self.features, rows, scores, top), exact=exact)
+    def best(
+        self, queries: torch.Tensor, scores: torch.Tensor, top: int, rows: torch.Tensor | None = None
+    ) -> list[Found]:
+        """The best of each of some unit queries (Q, D), of products at hand, in the order evaluation ranks them.
+
+        Args:
+            queries: float32 (Q, D), unit length.
+            scores: float32 (Q, n), their products with the pictures; -inf where one is left out.
+            top: how many.
+            rows: int64 (n,), the pictures' rows, ascending; all if None.
+        """
+        found = best_of_each(queries, self.features, scores, top, rows)
+        return [Found(*each, exact=True) for each in found]
 
     def measure_recall(self, queries: torch.Tensor) -> None:
         """Set ``recall``: the share of the exact best that the approximate index finds.

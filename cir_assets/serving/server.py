@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import h11
-import torch
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from cir_assets.serving.app import HEADERS, error_response
+from cir_assets.serving.app import HEADERS, error_response, search_app
+from cir_assets.serving.champions import Champions
 
 MOST_CONNECTIONS = 500
 """Over these a request is answered by 503, over twice as many not at all; a process may often hold 1,024 files open."""
@@ -25,6 +30,13 @@ READ_WITHIN = 30.0
 
 ENDED_WITHIN = 10
 """Seconds requests under way have when the server is to end."""
+
+
+STARTED_WITHIN = 120
+"""Seconds a process may be silent, as while it loads its models; after that another is started in its place."""
+
+SERVED = "CIR_ASSETS_SERVED"
+"""Of the environment: what several processes serve."""
 
 
 class Connection(H11Protocol):
@@ -120,27 +132,55 @@ class Connection(H11Protocol):
             self._unread = self.loop.call_later(READ_WITHIN, self.transport.abort)
 
 
-def server(app: FastAPI, *, host: str, port: int, log_level: str = "warning") -> uvicorn.Server:
-    """The server, ready to ``run``.
+SETTINGS: dict[str, Any] = {
+    "http": Connection,
+    "ws": "none",
+    # Nothing here depends on what a proxy says of the client; so nothing a client says can pass for it.
+    "proxy_headers": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": ENDED_WITHIN,
+}
 
-    One thread computes a query: queries run beside each other, and a team of threads for each would only have them
-    wait for one another.
+
+def server(app: FastAPI, *, host: str, port: int, log_level: str = "warning") -> uvicorn.Server:
+    """The server, ready to ``run``."""
+    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level=log_level, **SETTINGS))
+
+
+def run_processes(
+    processes: int, storage_root: Path, *, host: str, port: int, hosts: Sequence[str] | None, shared: Path
+) -> None:
+    """Serve from several processes on one address until a signal ends them; one that dies is started again.
+
+    Args:
+        processes: how many.
+        storage_root: where everything lies.
+        host: to listen on.
+        port: to listen on.
+        hosts: names of the Host header that are answered; every one if None.
+        shared: folder for what they have in common: uploads, and one copy of each gallery's features.
     """
-    torch.set_num_threads(1)
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            http=Connection,
-            ws="none",
-            # Nothing here depends on what a proxy says of the client; so nothing a client says can pass for it.
-            proxy_headers=False,
-            server_header=False,
-            log_level=log_level,
-            timeout_graceful_shutdown=ENDED_WITHIN,
-        )
+    # A process is begun anew, and knows of this one what stands in the environment.
+    os.environ[SERVED] = json.dumps(
+        {"storage_root": str(storage_root), "hosts": hosts, "shared": str(shared), "processes": processes}
     )
+    uvicorn.run(
+        f"{__name__}:process_app",
+        factory=True,
+        workers=processes,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_worker_healthcheck=STARTED_WITHIN,
+        **SETTINGS,
+    )
+
+
+def process_app() -> FastAPI:
+    """The application of one process among several, as ``run_processes`` left word."""
+    told = json.loads(os.environ[SERVED])
+    champions = Champions(Path(told["storage_root"]), shared=Path(told["shared"]))
+    return search_app(champions, hosts=told["hosts"], processes=told["processes"])
 
 
 def _refusal(status: int, said: str) -> JSONResponse:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import io
+import re
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from cir_assets.pictures.opening import UnreadablePicture, as_seen, look_into, s
 from cir_assets.pictures.preparing import prepare_picture
 from cir_assets.pictures.settings import Preprocessing
 from cir_assets.pictures.shrinking import shrunk
+from cir_assets.store.files import write_whole
 
 LARGEST_UPLOAD = 20_000_000
 """Bytes."""
@@ -104,9 +108,13 @@ class _Upload:
 
 
 class Uploads:
-    """The newest uploads, in memory; safe to use from many threads."""
+    """The newest uploads, in memory; safe to use from many threads.
 
-    def __init__(self) -> None:
+    The processes of one server have a folder in common besides: what one of them took, the others find there.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
         self._kept: OrderedDict[str, _Upload] = OrderedDict()
         self._lock = threading.Lock()
         self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)
@@ -132,24 +140,44 @@ class Uploads:
             if name in self._kept:
                 self._kept.move_to_end(name)
                 return name
+        self._keep(name, content, how)
+        if self._shared is not None:
+            self._share(self._shared, name, content)
+        return name
+
+    def _keep(self, name: str, content: bytes, how: Preprocessing | None) -> _Upload:
+        """Decode an upload and keep it; prepared where it is told how."""
         with self._decoding:
             picture = open_upload(content)
             try:
-                pixels = _prepared(picture, how)
+                pixels = {} if how is None else {how: _prepared(picture, how)}
                 small = io.BytesIO()
                 shrunk(picture, SHOWN_SIDE).save(small, "JPEG", quality=85)
             except (UnreadablePicture, OSError, ValueError, MemoryError) as error:
                 raise RefusedInput(
-                    f"the picture cannot be made small ({error}); send it as a JPEG"
+                    "the picture cannot be made small; save it anew as a JPEG and send that"
                 ) from error
         with self._lock:
-            self._kept[name] = _Upload(content, small.getvalue(), {how: pixels})
+            self._kept[name] = upload = _Upload(content, small.getvalue(), pixels)
             while (
                 len(self._kept) > KEPT_UPLOADS
                 or sum(len(each.content) for each in self._kept.values()) > KEPT_BYTES
             ):
                 self._kept.popitem(last=False)
-        return name
+        return upload
+
+    @staticmethod
+    def _share(folder: Path, name: str, content: bytes) -> None:
+        """Put an upload where the other processes find it; the oldest there go."""
+        with write_whole(folder / _file_of(name)) as beside:
+            beside.write_bytes(content)
+        there = [(each, each.stat()) for each in folder.glob(_file_of("*"))]
+        there.sort(key=lambda each: each[1].st_mtime_ns, reverse=True)
+        size = 0
+        for place, (file, look) in enumerate(there):
+            size += look.st_size
+            if place >= KEPT_UPLOADS or size > KEPT_BYTES:
+                file.unlink(missing_ok=True)
 
     def pixels(self, name: str, how: Preprocessing) -> NDArray[np.uint8]:
         """An upload's pixels (r, r, 3), decoded again where it was not yet prepared so.
@@ -181,9 +209,18 @@ class Uploads:
     def _of(self, name: str) -> _Upload:
         with self._lock:
             found = self._kept.get(name)
+        # A name comes as people send it: only what an upload is called is looked for among files.
+        called = re.fullmatch(rf"{UPLOADED}[0-9a-f]{{16}}", name)
+        if found is None and called and self._shared is not None:
+            with suppress(FileNotFoundError):
+                found = self._keep(name, (self._shared / _file_of(name)).read_bytes(), None)
         if found is None:
             raise UnknownPicture(f"the upload {name!r} is no longer kept here; send the picture again")
         return found
+
+
+def _file_of(name: str) -> str:
+    return f"{name.removeprefix(UPLOADED)}.upload"
 
 
 def open_upload(content: bytes) -> Image.Image:

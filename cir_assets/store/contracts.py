@@ -303,6 +303,22 @@ SEARCH_EXAMPLES = Table(
         Column("caption", TEXT, "what should differ"),
         Column("target", TEXT, "the picture meant"),
         Column("category", TEXT, "what is searched in; null where a data set has none", nullable=True),
+        Column(
+            "rank",
+            LONG,
+            "of the target, from 1, as this was exported; null where it is not known",
+            nullable=True,
+        ),
+    ),
+)
+
+SUGGESTIONS = Table(
+    "suggestions",
+    "One row a wording that relative captions often have, the most frequent first.",
+    (
+        Column("category", TEXT, "where it is said; null: in all together", nullable=True),
+        Column("caption", TEXT, "what should differ"),
+        Column("times", LONG, "captions of train that say it"),
     ),
 )
 

@@ -70,6 +70,7 @@ def brought(tmp_path: Path) -> tuple[Work, BroughtRanking, Path]:
         promotion=PromotionRule(),
         batches=(),
         evaluates=True,
+        backbones=(),
     )
     file = tmp_path / "theirs.jsonl"
     return (

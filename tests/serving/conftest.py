@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.combiner import Combiner
+from cir_assets.models.files import weights_digest
 from cir_assets.models.installation import EMBEDDED
 from cir_assets.models.saving import save_combiner, save_text_encoder
 from cir_assets.pictures.decoding import decode
@@ -62,9 +63,15 @@ class Shop:
                 "caption": ["is red and has longer sleeves", "<b>is shorter</b>"],
                 "target": self.pictures["image"][2:4],
                 "category": self.pictures["category"][:2],
+                "rank": [3, 190],
             }
         )
-        export(self.storage / PLACE, f"version{seed}", about, self.features, self.pictures, examples)
+        suggestions = pl.DataFrame(
+            {"category": [None, None, "dress"], "caption": ["is red", "has long sleeves", "is shorter"]}
+        )
+        export(
+            self.storage / PLACE, f"version{seed}", about, self.features, self.pictures, examples, suggestions
+        )
         return f"version{seed}"
 
 
@@ -111,6 +118,7 @@ def opened_shop(folder: Path, encoded: tuple[pl.DataFrame, NDArray[np.float32]])
             headline=61.5,
             models={"text_encoder": "models/text_encoder"},
             backbone_folder="backbones/tiny_clip",
+            backbone_version=weights_digest(EMBEDDED / "tiny_clip"),
             picture_root=str(PICTURES),
             padding="targetpad",
             target_ratio=1.25,

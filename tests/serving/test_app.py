@@ -34,7 +34,7 @@ from cir_assets.serving.uploads import open_upload
 from tests.serving.conftest import PICTURES, PLACE, Shop, served
 
 TEXT = "is red and has longer sleeves"
-EXAMPLES = dict.fromkeys(("query_id", "reference", "caption", "target", "category"), pl.String)
+EXAMPLES = dict.fromkeys(("query_id", "reference", "caption", "target", "category", "rank"), pl.String)
 
 
 def asked(address: str, **body: Any) -> requests.Response:
@@ -94,6 +94,43 @@ def test_the_gallery_comes_in_stretches_with_examples_to_try(served_shop: tuple[
         f"{address}/gallery", {"dataset": "boutique", "category": "shirt"}, timeout=10
     ).json()
     assert {each["category"] for each in shirts["pictures"]} == {"shirt"}
+    assert (shirts["suggestions"], first["examples"][1]["rank"]) == (["is red", "has long sleeves"], 190)
+
+
+def test_the_gallery_is_found_by_a_part_of_a_name_and_shuffled_the_same_way_again(
+    served_shop: tuple[Shop, str],
+) -> None:
+    shop, address = served_shop
+
+    def shown(**asked: str | int) -> list[str]:
+        answer = requests.get(
+            f"{address}/gallery", {"dataset": "boutique", "limit": "300", **asked}, timeout=10
+        )
+        return [each["image"] for each in answer.json()["pictures"]]
+
+    everything, image = shop.pictures["image"].to_list(), shop.pictures["image"][77]
+    assert shown(part=image[1:7].lower()) == [each for each in everything if image[1:7] in each]
+    assert shown(part="no such name") == []
+    assert shown(shuffle=3) == shown(shuffle=3) != shown(shuffle=4)
+    assert sorted(shown(shuffle=3)) == sorted(everything)
+    assert shown(shuffle=3)[5:9] == shown(shuffle=3, offset=5, limit=4)
+
+
+def test_an_original_is_the_very_file_and_nothing_a_browser_would_run(
+    served_shop: tuple[Shop, str], odd_shop: Shop
+) -> None:
+    shop, address = served_shop
+    answer = requests.get(f"{address}/originals/boutique/{shop.pictures['image'][0]}", timeout=10)
+    assert answer.content == (PICTURES / shop.pictures["path"][0]).read_bytes()
+    assert answer.headers["Content-Type"] == "image/png"
+    assert is_safe(answer)
+    Path(odd_shop.about.picture_root, "0.png").write_bytes(b"<svg><script>alert(1)</script></svg>")
+    with served(Champions(odd_shop.storage)) as odd:
+        refused = requests.get(f"{odd}/originals/boutique/{quote(NAMES[0])}", timeout=10)
+    assert (refused.status_code, refused.json()["error"]) == (
+        404,
+        "the picture does not open: it is damaged, or no picture",
+    )
 
 
 def test_what_can_be_searched_is_listed_and_described(address: str) -> None:
@@ -125,10 +162,10 @@ def test_what_can_be_searched_is_listed_and_described(address: str) -> None:
         (
             {"dataset": "boutique", "reference": "FIRST", "text": "red \ud800"},
             422,
-            "text: Value error, half a",
+            "text: half a",
         ),
         ({"dataset": "boutique", "reference": "FIRST", "text": TEXT, "\ud800": 1}, 422, "unicode"),
-        ({"dataset": "boutique", "reference": "\udfff", "text": TEXT}, 422, "reference: Value error, half a"),
+        ({"dataset": "boutique", "reference": "\udfff", "text": TEXT}, 422, "reference: half a"),
         (
             {"dataset": "boutique", "reference": "FIRST", "text": "\u200b\ufeff"},
             422,
@@ -140,7 +177,8 @@ def test_what_can_be_searched_is_listed_and_described(address: str) -> None:
             404,
             "no data set '*' to search; there are boutique",
         ),
-        ({"dataset": "boutique", "text": TEXT}, 422, "reference: Field required"),
+        ({"dataset": "boutique"}, 422, "bring a picture, or say in words"),
+        ({"dataset": "boutique", "text": TEXT, "unlike": ["W-none"]}, 404, "no picture 'W-none'"),
         ({"dataset": "boutique", "reference": "FIRST", "text": TEXT, "tops": 3}, 422, "tops: Extra"),
     ],
 )
@@ -171,10 +209,10 @@ def test_what_nobody_thought_of_is_told_as_the_rest_is(
     def fails(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("cir_assets.serving.searcher.Searcher.search", fails)
+    monkeypatch.setattr("cir_assets.serving.searcher.Searcher.search_together", fails)
     answer = asked(address, dataset="boutique", reference=shop.pictures["image"][0], text=TEXT)
     assert answer.status_code == 500
-    assert answer.json() == {"error": "the server failed (ZeroDivisionError); its log says more"}
+    assert answer.json() == {"error": "something went wrong here; the server's log says more"}
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
@@ -434,14 +472,14 @@ def test_more_searches_than_can_wait_are_refused_and_told_to_come_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cir_assets.serving.app.MOST_WAITING", 3)
-    go_on, own = threading.Event(), Backbone.text_features
+    go_on, own = threading.Event(), Backbone.features_of_tokens
 
-    def slowly(backbone: Backbone, captions: list[str], *more: int) -> torch.Tensor:
+    def slowly(backbone: Backbone, tokens: list[list[int]], *more: int) -> torch.Tensor:
         assert go_on.wait(30)
-        return own(backbone, captions, *more)
+        return own(backbone, tokens, *more)
 
     with served(Champions(shop.storage)) as address, ThreadPoolExecutor(8) as people:
-        monkeypatch.setattr(Backbone, "text_features", slowly)
+        monkeypatch.setattr(Backbone, "features_of_tokens", slowly)
         ask = partial(asked, address, dataset="boutique", reference=shop.pictures["image"][0], text=TEXT)
         waiting = [people.submit(ask) for _ in range(8)]
         try:
@@ -622,6 +660,7 @@ BROKEN = {
     "norms.npy": None,
     "pictures.parquet": None,
     "examples.parquet": None,
+    "suggestions.parquet": None,
 }
 
 

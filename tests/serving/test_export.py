@@ -20,11 +20,19 @@ from cir_assets.serving.export import (
     export,
     read_about,
 )
+from cir_assets.store.contracts import SEARCH_EXAMPLES, empty
 
 ABOUT = Exported(
-    *("shop", "tiny_clip", "quick", "sum", None, None, None),
+    dataset="shop",
+    backbone="tiny_clip",
+    recipe="quick",
+    method="sum",
+    champion=None,
+    champion_since=None,
+    headline=None,
     models={},
     backbone_folder="backbones/tiny_clip",
+    backbone_version="0",
     picture_root="raw/shop",
     padding="targetpad",
     target_ratio=1.25,
@@ -39,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     pictures = pl.DataFrame(
         {"image": ["a", "b"], "path": ["a.jpg", "b.jpg"], "category": "all", "image_key": ["1", "2"]}
     )
-    export(place, "v1", ABOUT, np.array([[3, 4], [0, 2]], np.float32), pictures, pl.DataFrame())
+    export(place, "v1", ABOUT, np.array([[3, 4], [0, 2]], np.float32), pictures, empty(SEARCH_EXAMPLES))
     return place
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from cir_assets.retrieval.ranking import place_among, top_k
+from cir_assets.retrieval.ranking import best_of, place_among, top_k
 from cir_assets.serving.index import PROBED, Index
 
 
@@ -34,7 +34,7 @@ def test_exact_search_gives_what_sorting_everything_gives(
         torch.from_numpy(query),
         top,
         among=None if among is None else torch.tensor(sorted(among)),
-        without=None if without is None else torch.arange(rows) == without,
+        without=None if without is None else torch.tensor([without]),
     )
     assert found.exact
     assert found.rows.tolist() == expected
@@ -83,7 +83,7 @@ def test_the_gallerys_own_pictures_would_flatter_the_recall(large: Index) -> Non
 
 def test_what_is_found_approximately_has_exact_scores_and_leaves_out_the_reference(large: Index) -> None:
     query = large.features[7]
-    found = large.search(query, 10, without=torch.arange(len(large)) == 7)
+    found = large.search(query, 10, without=torch.tensor([7]))
     assert len(found.rows) == 10
     assert 7 not in found.rows
     np.testing.assert_allclose(found.scores, (large.features[found.rows] @ query).numpy(), atol=1e-6)
@@ -108,6 +108,28 @@ def test_up_to_the_stated_size_nothing_is_approximated() -> None:
     assert index.recall is None
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 700), st.integers(1, 6), st.integers(1, 6), st.integers(0, 1000))
+def test_many_queries_at_once_are_ranked_as_each_is_alone_whatever_is_left_out(
+    rows: int, queries: int, top: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    features = unit(rows, seed)
+    # Copies far apart and side by side: ties that fall into one stretch and into several.
+    features[random.integers(0, rows, rows // 2)] = features[0]
+    index, asked = Index(features), torch.from_numpy(unit(queries, seed + 1))
+    left_out = torch.from_numpy(np.unique(random.integers(0, rows, rows // 3)))
+    scores = index.scores(asked)
+    scores[:, left_out] = -torch.inf
+    there = np.setdiff1d(np.arange(rows), left_out)
+    for query, found in zip(asked, index.best(asked, scores, top), strict=True):
+        expected, its_scores = best_of(
+            query, index.features, torch.from_numpy(there), index.features[there] @ query, top
+        )
+        np.testing.assert_array_equal(found.rows, expected)
+        np.testing.assert_array_equal(found.scores, its_scores)
+
+
 def test_searching_and_evaluating_have_one_order_of_a_gallery_ties_and_near_ties_among_it() -> None:
     random = np.random.default_rng(5)
     features = random.standard_normal((400, 24)).astype(np.float32)
@@ -125,4 +147,6 @@ def test_searching_and_evaluating_have_one_order_of_a_gallery_ties_and_near_ties
         np.testing.assert_array_equal(found.scores, its_scores)
         for place in (0, 7, 49):
             target = int(expected[place])
-            assert place_among(query, gallery, everything, index.scores(query), target)[0] == place + 1
+            assert (
+                place_among(query, gallery, everything, index.scores(query[None])[0], target)[0] == place + 1
+            )

@@ -22,7 +22,8 @@ from cir_assets.models.combiner import pulled
 from cir_assets.models.installation import EMBEDDED
 from cir_assets.models.saving import load_combiner
 from cir_assets.pictures.settings import Preprocessing
-from cir_assets.serving.export import NothingExported, current, export
+from cir_assets.serving.champions import Champions
+from cir_assets.serving.export import BrokenExport, NothingExported, current, export
 from cir_assets.serving.searcher import Searcher
 from cir_assets.serving.uploads import RefusedInput, UnknownPicture, open_upload
 from cir_assets.store.files import UNFINISHED, open_workshop
@@ -314,3 +315,84 @@ def test_the_newest_two_versions_stay_and_nothing_half_written(shop: Shop) -> No
 def test_features_and_pictures_must_fit(shop: Shop) -> None:
     with pytest.raises(ValueError, match="do not fit"):
         export(shop.storage / PLACE, "x", shop.about, shop.features[1:], shop.pictures, shop.pictures)
+
+
+def test_words_alone_and_a_picture_alone_find_what_lies_next_to_their_features(
+    shop: Shop, searcher: Searcher
+) -> None:
+    features = functional.normalize(torch.from_numpy(shop.features), dim=1)
+    words = functional.normalize(searcher.backbone.text_features([TEXT]), dim=1)
+    images = shop.pictures["image"]
+    for answer, query, out, weight in (
+        (searcher.search(None, TEXT, top=9), words[0], [], 1.0),
+        (searcher.search(images[5], None, top=9), features[5], [5], 0.0),
+    ):
+        scores = features @ query
+        scores[out] = -1
+        assert answer.images == [images[row] for row in scores.argsort(descending=True)[:9].tolist()]
+        assert (answer.text_weight, answer.text_weight_used) == (None, weight)
+    with pytest.raises(RefusedInput, match="bring a picture, or say in words"):
+        searcher.search(None, None)
+
+
+def test_the_query_moves_away_from_what_is_not_meant_which_is_no_answer(
+    shop: Shop, searcher: Searcher
+) -> None:
+    before = searcher.search(shop.pictures["image"][5], TEXT, top=200)
+    away = searcher.search(shop.pictures["image"][5], TEXT, top=200, unlike=tuple(before.images[:2]))
+    assert not set(before.images[:2]) & set(away.images)
+    features = dict(
+        zip(shop.pictures["image"], functional.normalize(torch.from_numpy(shop.features)), strict=True)
+    )
+    middle = sum(features[image] for image in before.images[:2]) / 2
+    # Of two that were as near before, the one less like those two is now ahead.
+    gone = {image: place for place, image in enumerate(away.images)}
+    moved = [gone[image] - place for place, image in enumerate(before.images[2:]) if image in gone]
+    likeness = [float(features[image] @ middle) for image in before.images[2:] if image in gone]
+    assert np.corrcoef(moved, likeness)[0, 1] > 0.3
+    with pytest.raises(UnknownPicture, match="W-none"):
+        searcher.search(None, TEXT, unlike=("W-none",))
+    with pytest.raises(RefusedInput, match="at most 50 pictures"):
+        searcher.search(None, TEXT, unlike=tuple(before.images[:51]))
+
+
+def test_what_the_text_encoder_was_not_given_of_a_long_text_is_told(searcher: Searcher) -> None:
+    context = searcher.backbone.context_length
+    read = "red " * (context - 2)
+    assert len(searcher.backbone.tokenise([read])[0]) == context
+    assert searcher.search(None, read).unread is None
+    long = searcher.search(None, read + "and blue")
+    assert long.unread == "and blue"
+    assert long.scores == searcher.search(None, read + "and green").scores
+
+
+def test_features_of_another_backbone_than_is_there_are_not_searched_with(shop: Shop) -> None:
+    about = replace(shop.about, backbone_version="0123456789abcdef")
+    replace(shop, about=about).promote(2)
+    with pytest.raises(
+        BrokenExport,
+        match=r"made by version 0123456789abcdef of tiny_clip, and backbones/tiny_clip holds version .* materialize "
+        r"the asset boutique/tiny_clip/small/search again",
+    ):
+        Searcher(current(shop.storage / PLACE), shop.storage)
+
+
+def test_processes_of_one_server_look_into_one_copy_of_the_features_and_have_uploads_in_common(
+    shop: Shop, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    one, other = (Champions(shop.storage, shared=shared) for _ in range(2))
+    first, second = one.of("boutique"), other.of("boutique")
+    assert len(list(shared.iterdir())) == 1
+    with (current(shop.storage / PLACE) / "features.npy").open("r+b") as features:
+        features.truncate(100)
+    name = first.add_upload((PICTURES / shop.pictures["path"][9]).read_bytes())
+    assert second.search(name, TEXT).images == first.search(name, TEXT).images
+    assert second.uploads.small(name, 64) == first.uploads.small(name, 64)
+    # What is sent as the name of an upload is no path.
+    with pytest.raises(UnknownPicture, match="send the picture again"):
+        second.reference_feature("upload:../../etc/passwd")
+    shop.promote(2)
+    assert one.look() == other.look() == ["boutique/tiny_clip/small"]
+    assert sorted(file.suffix for file in shared.iterdir()) == [".npy", ".upload"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 import requests
 
 from cir_assets.serving.champions import Champions
-from tests.serving.conftest import Shop, free_port, served
+from tests.serving.conftest import PICTURES, Shop, free_port, served
 
 HOST = b"Host: localhost\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -226,3 +227,42 @@ def test_it_ends_when_told_to_whoever_is_still_sending(shop: Shop) -> None:
         process.kill()
         process.wait()
     assert process.returncode == -signal.SIGTERM
+
+
+def test_two_processes_know_each_others_uploads_and_end_together(shop: Shop) -> None:
+    port = free_port()
+    own = (PICTURES / shop.pictures["path"][9]).read_bytes()
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("cir-assets")), "serve", "--port", str(port), "--processes", "2"],
+        env={**os.environ, "DAGSTER_HOME": str(shop.storage), "TMPDIR": str(shop.storage)},
+        stdout=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                sent = requests.post(f"{address}/pictures?dataset=boutique", data=own, timeout=60)
+                break
+            except requests.ConnectionError:
+                assert process.poll() is None, "the server ended at once"
+                assert time.monotonic() < deadline, "the server did not answer in 120 s"
+                time.sleep(0.2)
+        [shared] = shop.storage.glob("cir_assets_*")
+        assert len(list(shared.glob("*.npy"))) == 1
+        # Each on a connection of its own, which either process may take.
+        asked = {"dataset": "boutique", "reference": sent.json()["reference"], "text": "is red"}
+        with ThreadPoolExecutor(8) as people:
+            answers = people.map(
+                lambda _: requests.post(f"{address}/search", json=asked, timeout=120), range(24)
+            )
+            found = [[each["image"] for each in answer.json()["results"]] for answer in answers]
+        assert found == [found[0]] * 24
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert not shared.exists()
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{address}/healthz", timeout=5)
+    finally:
+        process.kill()
+        process.wait()
