@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-BACKBONES = Path(__file__).parents[1] / "defs" / "backbones" / "defs.yaml"
+BACKBONES = Path(__file__).parents[1].joinpath("defs/backbones/defs.yaml")
 
 
 @click.command()
@@ -27,7 +27,7 @@ def check(file: Path, backbones: Path | None) -> None:
     chosen = file / "defs.yaml" if file.is_dir() else file
     if not chosen.is_file():
         raise click.ClickException(f"there is no {chosen}")
-    beside = chosen.absolute().parents[1] / "backbones" / "defs.yaml"
+    beside = chosen.absolute().parent.with_name("backbones") / "defs.yaml"
     wrong = 0
     for remark in check_file(chosen, backbones or (beside if beside.is_file() else BACKBONES)):
         wrong += remark.wrong

@@ -206,12 +206,14 @@ def _found(
     import polars as pl
 
     from cir_assets.serving.export import read_about
+    from cir_assets.store.contracts import SEARCHED_PICTURES
     from cir_assets.store.layout import Storage
+    from cir_assets.store.tables import table_file
 
     about = read_about(version)
     root = Storage().root / about.picture_root
     wanted = [each["image"] for each in results] + ([given] if isinstance(given, str) else [])
-    pictures = pl.scan_parquet(version / "pictures.parquet").filter(pl.col("image").is_in(wanted))
+    pictures = pl.scan_parquet(table_file(version, SEARCHED_PICTURES)).filter(pl.col("image").is_in(wanted))
     paths = dict(pictures.select("image", "path").collect().iter_rows())
     rows = [
         {

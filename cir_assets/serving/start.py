@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from cir_assets.serving.champions import Champions
+from cir_assets.store.layout import Storage
 
 PAGE = Path(__file__).parent / "page"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -49,7 +50,7 @@ _pages = Environment(
 
 def add_pages(app: FastAPI, champions: Champions) -> None:
     """Have an application answer ``/start``, ``/reports/…`` and ``/docs/…`` besides."""
-    reports = champions.root / "reports"
+    reports = Storage(champions.root).reports
 
     @app.get("/start", include_in_schema=False)
     def start() -> HTMLResponse:
@@ -86,9 +87,9 @@ def add_pages(app: FastAPI, champions: Champions) -> None:
 
 def start_page(champions: Champions) -> str:
     """The page to begin with: graph, search, leaderboard, reports and docs, as far as they are there."""
-    reports = champions.root / "reports"
+    reports = Storage(champions.root).reports
     found = sorted(reports.glob("*/*/*/index.html"), key=lambda file: file.stat().st_mtime, reverse=True)
-    made = sorted({each.parent.name for each in (champions.root / "ledger").glob("*/raw*")})
+    made = sorted({each.parent.name for each in Storage(champions.root).ledger.glob("*/raw*")})
     return _pages.get_template("start.html").render(
         graph=os.environ.get(GRAPH) or GRAPH_AT,
         searchers=champions.all(),
