@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,7 +20,10 @@ from cir_assets.store.digests import digest, digest_frame
 from cir_assets.store.made import Made, versions_of
 from cir_assets.training.settings import Recipe
 
-GENERATION = 3
+if TYPE_CHECKING:
+    from cir_assets.retrieval.evaluation import Evaluation
+
+GENERATION = 4
 CURVES = TRAINING_EPOCHS.schema
 EVALUATED = tuple(table.name for table in RESULTS if table is not TRAINING_EPOCHS)
 
@@ -34,6 +38,7 @@ def evaluation_step(pipeline: Pipeline) -> Step:
     configuration = {
         "protocols": list(pipeline.data.protocols),
         "models": [pipeline.model_name(model) for model in pipeline.models],
+        "methods": list(pipeline.methods),
     }
     return Step(pipeline.name("evaluation"), GENERATION, plan, configuration)
 
@@ -43,6 +48,7 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
     from cir_assets.reporting.curves import curves_markdown
     from cir_assets.reporting.ladder import ladder_markdown
     from cir_assets.reporting.pictures import as_markdown, draw_contact_sheet
+    from cir_assets.retrieval.choosing import choose_served
     from cir_assets.store.results import write_results
 
     backbone = load_backbone(work, pipeline.encoded)
@@ -53,12 +59,27 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
     }
     expected = len(pipeline.methods) * len(groups_by_split)
     made: dict[str, list[pl.DataFrame]] = {table: [] for table in EVALUATED}
+    on_val: dict[str, Evaluation] = {}
     with work.progress("evaluate", expected, "evaluations") as shown:
         for queries in method_queries(work, pipeline, backbone, inputs, groups_by_split, pipeline.methods):
-            for table, frame in evaluate_method(pipeline, queries, version, work.run_id).items():
+            outcome, frames = evaluate_method(pipeline, queries, version, work.run_id)
+            for table, frame in frames.items():
                 made[table].append(frame)
+            if (queries.split, queries.protocol) == ("val", protocols[0]):
+                on_val[queries.method] = outcome
             shown.advance(1, f"{queries.method} on {queries.split} under {queries.protocol}")
     tables = {table: pl.concat(frames) for table, frames in made.items()}
+    chosen = choose_served(on_val) if on_val else None
+    served_method = chosen.method.name if chosen else pipeline.served_method
+    because = chosen.because if chosen else "there is no val to choose on"
+    told = {"served_method": served_method, "served_because": because}
+    if chosen is not None and chosen.stage_1 is not None:
+        because += f"; {chosen.stage_1}"
+        told["stage_1"] = chosen.stage_1
+        (work.say if chosen.stage_1_helps else work.warn)(f"{pipeline.name('evaluation')}: {chosen.stage_1}")
+    tables["evaluations"] = tables["evaluations"].with_columns(
+        served_because=pl.when(method=served_method).then(pl.lit(because)).otherwise(None)
+    )
     results = work.storage.results(*pipeline.place)
     epochs = training_epochs(work, pipeline)
     write_results(results, {**tables, "training_epochs": epochs})
@@ -73,7 +94,8 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
         ),
         metadata={
             **{f"{split}_{method}_headline": round(value, 3) for (split, method), value in headlines.items()},
-            **parts_of_headline(tables, protocols[0], pipeline.served_method),
+            **parts_of_headline(tables, protocols[0], served_method),
+            **told,
             "queries": max(tables["evaluations"]["queries"].to_list()),
             "gallery_size": max(tables["evaluations"]["gallery_size"].to_list()),
             "ladder": {"markdown": ladder_markdown(tables["evaluations"], tables["metrics"])},
@@ -91,8 +113,8 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
 
 def evaluate_method(
     pipeline: Pipeline, asked: MethodQueries, version: str, run_id: str
-) -> dict[str, pl.DataFrame]:
-    """One method on one split under one protocol, as rows of the published tables."""
+) -> tuple[Evaluation, dict[str, pl.DataFrame]]:
+    """One method on one split under one protocol, also as rows of the published tables."""
     from torch.nn import functional
 
     from cir_assets.retrieval.evaluation import evaluate
@@ -147,6 +169,8 @@ def evaluate_method(
             "run_id": [run_id],
             "data_version": [version],
             "seconds": [time.perf_counter() - started],
+            "share": pl.Series([asked.share], dtype=pl.Float64),
+            "served_because": pl.Series([None], dtype=pl.String),
         }
     )
     left_out = pl.DataFrame(
@@ -158,7 +182,7 @@ def evaluate_method(
         schema=LEFT_OUT.schema,
         orient="row",
     )
-    return {
+    return outcome, {
         "evaluations": evaluation,
         "left_out": left_out,
         "metrics": outcome.metrics.with_columns(evaluation_id=pl.lit(identity)).join(
@@ -182,10 +206,12 @@ def training_epochs(work: Work, pipeline: Pipeline) -> pl.DataFrame:
     """The curves of the models that were evaluated, where they were trained here."""
     dataset, backbone, recipe = pipeline.place
     curves = [pl.DataFrame(schema=CURVES)]
+    # Models of an older version have no such column.
+    no_settings = pl.DataFrame(schema={"settings": pl.String})
     for name in pipeline.models if isinstance(pipeline.recipe, Recipe) else ():
         folder = model_folder(work, pipeline, name)
         curves.append(
-            pl.read_parquet(folder / "epochs.parquet")
+            pl.concat([no_settings, pl.read_parquet(folder / "epochs.parquet")], how="diagonal")
             .with_columns(
                 dataset=pl.lit(dataset),
                 backbone=pl.lit(backbone),

@@ -13,10 +13,10 @@ from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import PipelineInputs, load_backbone, load_inputs, load_tuned
 from cir_assets.pipeline.judging import model_folders
 from cir_assets.pipeline.step import Plan, Step, Work
-from cir_assets.retrieval.methods import ZERO_SHOT
+from cir_assets.retrieval.methods import SPHERICAL
 from cir_assets.store.digests import digest, digest_array, digest_frame
 from cir_assets.store.made import Made, versions_of
-from cir_assets.store.promotions import PromotionLog, models_digest
+from cir_assets.store.promotions import PromotionLog
 from cir_assets.store.tables import read_table
 
 EXAMPLES = 24
@@ -28,17 +28,18 @@ def search_step(pipeline: Pipeline) -> Step:
     settings = pipeline.encoded.settings
 
     def plan(work: Work) -> Plan:
-        champion = PromotionLog(work.storage.promotions(*pipeline.place)).champion()
+        champion = PromotionLog(work.storage.promotions(*pipeline.place)).reign()
         versions = versions_of(work.storage, *searched_in(pipeline))
-        versions["champion"] = models_digest(champion) if champion else "none"
+        versions["champion"] = champion.digest if champion else "none"
         return Plan(versions, lambda version: make_export(work, pipeline, version))
 
     configuration = {
         "padding": settings.padding,
         "target_ratio": settings.target_ratio,
         "pixel_limit": pipeline.data.pixel_limit,
+        "share_without_val": settings.share_without_val,
     }
-    return Step(pipeline.name("search"), 2, plan, configuration)
+    return Step(pipeline.name("search"), 3, plan, configuration)
 
 
 def searched_in(pipeline: Pipeline) -> list[str]:
@@ -53,8 +54,9 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
 
     data, settings = pipeline.data, pipeline.encoded.settings
     log = PromotionLog(work.storage.promotions(*pipeline.place))
-    champion = log.champion() or {}
-    folders = {name.rpartition("/")[2]: folder for name, folder in model_folders(work, champion).items()}
+    champion = log.reign()
+    models = champion.models if champion else {}
+    folders = {name.rpartition("/")[2]: folder for name, folder in model_folders(work, models).items()}
     backbone = load_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     if TEXT_ENCODER in folders:
@@ -72,7 +74,8 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
             dataset=data.dataset,
             backbone=pipeline.encoded.backbone,
             recipe=pipeline.recipe_name,
-            method=pipeline.served_method if reign else ZERO_SHOT.name,
+            method=champion.method if champion else SPHERICAL.name,
+            share=champion.share if champion else settings.share_without_val,
             champion=reign["challenger"] if reign else None,
             champion_since=reign["decided_at"].isoformat(timespec="seconds") if reign else None,
             headline=reign["challenger_headline"] if reign else None,
@@ -90,7 +93,7 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
     return Made(
         data_version=digest(
             [
-                models_digest(champion) if champion else "none",
+                champion.digest if champion else "none",
                 digest_array(features),
                 digest_frame(pictures),
                 digest_frame(examples),

@@ -72,6 +72,8 @@ class Ladder:
     metrics: tuple[MetricKey, ...]
     categories: tuple[str, ...]
     figures: Mapping[tuple[str, str, MetricKey], Figure]
+    chosen: tuple[str, str] | None = None
+    """The method that val chose to be served, and why; None where nothing says so."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -81,6 +83,8 @@ class Ladder:
     @property
     def served(self) -> Method | None:
         """Of the methods evaluated, the one that a pipeline of them serves; None where none of them is."""
+        if self.chosen is not None and self.chosen[0] in self.evaluation_ids:
+            return METHODS[self.chosen[0]]
         return served(self.evaluation_ids)
 
     @property
@@ -149,6 +153,10 @@ def ladders(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> list[Ladder]:
                 max(row["gallery_size"] or 0 for row in chosen.values()),
                 ids,
                 metrics.filter(pl.col("evaluation_id").is_in(list(ids.values()))),
+                next(
+                    ((method, said) for method, row in chosen.items() if (said := row.get("served_because"))),
+                    None,
+                ),
             )
         )
     return every_ladder
@@ -253,6 +261,7 @@ def _ladder(
     gallery_size: int,
     ids: Mapping[str, str],
     metrics: pl.DataFrame,
+    chosen: tuple[str, str] | None,
 ) -> Ladder:
     """Index the metric rows of one ladder's evaluations."""
     method_of = {evaluation_id: method for method, evaluation_id in ids.items()}
@@ -272,6 +281,7 @@ def _ladder(
             name for name in dict.fromkeys(category for _, category, _ in figures) if name != MEAN_CATEGORY
         ),
         figures=figures,
+        chosen=chosen,
     )
 
 

@@ -194,7 +194,7 @@ def _evaluation(
     drawn[f"ladder-{place}"] = charts.ladder_chart(ladder)
     curves = charts.recall_curves(ladder, inputs.rankings)
     if curves:
-        drawn[f"recall-{place}"] = charts.recall_chart(curves)
+        drawn[f"recall-{place}"] = charts.recall_chart(curves, ladder.served)
     metric = next((key for key in ladder.main_metrics if key != HEADLINE), None)
     by_category = [key for key in ladder.main_metrics if key != HEADLINE]
     charted = 1 < len(ladder.categories) <= CHARTED_CATEGORIES and metric is not None

@@ -123,6 +123,7 @@ class Searcher:
                 version / "search.json", f"its method {about.method!r} is none of {', '.join(METHODS)}"
             )
         self._method = METHODS[about.method]
+        self._weight = 0.5 if about.share is None else about.share
         pictures = _table(version / "pictures.parquet")
         self.examples = _table(version / "examples.parquet")
         self.picture_root = storage_root / about.picture_root
@@ -295,9 +296,9 @@ class Searcher:
         searched = self.rows(category)
         image = self.reference_feature(reference)[None]
         words = self.backbone.text_features([text]) if text_feature is None else text_feature[None]
-        query, weight = self._method.compose(image, words, self._combiners, pull)
+        query, weight = self._method.compose(image, words, self._combiners, pull, self.about.share)
         query = query[0]
-        used = float(pulled(torch.tensor(0.5) if weight is None else weight, pull))
+        used = float(pulled(torch.tensor(self._weight) if weight is None else weight, pull))
         among = None
         if category is not None:
             among = (self.rows_of_category if copies else self._distinct_of_category)[category]
@@ -351,7 +352,9 @@ class Searcher:
             return functional.normalize(images + self.index.features[others], dim=1)
         words = self.backbone.text_features(self.examples["caption"].to_list())
         turns = torch.arange(len(drawn)) % len(words)
-        return self._method.compose(images * self._norms[drawn, None], words[turns], self._combiners)[0]
+        return self._method.compose(
+            images * self._norms[drawn, None], words[turns], self._combiners, share=self.about.share
+        )[0]
 
     def _rank(
         self,
