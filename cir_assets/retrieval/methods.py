@@ -122,6 +122,10 @@ def weighted_query(image: Tensor, text: Tensor, share: float) -> Tensor:
     return _unit_length((1 - share) * _unit_length(image) + share * _unit_length(text))
 
 
+ALIKE = 2e-3
+"""The sine of an angle that float32 cannot tell from 0."""
+
+
 def spherical_query(image: Tensor, text: Tensor, share: float) -> Tensor:
     """The point at ``share`` of the arc from the picture's to the text's feature on the unit sphere.
 
@@ -144,7 +148,7 @@ def spherical_query(image: Tensor, text: Tensor, share: float) -> Tensor:
     sine = torch.sin(angle)
     arc = torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end
     straight = (1 - share) * start + share * end
-    return _unit_length(torch.where(sine < 1e-4, straight, arc))
+    return _unit_length(torch.where(sine < ALIKE, straight, arc))
 
 
 def _picture(
