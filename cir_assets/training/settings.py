@@ -184,5 +184,11 @@ class AutoRecipe(Recipe):
 
 
 def named_recipe(said: object) -> object:
-    """What a YAML says of a recipe, the word auto as what it means."""
+    """What a YAML says of a recipe, the word auto as what it means.
+
+    Raises:
+        ValueError: another word, naming it.
+    """
+    if isinstance(said, str) and said != "auto":
+        raise ValueError(f"{said!r} is no recipe: say auto, or hyper-parameters; {{}} is the paper's")
     return AutoRecipe() if said == "auto" else said

@@ -139,6 +139,12 @@ def test_the_sensor_that_follows_changes_runs_from_the_start(project: TrialProje
         ({"recipes": {"quick": {"combiner": {"epoch": 3}}}}, "epoch", "Extra inputs are not permitted"),
         ({"recipes": {"quick": {"combiner": {"epochs": "many"}}}}, "epochs", "valid integer"),
         ({"recipes": {"quick": {"text_encoder": {"learning_rate": -1}}}}, "learning_rate", "greater than 0"),
+        ({"recipes": {"quick": "automatic"}}, "quick", "'automatic' is no recipe: say auto"),
+        (
+            {"recipes": {"quick": {"combiner": {"alternatives": [{"logit_scale": 0}]}}}},
+            "logit_scale",
+            "greater than 0",
+        ),
         ({"source": {"kind": "wardrobe", "size": 10}}, "size", "greater than or equal to 1000"),
         ({"source": {"kind": "wardrob"}}, "source", "'wardrobe'"),
         ({"backbone": ["tiny_clip"]}, "backbone", "Extra inputs are not permitted"),
@@ -173,6 +179,31 @@ def test_a_backbone_nobody_defines_is_refused_with_its_line(project: TrialProjec
     assert f"{project.yaml('wardrobe')}:{line}" in message
     assert "'resnet'" in message
     assert "tiny_clip" in message
+
+
+def test_a_share_outside_0_to_1_is_refused_with_its_line(project: TrialProject) -> None:
+    embedded = {"kind": "embedded", "place": "tiny_clip", "share_of_text": 1.2}
+    project.write_backbones({"tiny_clip": embedded})
+    project.write_dataset("wardrobe", source=WARDROBE)
+    message = refusal(project)
+    [line] = [
+        n for n, said in enumerate(project.yaml("backbones").read_text().splitlines(), 1) if "1.2" in said
+    ]
+    assert f"{project.yaml('backbones')}:{line}" in message
+    assert "less than or equal to 1" in message
+
+
+def test_a_recipe_that_fits_itself_is_trained_anew_when_the_paper_s_would_be(project: TrialProject) -> None:
+    project.write_dataset("wardrobe", source=WARDROBE, recipes={"auto": "auto", "paper": {}})
+    graph = project.definitions().resolve_asset_graph()
+    for model in ("text_encoder", "combiner", "combiner_frozen_clip"):
+        auto, paper = (
+            graph.get(dg.AssetKey(["wardrobe", "tiny_clip", recipe, model])) for recipe in ("auto", "paper")
+        )
+        assert {key.to_user_string().replace("/auto/", "/paper/") for key in auto.parent_keys} == {
+            key.to_user_string() for key in paper.parent_keys
+        }
+        assert auto.code_version != paper.code_version
 
 
 def test_a_folder_that_cannot_be_a_name_is_refused(project: TrialProject) -> None:

@@ -28,7 +28,7 @@ def test_pictures_without_a_triplet_are_searched_by_clip_as_it_came(
     project.write_dataset("shop", source={"kind": "catalogue", "pictures": str(pictures)}, recipes={})
     assert project.materialize(instance, 'group:"shop"').success
     searcher = Champions(project.storage.root).of("shop")
-    assert searcher.about.method == "sum"
+    assert (searcher.about.method, searcher.about.share) == ("slerp", 0.2)
     assert searcher.about.champion is None
     assert len(searcher) == 30
     answer = searcher.search("P03.jpg", "is red", top=5)
@@ -43,17 +43,20 @@ def test_a_search_ranks_as_the_evaluation_did(project: TrialProject, instance: d
     project.write_dataset("wardrobe", source={"kind": "wardrobe", "size": 1000})
     assert project.materialize(instance, 'group:"wardrobe"', 'key:"leaderboard"').success
     searcher = Champions(project.storage.root).of("wardrobe")
-    assert searcher.about.method == "combiner"
+    method = searcher.about.method
     with duckdb.connect(str(project.storage.evaluation), read_only=True) as published:
         rows = published.sql(
             """SELECT reference, caption, target, target_score, text_weight FROM rankings
-            JOIN evaluations USING (evaluation_id) WHERE method = 'combiner' AND split = 'val'
-            AND reference != target ORDER BY query_id LIMIT 40"""
+            JOIN evaluations USING (evaluation_id) WHERE method = $method AND split = 'val'
+            AND reference != target ORDER BY query_id LIMIT 40""",
+            params={"method": method},
         ).fetchall()
+        chosen = published.sql("SELECT DISTINCT method FROM evaluations WHERE served_because IS NOT NULL")
+        assert chosen.fetchall() == [(method,)]
         [(champion,)] = published.sql("SELECT challenger FROM promotions").fetchall()
     assert searcher.about.champion == champion
     for reference, caption, target, score, weight in rows:
         answer = searcher.search(reference, caption, target=target)
         assert answer.target_score == pytest.approx(score, abs=1e-4)
-        assert answer.text_weight == pytest.approx(weight, abs=1e-4)
+        assert answer.text_weight == (None if weight is None else pytest.approx(weight, abs=1e-4))
     assert searcher.examples.height == 24
