@@ -22,6 +22,7 @@ from torch.nn import functional
 from benchmarks.look_alikes import draw_catalogue
 from cir_assets.components.graph import pipelines_of
 from cir_assets.components.specification import DatasetSpec
+from cir_assets.models.combiner import Combiner
 from cir_assets.models.settings import BackboneSettings
 from cir_assets.pipeline.inputs import load_backbone, load_inputs
 from cir_assets.pipeline.step import Work, run
@@ -33,6 +34,7 @@ from cir_assets.retrieval.metrics import headline_values
 from cir_assets.store.layout import Storage
 from cir_assets.training.combiner import train_combiner
 from cir_assets.training.fitting import fit_settings, train_best
+from cir_assets.training.loop import TrainingOutcome
 from cir_assets.training.settings import Alternative, CombinerSettings, TextEncoderSettings
 from cir_assets.training.text_encoder import train_text_encoder
 
@@ -103,7 +105,8 @@ class Bed:
     def train(self, recipe: str, seed: int, *, stage_1: bool) -> dict[str, Values]:
         """Method -> what it gives on test, trained by a recipe."""
         stages = RECIPES[recipe] or (TextEncoderSettings(batch_size=2), CombinerSettings(batch_size=2))
-        first, second = (settings.model_copy(update={"seed": seed}) for settings in stages)
+        first = stages[0].model_copy(update={"seed": seed})
+        second = stages[1].model_copy(update={"seed": seed})
         features = self.inputs.features
         if RECIPES[recipe] is None:
             first = fit_settings(first, self.triplets, features).settings
@@ -113,12 +116,14 @@ class Bed:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
 
-            def combine(settings: CombinerSettings, checkpoints: Path):  # type: ignore[no-untyped-def]
+            def combine(settings: CombinerSettings, checkpoints: Path) -> tuple[Combiner, TrainingOutcome]:
                 return train_combiner(
                     self.backbone, features, self.triplets, self.validation, settings, checkpoints
                 )
 
-            def tune(settings: TextEncoderSettings, checkpoints: Path):  # type: ignore[no-untyped-def]
+            def tune(
+                settings: TextEncoderSettings, checkpoints: Path
+            ) -> tuple[dict[str, Tensor], TrainingOutcome]:
                 self.backbone.load_text_state_dict(self._as_it_came)
                 outcome = train_text_encoder(
                     self.backbone, features, self.triplets, self.validation, settings, checkpoints

@@ -60,9 +60,12 @@ def _training_step(
     plan: Callable[[Work], Plan],
 ) -> Step:
     """A training's step: its versions lie beside each other, and its epoch is chosen by the first protocol."""
-    configuration = {"settings": settings.model_dump(mode="json"), "protocol": pipeline.data.protocols[0]}
+    configuration: dict[str, Any] = {
+        "settings": settings.model_dump(mode="json"),
+        "protocol": pipeline.data.protocols[0],
+    }
     if _fits_itself(pipeline):
-        configuration = {**configuration, "fitting": FITTING, "settings": {"seed": settings.seed}}
+        configuration |= {"fitting": FITTING, "settings": {"seed": settings.seed}}
     return Step(pipeline.name(model), 2, plan, configuration, keeps_versions=True)
 
 

@@ -134,10 +134,10 @@ class PromotionLog:
         """The decisions that changed the champion, oldest first; the last row's is the present one."""
         return self.rows().filter(pl.col("decision") != "refused")
 
-    def champion(self) -> Mapping[str, str] | None:
+    def champion(self) -> dict[str, str] | None:
         """The present champion's models, name -> version; None where there never was one."""
         reign = self.reign()
-        return reign.models if reign else None
+        return dict(reign.models) if reign else None
 
     def reign(self) -> Champion | None:
         """The present champion; None where there never was one."""

@@ -21,7 +21,7 @@ from cir_assets.training.loop import TrainingOutcome
 from cir_assets.training.settings import Alternative, CombinerSettings, TextEncoderSettings
 from cir_assets.training.triplets import TrainingTriplets
 
-Settings = TypeVar("Settings", TextEncoderSettings, CombinerSettings)
+Settings = TypeVar("Settings", bound=TextEncoderSettings | CombinerSettings)
 Model = TypeVar("Model")
 
 SOFT_SCALE = 20.0
@@ -133,4 +133,5 @@ def train_best(
         if best is None or figures[name] > max(record.selection_metric for record in best[2].epochs):
             best = candidate, model, outcome
     assert best is not None
-    return *best, figures
+    kept, model, outcome = best
+    return kept, model, outcome, figures

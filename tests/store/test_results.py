@@ -39,6 +39,8 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "run_id": "r",
                 "data_version": "v",
                 "seconds": 1.0,
+                "share": None,
+                "served_because": None,
             }
         ]
     )
@@ -101,6 +103,7 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "learning_rate": 1e-4,
                 "selection_metric": 50.0,
                 "seconds": 1.0,
+                "settings": None,
             }
         ]
     )
