@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cir_assets.models.stages import COMBINER, TEXT_ENCODER
 from cir_assets.training.loop import TrainingOutcome
 from cir_assets.training.settings import Alternative, CombinerSettings, TextEncoderSettings
 from cir_assets.training.triplets import TrainingTriplets
@@ -28,18 +29,18 @@ SOFT_SCALE = 20.0
 """The scale for a gallery whose pictures point every way, against all of it: the wardrobe's."""
 
 LARGEST_SOFT_SCALE = 100.0
-STEPS = {TextEncoderSettings: 600, CombinerSettings: 1500}
+STEPS = {TEXT_ENCODER: 600, COMBINER: 1500}
 """Optimiser steps in which either stage comes near its best on catalogues of 600 to 7,300 triplets."""
 
 MOST_EPOCHS = 100
 BATCHES_OF_AN_EPOCH = 16
-LARGEST_BATCH = {TextEncoderSettings: 128, CombinerSettings: 256}
+LARGEST_BATCH = {TEXT_ENCODER: 128, COMBINER: 256}
 SMALLEST_BATCH = 16
 
 NARROW, WIDE = 128, 640
 """Feature dimensions of the embedded backbone and of the paper's: rates are known to train well at both."""
 
-RATES = {TextEncoderSettings: (5e-4, 2e-6), CombinerSettings: (4e-4, 2e-5)}
+RATES = {TEXT_ENCODER: (5e-4, 2e-6), COMBINER: (4e-4, 2e-5)}
 """Of each stage at either width."""
 
 
@@ -63,7 +64,7 @@ def fit_settings(settings: Settings, triplets: TrainingTriplets, features: Tenso
         The paper's loss with batch, epochs and learning rate for this many triplets of this width, and beside it a
         soft one over the whole gallery as its alternative.
     """
-    stage = type(settings)
+    stage = TEXT_ENCODER if isinstance(settings, TextEncoderSettings) else COMBINER
     count, width = len(triplets), features.shape[1]
     wanted = 2 ** round(math.log2(max(count / BATCHES_OF_AN_EPOCH, 1)))
     batch = min(max(SMALLEST_BATCH, min(LARGEST_BATCH[stage], wanted)), max(2, count))
@@ -84,7 +85,7 @@ def fit_settings(settings: Settings, triplets: TrainingTriplets, features: Tenso
         }
     )
     return Chosen(
-        chosen,
+        cast("Settings", chosen),
         (
             f"batch_size {batch} and {epochs} epochs: about {STEPS[stage]:,} steps over {count:,} triplets",
             f"learning_rate {rate:g}: features have {width} numbers",
@@ -123,7 +124,7 @@ def train_best(
     Returns:
         The settings kept, their model and outcome, and the selection figure on val of each training by name.
     """
-    every = settings.candidates()
+    every = cast("dict[str, Settings]", settings.candidates())
     best: tuple[Settings, Model, TrainingOutcome] | None = None
     figures: dict[str, float] = {}
     for name, candidate in every.items():
