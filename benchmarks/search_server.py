@@ -68,6 +68,7 @@ def build(storage: Path, pictures: int) -> None:
         backbone="tiny_clip",
         recipe="small",
         method="combiner",
+        share=None,
         champion="random",
         champion_since=None,
         headline=None,

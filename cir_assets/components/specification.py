@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import dagster as dg
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -27,7 +28,7 @@ from cir_assets.retrieval.methods import METHODS
 from cir_assets.retrieval.promotion import PromotionRule
 from cir_assets.retrieval.protocols import DEFAULT_PROTOCOL, ProtocolName
 from cir_assets.retrieval.ranking_files import RankingFile
-from cir_assets.training.settings import Recipe
+from cir_assets.training.settings import Recipe, named_recipe
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 """Names of data sets, backbones and recipes: they become asset keys, groups and file names."""
@@ -84,10 +85,11 @@ class DatasetSpec(BaseModel):
     backbones: list[Name] = Field(
         min_length=1, description="Backbones by name, each defined in cir_assets/defs/backbones/defs.yaml."
     )
-    recipes: dict[Name, Recipe] = Field(
+    recipes: dict[Name, Annotated[Recipe, BeforeValidator(named_recipe)]] = Field(
         default_factory=dict,
         description=(
-            "What is trained here: hyper-parameters by name of recipe, an empty mapping value means the paper's. "
+            "What is trained here: hyper-parameters by name of recipe, an empty mapping value means the paper's, the "
+            "word auto those that are chosen from the data. "
             "Without recipes, models_of and checkpoints the recipe paper is trained; a catalogue without triplets "
             "is searched zero-shot."
         ),

@@ -48,6 +48,25 @@ class BackboneSettings(BaseModel):
         default=1.25, ge=1.0, le=10.0, description="Aspect ratio above which targetpad pads, and to which."
     )
 
+    share_of_text: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        # Nothing that is installed or encoded depends on it.
+        exclude=True,
+        description=(
+            "How far towards the text the spherical query lies where no val can tell, as for a catalogue without "
+            "triplets. Left out: 0.8, which others publish for CLIP; 0.2 for the embedded backbone, whose text is weak."
+        ),
+    )
+
+    @property
+    def share_without_val(self) -> float:
+        """The text's share of the spherical query where there is no val to choose it on."""
+        if self.share_of_text is not None:
+            return self.share_of_text
+        return 0.2 if self.kind == "embedded" else 0.8
+
     @model_validator(mode="after")
     def _keys_belong_to_the_kind(self) -> BackboneSettings:
         if self.revision is not None and self.kind != "hub":

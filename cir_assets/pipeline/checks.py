@@ -186,7 +186,7 @@ def loss_falling(losses: Sequence[float]) -> Check:
 
 def ladder_order(methods: Sequence[str]) -> str:
     """What :func:`ladder_in_order` asks of some methods, in a sentence."""
-    judged = [METHODS[name].spoken for name in methods if METHODS[name].tuned]
+    judged = [METHODS[name].spoken for name in methods if METHODS[name].tuned and not METHODS[name].shares]
     if not judged:
         return "No method here stands on stage 1, so none is held against the zero-shot sum."
     said = f"neither {' nor '.join(judged)} is" if judged[1:] else f"{judged[0]} is not"
@@ -199,7 +199,7 @@ def ladder_in_order(headlines: Mapping[str, float]) -> Check:
     ``headlines`` maps method to headline metric in percent; methods that were not evaluated are not in it.
     """
     plain = headlines[ZERO_SHOT.name]
-    trained = [method for name, method in METHODS.items() if method.models and name in headlines]
+    trained = [m for name, m in METHODS.items() if m.models and not m.shares and name in headlines]
     judged = [headlines[method.name] for method in trained if method.tuned]
     said = ", ".join(f"{method.name} {headlines[method.name]:.2f}" for method in (ZERO_SHOT, *trained))
     return Check(all(value >= plain for value in judged), f"headlines: {said}", dict(headlines))

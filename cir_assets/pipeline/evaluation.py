@@ -43,6 +43,7 @@ def evaluation_step(pipeline: Pipeline) -> Step:
     configuration = {
         "protocols": [protocol_named(name).identity for name in pipeline.data.protocols],
         "models": [pipeline.model_name(model) for model in pipeline.models],
+        "methods": list(pipeline.methods),
     }
     return Step(pipeline.name("evaluation"), GENERATION, plan, configuration)
 
@@ -52,6 +53,7 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
     from cir_assets.reporting.curves import curves_markdown
     from cir_assets.reporting.ladder import ladder_markdown
     from cir_assets.reporting.pictures import as_markdown, draw_contact_sheet
+    from cir_assets.retrieval.choosing import choose_served
     from cir_assets.store.results import write_results
 
     backbone = load_backbone(work, pipeline.encoded)
@@ -62,16 +64,30 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
     }
     expected = len(pipeline.methods) * len(groups_by_split)
     made: dict[str, list[pl.DataFrame]] = {table: [] for table in EVALUATED}
+    on_val: dict[str, Evaluation] = {}
     with work.progress("evaluate", expected, "evaluations") as shown:
         every = method_queries(work, pipeline, backbone, inputs, groups_by_split, pipeline.methods)
         for _, under_each in groupby(every, lambda queries: (queries.method, queries.split)):
             for together in asking_the_same(under_each):
-                for frames in evaluate_method(pipeline, together, version, work.run_id):
+                for queries, outcome, frames in evaluate_method(pipeline, together, version, work.run_id):
                     for table, frame in frames.items():
                         made[table].append(frame)
+                    if (queries.split, queries.protocol) == ("val", protocols[0]):
+                        on_val[queries.method] = outcome
                 said = ", ".join(queries.protocol for queries in together)
                 shown.advance(len(together), f"{together[0].method} on {together[0].split} under {said}")
     tables = {table: pl.concat(frames) for table, frames in made.items()}
+    chosen = choose_served(on_val) if on_val else None
+    served_method = chosen.method.name if chosen else pipeline.served_method
+    because = chosen.because if chosen else "there is no val to choose on"
+    told = {"served_method": served_method, "served_because": because}
+    if chosen is not None and chosen.stage_1 is not None:
+        because += f"; {chosen.stage_1}"
+        told["stage_1"] = chosen.stage_1
+        (work.say if chosen.stage_1_helps else work.warn)(f"{pipeline.name('evaluation')}: {chosen.stage_1}")
+    tables["evaluations"] = tables["evaluations"].with_columns(
+        served_because=pl.when(method=served_method).then(pl.lit(because)).otherwise(None)
+    )
     results = work.storage.results(*pipeline.place)
     epochs = training_epochs(work, pipeline)
     write_results(results, {**tables, "training_epochs": epochs})
@@ -86,9 +102,10 @@ def evaluate_ladder(work: Work, pipeline: Pipeline, version: str) -> Made:
         ),
         # Numbers are plotted by name, so the one that decides is named to stand first; what never moves is no number.
         metadata={
-            "headline": round(headlines[splits[0], pipeline.served_method], 3),
+            "headline": round(headlines[splits[0], served_method], 3),
             **{f"{split}_{method}_headline": round(value, 3) for (split, method), value in headlines.items()},
-            **parts_of_headline(tables, protocols[0], pipeline.served_method),
+            **parts_of_headline(tables, protocols[0], served_method),
+            **told,
             "against_chance": against_chance(tables, protocols[0]),
             "judged_by": (
                 f"{max(tables['evaluations']['queries'].to_list()):,} queries over galleries of "
@@ -126,8 +143,8 @@ def asking_the_same(every: Iterable[MethodQueries]) -> list[list[MethodQueries]]
 
 def evaluate_method(
     pipeline: Pipeline, together: Sequence[MethodQueries], version: str, run_id: str
-) -> Iterator[dict[str, pl.DataFrame]]:
-    """One method on one split under each of some protocols, as rows of the published tables.
+) -> Iterator[tuple[MethodQueries, Evaluation, dict[str, pl.DataFrame]]]:
+    """One method on one split under each of some protocols, also as rows of the published tables.
 
     Args:
         pipeline: whose method it is.
@@ -145,7 +162,7 @@ def evaluate_method(
     outcomes = evaluate_each(groups, together[0].queries, unit_features)
     seconds = (time.perf_counter() - started) / len(together)
     for asked, outcome in zip(together, outcomes, strict=True):
-        yield evaluation_frames(pipeline, asked, outcome, version, run_id, seconds)
+        yield asked, outcome, evaluation_frames(pipeline, asked, outcome, version, run_id, seconds)
 
 
 def evaluation_frames(
@@ -169,6 +186,7 @@ def evaluation_frames(
             "run_id": run_id,
             "data_version": version,
             "seconds": seconds,
+            "share": asked.share,
         },
         None if weight is None else weight.flatten().tolist(),
     )
@@ -271,10 +289,12 @@ def training_epochs(work: Work, pipeline: Pipeline) -> pl.DataFrame:
     """The curves of the models that were evaluated, where they were trained here."""
     dataset, backbone, recipe = pipeline.place
     curves = [pl.DataFrame(schema=CURVES)]
+    # Models of an older version have no such column.
+    no_settings = pl.DataFrame(schema={"settings": pl.String})
     for name in pipeline.models if isinstance(pipeline.recipe, Recipe) else ():
         folder = model_folder(work, pipeline, name)
         curves.append(
-            read_table(folder, EPOCHS)
+            pl.concat([no_settings, read_table(folder, EPOCHS)], how="diagonal")
             .with_columns(
                 dataset=pl.lit(dataset),
                 backbone=pl.lit(backbone),

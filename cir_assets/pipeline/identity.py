@@ -138,13 +138,13 @@ class Pipeline:
 
     @property
     def served_method(self) -> str:
-        """The method that is judged and served: the Combiner where there is one, CLIP's sum where nothing is."""
+        """The method that serves where no val tells which is best."""
         return (served(self.methods) or ZERO_SHOT).name
 
     @property
-    def served_models(self) -> tuple[str, ...]:
-        """The models that method is made of."""
-        return METHODS[self.served_method].models
+    def servable_methods(self) -> tuple[str, ...]:
+        """Those of which the best on val is judged and served."""
+        return tuple(name for name in self.methods if METHODS[name].precedence)
 
     @property
     def tunes_images(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +21,14 @@ from cir_assets.retrieval.protocols import protocol_named
 from cir_assets.store.digests import digest
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.made import Check, Made, NotMade, versions_of
-from cir_assets.store.promotions import Decision, PromotionLog, models_digest
+from cir_assets.store.promotions import Champion, Decision, PromotionLog
 
 if TYPE_CHECKING:
     from cir_assets.retrieval.bootstrap import Difference
     from cir_assets.retrieval.evaluation import Evaluation
 
-GENERATION = 2
-CHAMPION_GENERATION = 3
+GENERATION = 3
+CHAMPION_GENERATION = 4
 FIGURES = ("challenger_headline", "champion_headline", "difference", "difference_low", "difference_high")
 
 
@@ -43,7 +43,7 @@ def challenger_step(pipeline: Pipeline) -> Step:
     configuration = {
         "margin": rule.margin,
         "better_on_average": rule.better_on_average,
-        "method": pipeline.served_method,
+        "methods": list(pipeline.servable_methods),
         "protocol": protocol_named(pipeline.data.protocols[0]).identity,
     }
     return Step(pipeline.name("challenger"), GENERATION, plan, configuration)
@@ -65,17 +65,17 @@ def reign(work: Work, pipeline: Pipeline) -> Plan:
     """
     storage = work.storage
     log = PromotionLog(storage.promotions(*pipeline.place))
-    models, judged = log.champion(), Ledger(storage.ledger).latest(pipeline.name("challenger"))
-    if models is None or judged is None:
+    champion, judged = log.reign(), Ledger(storage.ledger).latest(pipeline.name("challenger"))
+    if champion is None or judged is None:
         raise NotMade(f"{pipeline.name('challenger')} never promoted anything; materialize it first")
     checked = not_worse(pipeline)(log, judged.detail["metadata"].get("challenger"))
     [outcome] = checked.values()
 
     def make(_version: str) -> Made:
-        folders = model_folders(work, models)
+        folders = model_folders(work, champion.models)
         listed = [f"- `{folder.relative_to(storage.root)}`" for folder in folders.values()]
         return Made(
-            data_version=models_digest(models),
+            data_version=champion.digest,
             metadata={
                 **reign_facts(log),
                 "newest_decision": outcome.description,
@@ -86,7 +86,7 @@ def reign(work: Work, pipeline: Pipeline) -> Plan:
             grown=[log.file, *folders.values()],
         )
 
-    return Plan({"models": models_digest(models), "verdict": outcome.description}, make)
+    return Plan({"models": champion.digest, "verdict": outcome.description}, make)
 
 
 def reign_facts(log: PromotionLog) -> dict[str, str | float | int]:
@@ -129,7 +129,7 @@ def not_worse(pipeline: Pipeline) -> StepCheck:
 
 def verdict(log: PromotionLog, newest: str | None) -> Check:
     """What the last decision says of a pipeline's newest models, given by their digest where it was written down."""
-    if (champion := log.champion()) is not None and models_digest(champion) == newest:
+    if (champion := log.reign()) is not None and champion.digest == newest:
         return Check(True, "the newest models are the champion")
     last = log.rows().row(-1, named=True)
     figures = {name: round(last[name], 3) for name in FIGURES if last[name] is not None}
@@ -146,22 +146,35 @@ def verdict(log: PromotionLog, newest: str | None) -> Check:
 
 def judge(work: Work, pipeline: Pipeline) -> Made:
     """Compare a pipeline's newest models with its champion's, write the decision down, and say it."""
+    from cir_assets.retrieval.choosing import choose_served
     from cir_assets.retrieval.evaluation import compare
 
     data = pipeline.data
     log = PromotionLog(work.storage.promotions(*pipeline.place))
-    newest = newest_models(work, pipeline, pipeline.served_models)
-    models = {pipeline.model_name(model): folder.name for model, folder in newest.items()}
-    before = log.champion()
-    if before == models:
-        return judgement(log, models, "the newest models are the champion already", {})
-    challenger = rank_on_val(work, pipeline, models)
+    newest = newest_models(work, pipeline, pipeline.models)
+    versions = {pipeline.model_name(model): folder.name for model, folder in newest.items()}
+    ranked = rank_on_val(work, pipeline, versions, pipeline.servable_methods)
+    choice = choose_served({method: evaluation for method, (evaluation, _) in ranked.items()})
+    challenger, share = ranked[choice.method.name]
+    judged = Champion(
+        {pipeline.model_name(model): newest[model].name for model in choice.method.models},
+        choice.method.name,
+        share,
+    )
+    told = {"method": choice.method.name, "chosen": choice.because}
+    if choice.stage_1 is not None:
+        told["stage_1"] = choice.stage_1
+        (work.say if choice.stage_1_helps else work.warn)(f"{pipeline.name('challenger')}: {choice.stage_1}")
+    before = log.reign()
+    if before == judged:
+        return judgement(log, judged, "the newest models are the champion already", told, {})
     figures: dict[str, float | None] = {"challenger_headline": challenger.headline}
     if before is None:
-        plain = rank_on_val(work, pipeline, {}, ZERO_SHOT.name)
+        [(plain, _)] = rank_on_val(work, pipeline, {}, [ZERO_SHOT.name]).values()
         promoted, reason = True, first_reason(compare(challenger, plain))
     else:
-        champion = rank_on_val(work, pipeline, before)
+        held = {before.method: before.share} if before.share is not None else {}
+        [(champion, _)] = rank_on_val(work, pipeline, before.models, [before.method], held).values()
         difference = compare(challenger, champion)
         promoted, reason = data.promotion.judge(difference)
         figures |= {
@@ -170,7 +183,7 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
             "difference_low": difference.low,
             "difference_high": difference.high,
         }
-        if models_digest(models) in log.rolled_back():
+        if judged.digest in log.rolled_back():
             promoted, reason = False, "a person rolled these very models back; train anew to be judged again"
     dataset, backbone, recipe = pipeline.place
     log.add(
@@ -181,9 +194,10 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
             decided_at=datetime.now(UTC).replace(tzinfo=None),
             decision="promoted" if promoted else "refused",
             reason=reason,
-            models=models,
-            champion=models_digest(before) if before else None,
-            method=pipeline.served_method,
+            models=judged.models,
+            champion=before.digest if before else None,
+            method=judged.method,
+            share=judged.share,
             split="val",
             protocol=data.protocols[0],
             text_template=protocol_named(data.protocols[0]).text.name,
@@ -193,9 +207,9 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
         )
     )
     said = f"{'promoted' if promoted else 'refused'}: {reason}"
-    work.say(f"{pipeline.name('challenger')} {said}")
+    work.say(f"{pipeline.name('challenger')} {said}; {choice.method.name} is judged: {choice.because}")
     shown = {name: round(value, 3) for name, value in figures.items() if value is not None}
-    return judgement(log, models, said, shown)
+    return judgement(log, judged, said, told, shown)
 
 
 def first_reason(difference: Difference) -> str:
@@ -216,8 +230,12 @@ def first_reason(difference: Difference) -> str:
 
 
 def rank_on_val(
-    work: Work, pipeline: Pipeline, models: Mapping[str, str], method: str | None = None
-) -> Evaluation:
+    work: Work,
+    pipeline: Pipeline,
+    models: Mapping[str, str],
+    methods: Sequence[str],
+    shares: Mapping[str, float | None] | None = None,
+) -> dict[str, tuple[Evaluation, float | None]]:
     """What given versions of a pipeline's models rank on val under its first protocol, with today's data.
 
     A tuned image encoder's features of pictures it never saw are made and cached first.
@@ -225,8 +243,12 @@ def rank_on_val(
     Args:
         work: where all lies.
         pipeline: whose queries are ranked.
-        models: name -> version, those the method needs.
-        method: of the ladder; by default the one that is served.
+        models: name -> version, those the methods need.
+        methods: of the ladder.
+        shares: method -> share, where it is not to be chosen.
+
+    Returns:
+        method -> its evaluation, and its share where it has one: of ``shares``, or else chosen there.
     """
     from torch.nn import functional
 
@@ -234,16 +256,17 @@ def rank_on_val(
 
     folders = model_folders(work, models)
     by_model = {name.rpartition("/")[2]: folder for name, folder in folders.items()}
-    if pipeline.tunes_images and models:
+    if pipeline.tunes_images and TEXT_ENCODER in by_model:
         encode_missing(work, pipeline.encoded, tuned_encoder(work, pipeline, by_model[TEXT_ENCODER]))
     backbone = load_backbone(work, pipeline.encoded)
     inputs = load_inputs(work, pipeline.encoded, backbone)
     protocol = pipeline.data.protocols[0]
     asked = {("val", protocol): inputs.query_groups(protocol, "val")}
-    [found] = method_queries(
-        work, pipeline, backbone, inputs, asked, [method or pipeline.served_method], by_model
-    )
-    return evaluate(protocol, found.groups, found.queries, functional.normalize(found.inputs.features, dim=1))
+    ranked = {}
+    for found in method_queries(work, pipeline, backbone, inputs, asked, methods, by_model, shares):
+        gallery = functional.normalize(found.inputs.features, dim=1)
+        ranked[found.method] = evaluate(protocol, found.groups, found.queries, gallery), found.share
+    return ranked
 
 
 def model_folders(work: Work, models: Mapping[str, str]) -> dict[str, Path]:
@@ -268,18 +291,21 @@ def model_folders(work: Work, models: Mapping[str, str]) -> dict[str, Path]:
     return folders
 
 
-def judgement(log: PromotionLog, models: Mapping[str, str], said: str, figures: Mapping[str, float]) -> Made:
+def judgement(
+    log: PromotionLog, judged: Champion, said: str, told: Mapping[str, str], figures: Mapping[str, float]
+) -> Made:
     """A judgement over models as what the step made: the champion that follows from it, and its history."""
     rows = log.rows()
-    champion = log.champion()
+    champion = log.reign()
     assert champion is not None
     return Made(
-        data_version=digest([models_digest(champion), models_digest(models), rows.height]),
+        data_version=digest([champion.digest, judged.digest, rows.height]),
         metadata={
             "decision": said,
+            **told,
             **figures,
-            "challenger": models_digest(models),
-            "champion": models_digest(champion),
+            "challenger": judged.digest,
+            "champion": champion.digest,
             "history": {"markdown": history(rows)},
         },
         checks={},

@@ -11,13 +11,16 @@ from cir_assets.models.stages import TEXT_ENCODER
 from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import PipelineInputs, load_tuned, newest_models
 from cir_assets.pipeline.step import Work
-from cir_assets.retrieval.methods import METHODS
+from cir_assets.retrieval.methods import METHODS, Method
+from cir_assets.retrieval.protocols import HEADLINE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cir_assets.models.backbone import Backbone
+    from cir_assets.models.combiner import Combiner
     from cir_assets.retrieval.protocols import QueryGroup
+    from cir_assets.retrieval.validation import Validation
 
     Asked = Mapping[tuple[str, str], Sequence[QueryGroup]]
 
@@ -33,6 +36,7 @@ class MethodQueries:
         groups: the queries, in the order of the rows.
         queries: float32 (Q, D), unit length.
         text_weight: the Combiner's lambda, (Q, 1); None for the other methods.
+        share: of a method that has shares, the one taken; None for the others.
         inputs: tables, and the features this method ranks.
     """
 
@@ -42,6 +46,7 @@ class MethodQueries:
     groups: Sequence[QueryGroup]
     queries: Tensor
     text_weight: Tensor | None
+    share: float | None
     inputs: PipelineInputs
 
 
@@ -53,6 +58,7 @@ def method_queries(
     asked: Asked,
     methods: Sequence[str],
     folders: Mapping[str, Path] | None = None,
+    shares: Mapping[str, float | None] | None = None,
 ) -> Iterator[MethodQueries]:
     """Every method's queries for every (split, protocol) asked; each text encoder reads every caption once.
 
@@ -64,6 +70,7 @@ def method_queries(
         asked: (split, protocol) -> its queries, one group a category.
         methods: of ``pipeline.methods``.
         folders: model -> folder of the version to take; the newest of each if None.
+        shares: method -> share to take; what is not named is chosen on val, under the first protocol.
     """
     import torch
 
@@ -71,10 +78,16 @@ def method_queries(
 
     folders = newest_models(work, pipeline, pipeline.models) if folders is None else folders
 
-    captions = {key: [c for group in groups for c in group.captions] for key, groups in asked.items()}
-    every = list(dict.fromkeys(caption for said in captions.values() for caption in said))
-    place = {caption: row for row, caption in enumerate(every)}
     chosen = [METHODS[name] for name in methods]
+    validation = None
+    if any(method.shares and method.name not in (shares or {}) for method in chosen):
+        first = pipeline.data.protocols[0]
+        on_val = inputs.query_groups(first, "val")
+        validation = _Val(first, on_val) if any(map(len, on_val)) else None
+    captions = {key: [c for group in groups for c in group.captions] for key, groups in asked.items()}
+    said_on_val = [c for group in validation.groups for c in group.captions] if validation else []
+    every = list(dict.fromkeys(caption for said in (*captions.values(), said_on_val) for caption in said))
+    place = {caption: row for row, caption in enumerate(every)}
     # Stage 1's encoders take the place of CLIP's own in the backbone, which is read first.
     by_encoder: dict[bool, tuple[PipelineInputs, Tensor]] = {}
     if not all(method.tuned for method in chosen):
@@ -89,6 +102,10 @@ def method_queries(
     }
     for method in chosen:
         ranked, text_features = by_encoder[method.tuned]
+        share = (shares or {}).get(method.name, method.default_share)
+        if method.shares and validation is not None and method.name not in (shares or {}):
+            text = text_features[[place[caption] for caption in said_on_val]]
+            share = best_share(method, validation.over(ranked.features), ranked.features, text, combiners)
         # Protocols that ask the same of the same pictures differ in the ranking alone.
         composed: dict[tuple[tuple[int, ...], ...], tuple[Tensor, Tensor | None]] = {}
         for (split, protocol), groups in asked.items():
@@ -97,6 +114,44 @@ def method_queries(
             if (rows, texts) not in composed:
                 image = ranked.features[torch.tensor(rows, device=backbone.device)]
                 with torch.no_grad():
-                    composed[rows, texts] = method.compose(image, text_features[list(texts)], combiners)
+                    composed[rows, texts] = method.compose(
+                        image, text_features[list(texts)], combiners, share=share
+                    )
             queries, weight = composed[rows, texts]
-            yield MethodQueries(method.name, split, protocol, groups, queries, weight, ranked)
+            yield MethodQueries(method.name, split, protocol, groups, queries, weight, share, ranked)
+
+
+@dataclass(frozen=True)
+class _Val:
+    """The queries that shares are chosen on."""
+
+    protocol: str
+    groups: Sequence[QueryGroup]
+
+    def over(self, features: Tensor) -> Validation:
+        from cir_assets.retrieval.validation import Validation
+
+        return Validation(self.groups, features, self.protocol)
+
+
+def best_share(
+    method: Method, validation: Validation, features: Tensor, text: Tensor, combiners: Mapping[str, Combiner]
+) -> float:
+    """Of a method's shares the one with the highest headline; of equal ones the first.
+
+    Args:
+        method: one that has shares.
+        validation: the queries of val.
+        features: raw image features, (N, D), the rows of ``validation.reference`` among them.
+        text: raw features of its captions, (Q, D).
+        combiners: those the method needs.
+    """
+    import torch
+
+    image = features[validation.reference.to(features.device)]
+    with torch.no_grad():
+        scores = {
+            share: validation.score(method.compose(image, text, combiners, share=share)[0])[HEADLINE]
+            for share in method.shares
+        }
+    return max(scores, key=lambda share: scores[share])

@@ -15,14 +15,13 @@ from cir_assets.models.stages import COMBINER, LABELS, TEXT_ENCODER
 from cir_assets.pipeline.cards import write_cards
 from cir_assets.pipeline.checks import SELF_CONTAINED
 from cir_assets.pipeline.identity import Pipeline
-from cir_assets.pipeline.inputs import newest_models
 from cir_assets.pipeline.step import Plan, Step, Work
 from cir_assets.retrieval.protocols import named_as_today
 from cir_assets.store.contracts import GALLERIES, IMAGES
 from cir_assets.store.digests import digest_file
 from cir_assets.store.ledger import Ledger
 from cir_assets.store.made import Made, versions_of
-from cir_assets.store.promotions import PromotionLog, models_digest
+from cir_assets.store.promotions import PromotionLog
 from cir_assets.store.tables import read_table
 from cir_assets.training.settings import Recipe
 
@@ -40,16 +39,16 @@ def report_step(pipeline: Pipeline) -> Step:
     """The report of one pipeline."""
 
     def plan(work: Work) -> Plan:
-        champion = PromotionLog(work.storage.promotions(*pipeline.place)).champion()
+        champion = PromotionLog(work.storage.promotions(*pipeline.place)).reign()
         versions = versions_of(work.storage, *shown_steps(pipeline))
-        versions["champion"] = models_digest(champion) if champion else "none"
+        versions["champion"] = champion.digest if champion else "none"
         beside = [work.storage.answers(*pipeline.place), *published_beside(work)]
         outside = {
             str(file.relative_to(work.storage.root)): digest_file(file) for file in beside if file.is_file()
         }
         return Plan({**versions, **outside}, lambda _: make_report(work, pipeline))
 
-    return Step(pipeline.name("report"), 7, plan)
+    return Step(pipeline.name("report"), 8, plan)
 
 
 def shown_steps(pipeline: Pipeline) -> list[str]:
@@ -134,17 +133,19 @@ def provenance(work: Work, pipeline: Pipeline, evaluations: pl.DataFrame) -> dic
     said: dict[str, dict[str, str]] = {}
     recipe, ledger = pipeline.recipe, Ledger(storage.ledger)
     for stage in (TEXT_ENCODER, COMBINER) if isinstance(recipe, Recipe) else ():
-        settings = getattr(recipe, stage).model_dump(mode="json")
+        # What was chosen from the data stands with the model.
+        trained = ledger.latest(pipeline.name(stage))
+        chosen = trained.detail["metadata"].get("chosen", {}) if trained is not None else {}
+        settings = getattr(recipe, stage).model_dump(mode="json") | chosen
         said[LABELS[stage]] = {name.replace("_", " "): str(value) for name, value in settings.items()}
     dataset, backbone, name = pipeline.place
-    rows = PromotionLog(storage.promotions(*pipeline.place)).rows()
-    newest = newest_models(work, pipeline, pipeline.served_models)
-    digest_of_newest = models_digest({pipeline.model_name(m): folder.name for m, folder in newest.items()})
-    judged = rows.filter(challenger=digest_of_newest)
-    champion = PromotionLog(storage.promotions(*pipeline.place)).champion()
+    log = PromotionLog(storage.promotions(*pipeline.place))
+    verdict, champion = ledger.latest(pipeline.name("challenger")), log.reign()
+    newest = verdict.detail["metadata"]["challenger"] if verdict is not None else None
+    judged = log.rows().filter(challenger=newest)
     said["Champion"] = {
         "these models": "are the champion, which search reads"
-        if champion is not None and models_digest(champion) == digest_of_newest
+        if champion is not None and champion.digest == newest
         else "are not the champion",
         **(
             {
@@ -161,7 +162,7 @@ def provenance(work: Work, pipeline: Pipeline, evaluations: pl.DataFrame) -> dic
         if (entry := ledger.latest(step)) is not None
     }
     own = evaluations.filter(
-        split="val", protocol=pipeline.data.protocols[0], method=pipeline.served_method
+        pl.col("served_because").is_not_null(), split="val", protocol=pipeline.data.protocols[0]
     ).sort("created_at", "evaluation_id")
     said["Versions"] = {
         **versions,

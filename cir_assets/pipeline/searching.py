@@ -17,11 +17,11 @@ from cir_assets.pipeline.identity import Pipeline
 from cir_assets.pipeline.inputs import PipelineInputs, load_backbone, load_inputs, load_tuned
 from cir_assets.pipeline.judging import model_folders
 from cir_assets.pipeline.step import Plan, Step, Work
-from cir_assets.retrieval.methods import METHODS, ZERO_SHOT, Method
+from cir_assets.retrieval.methods import METHODS, SPHERICAL, Method
 from cir_assets.store.contracts import IMAGES
 from cir_assets.store.digests import digest, digest_array, digest_frame
 from cir_assets.store.made import Made, versions_of
-from cir_assets.store.promotions import PromotionLog, models_digest
+from cir_assets.store.promotions import PromotionLog
 from cir_assets.store.tables import read_table
 
 if TYPE_CHECKING:
@@ -64,15 +64,16 @@ def search_step(pipeline: Pipeline) -> Step:
     settings = pipeline.encoded.settings
 
     def plan(work: Work) -> Plan:
-        champion = PromotionLog(work.storage.promotions(*pipeline.place)).champion()
+        champion = PromotionLog(work.storage.promotions(*pipeline.place)).reign()
         versions = versions_of(work.storage, *searched_in(pipeline))
-        versions["champion"] = models_digest(champion) if champion else "none"
+        versions["champion"] = champion.digest if champion else "none"
         return Plan(versions, lambda version: make_export(work, pipeline, version))
 
     configuration = {
         "padding": settings.padding,
         "target_ratio": settings.target_ratio,
         "pixel_limit": pipeline.data.pixel_limit,
+        "share_without_val": settings.share_without_val,
     }
     return Step(pipeline.name("search"), 3, plan, configuration)
 
@@ -90,8 +91,9 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
 
     data, settings = pipeline.data, pipeline.encoded.settings
     log = PromotionLog(work.storage.promotions(*pipeline.place))
-    champion = log.champion() or {}
-    folders = {name.rpartition("/")[2]: folder for name, folder in model_folders(work, champion).items()}
+    champion = log.reign()
+    models = champion.models if champion else {}
+    folders = {name.rpartition("/")[2]: folder for name, folder in model_folders(work, models).items()}
     backbone = load_backbone(work, pipeline.encoded)
     backbone_version = backbone.weights_digest
     inputs = load_inputs(work, pipeline.encoded, backbone)
@@ -102,9 +104,10 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
     features = inputs.features.cpu().numpy()
     pictures = gallery_pictures(work, data.dataset, inputs)
     reign = log.reigns().row(-1, named=True) if champion else None
-    method = METHODS[pipeline.served_method if reign else ZERO_SHOT.name]
+    method = METHODS[champion.method if champion else SPHERICAL.name]
+    share = champion.share if champion else settings.share_without_val
     combiners = load_combiners({name: folders[name] for name in method.models}, backbone.feature_dimension)
-    examples = example_queries(inputs, backbone, method, combiners)
+    examples = example_queries(inputs, backbone, method, combiners, share)
     suggestions = suggested_words(inputs.triplets)
     destination = export(
         work.storage.search(*pipeline.place),
@@ -114,6 +117,7 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
             backbone=pipeline.encoded.backbone,
             recipe=pipeline.recipe_name,
             method=method.name,
+            share=share,
             champion=reign["challenger"] if reign else None,
             champion_since=reign["decided_at"].isoformat(timespec="seconds") if reign else None,
             headline=reign["challenger_headline"] if reign else None,
@@ -133,7 +137,7 @@ def make_export(work: Work, pipeline: Pipeline, version: str) -> Made:
     return Made(
         data_version=digest(
             [
-                models_digest(champion) if champion else "none",
+                champion.digest if champion else "none",
                 digest_array(features),
                 digest_frame(pictures),
                 digest_frame(examples),
@@ -163,7 +167,11 @@ def gallery_pictures(work: Work, dataset: str, inputs: PipelineInputs) -> pl.Dat
 
 
 def example_queries(
-    inputs: PipelineInputs, backbone: Backbone, method: Method, combiners: Mapping[str, Combiner]
+    inputs: PipelineInputs,
+    backbone: Backbone,
+    method: Method,
+    combiners: Mapping[str, Combiner],
+    share: float | None = None,
 ) -> pl.DataFrame:
     """A few queries of val to try, which show what the method can do, and the last of them where it fails.
 
@@ -189,7 +197,7 @@ def example_queries(
     )
     looked_at = (good if good.height else asked).sort(pl.col("caption").str.len_chars(), maintain_order=True)
     looked_at = looked_at.filter(pl.int_range(pl.len()).over("category") < LOOKED_AT)
-    ranks = _ranks(inputs, backbone, method, combiners, looked_at)
+    ranks = _ranks(inputs, backbone, method, combiners, share, looked_at)
     found = looked_at.with_columns(rank=pl.Series(ranks, dtype=pl.Int64))
     shown = found.filter(pl.col("rank") <= SHOWN_TO_RANK)
     # In turn from every category, of each the shortest.
@@ -215,6 +223,7 @@ def _ranks(
     backbone: Backbone,
     method: Method,
     combiners: Mapping[str, Combiner],
+    share: float | None,
     asked: pl.DataFrame,
 ) -> list[int]:
     """The target's place, from 1, in its category's pictures without the reference, for each query asked."""
@@ -238,7 +247,7 @@ def _ranks(
         place_of = {row: place for place, row in enumerate(rows)}
         with torch.inference_mode():
             words = backbone.text_features(some["caption"].to_list())
-            queries, _ = method.compose(features[references], words, combiners)
+            queries, _ = method.compose(features[references], words, combiners, share=share)
         found = search(
             queries,
             unit_length(features[rows]),

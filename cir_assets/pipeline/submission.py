@@ -24,7 +24,7 @@ def submission_step(pipeline: Pipeline) -> Step:
     server = pipeline.data.source.test_server
     assert server is not None, f"{pipeline.data.source.kind} has no test server"
     protocol = server.protocol
-    method = pipeline.methods[-1]
+    method = pipeline.served_method
 
     def plan(work: Work) -> Plan:
         versions = versions_of(work.storage, pipeline.data.name("images"), *pipeline.ranked_from())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -32,9 +33,16 @@ from cir_assets.store.tables import write_table
 from cir_assets.training.settings import CombinerSettings, Recipe, TextEncoderSettings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from cir_assets.models.backbone import Backbone
+    from cir_assets.models.combiner import Combiner
     from cir_assets.pipeline.inputs import PipelineInputs
     from cir_assets.training.loop import TrainingOutcome
+
+
+FITTING = 1
+"""Raised when ``training.fitting`` chooses otherwise from the same data."""
 
 
 def text_encoder_step(pipeline: Pipeline, settings: TextEncoderSettings) -> Step:
@@ -55,11 +63,18 @@ def _training_step(
     plan: Callable[[Work], Plan],
 ) -> Step:
     """A training's step: its versions lie beside each other, and its epoch is chosen by the first protocol."""
-    configuration = {
+    configuration: dict[str, Any] = {
         "settings": settings.model_dump(mode="json"),
         "protocol": protocol_named(pipeline.data.protocols[0]).identity,
     }
+    if _fits_itself(pipeline):
+        configuration |= {"fitting": FITTING, "settings": {"seed": settings.seed}}
     return Step(pipeline.name(model), 2, plan, configuration, keeps_versions=True)
+
+
+def _fits_itself(pipeline: Pipeline) -> bool:
+    """Whether a pipeline's numbers are chosen from the data."""
+    return isinstance(pipeline.recipe, Recipe) and pipeline.recipe.fits_itself
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,7 @@ def training_ground(work: Work, pipeline: Pipeline) -> TrainingGround:
 def train_stage_1(ground: TrainingGround, settings: TextEncoderSettings, step: Step, version: str) -> Made:
     """Train stage 1, or go on where a killed training stopped, and keep it as ``version``."""
     from cir_assets.models.saving import save_text_encoder
+    from cir_assets.training.fitting import fit_settings, train_best
     from cir_assets.training.text_encoder import train_text_encoder
 
     work, pipeline, backbone, inputs = ground.work, ground.pipeline, ground.backbone, ground.inputs
@@ -99,24 +115,38 @@ def train_stage_1(ground: TrainingGround, settings: TextEncoderSettings, step: S
         triplets.checked(pipeline.recipe.combiner.batch_size)
     folder = work.storage.models(*pipeline.place, TEXT_ENCODER)
     checkpoints = folder / "checkpoints" / version
-    outcome = train_text_encoder(
-        backbone,
-        inputs.features,
-        triplets,
-        inputs.validation(pipeline.data.protocols[0]),
-        settings,
-        checkpoints,
-        work.progress,
-        picture_files(work, pipeline.encoded, inputs) if pipeline.tunes_images else None,
-    )
+    reasons: tuple[str, ...] = ()
+    if _fits_itself(pipeline):
+        fitted = fit_settings(settings, triplets, inputs.features)
+        settings, reasons = fitted.settings, fitted.reasons
+    validation = inputs.validation(pipeline.data.protocols[0])
+    pictures = picture_files(work, pipeline.encoded, inputs) if pipeline.tunes_images else None
+    tunes_images = pipeline.tunes_images
+    as_it_came = weights_of(backbone, tunes_images) if settings.alternatives else None
+
+    def train(
+        tried: TextEncoderSettings, checkpoint: Path
+    ) -> tuple[dict[str, Tensor] | None, TrainingOutcome]:
+        if as_it_came is not None:
+            put_weights(backbone, as_it_came)
+        outcome = train_text_encoder(
+            backbone, inputs.features, triplets, validation, tried, checkpoint, work.progress, pictures
+        )
+        return (weights_of(backbone, tunes_images) if as_it_came is not None else None), outcome
+
+    kept, weights, outcome, figures = train_best(settings, checkpoints, train)
+    if weights is not None:
+        put_weights(backbone, weights)
+    choice = told_choice(work, step, kept, figures, reasons)
     made = keep_trained(
         folder / version,
         TEXT_ENCODER,
         outcome,
         checkpoints,
         lambda beside: save_text_encoder(
-            beside, backbone, step.configuration, with_image_encoder=pipeline.tunes_images
+            beside, backbone, {**step.configuration, **choice}, with_image_encoder=pipeline.tunes_images
         ),
+        choice,
     )
     forget_old_versions(work, pipeline, TEXT_ENCODER)
     return made
@@ -156,6 +186,7 @@ def train_stage_2(
     from cir_assets.models.saving import save_combiner
     from cir_assets.store.text_features import TextFeatures
     from cir_assets.training.combiner import train_combiner
+    from cir_assets.training.fitting import fit_settings, train_best
 
     work, pipeline, backbone, inputs = ground.work, ground.pipeline, ground.backbone, ground.inputs
     if name == COMBINER:
@@ -168,37 +199,88 @@ def train_stage_2(
     )
     folder = work.storage.models(*pipeline.place, name)
     checkpoints = folder / "checkpoints" / version
-    network, outcome = train_combiner(
-        backbone,
-        inputs.features,
-        inputs.training_triplets(settings.caption_variants),
-        inputs.validation(pipeline.data.protocols[0]),
-        settings,
-        checkpoints,
-        work.progress,
-        lambda captions: torch.from_numpy(text(captions)).to(backbone.device),
-    )
+    triplets = inputs.training_triplets(settings.caption_variants)
+    reasons: tuple[str, ...] = ()
+    if _fits_itself(pipeline):
+        fitted = fit_settings(settings, triplets, inputs.features)
+        settings, reasons = fitted.settings, fitted.reasons
+    validation = inputs.validation(pipeline.data.protocols[0])
+
+    def train(tried: CombinerSettings, checkpoint: Path) -> tuple[Combiner, TrainingOutcome]:
+        return train_combiner(
+            backbone,
+            inputs.features,
+            triplets,
+            validation,
+            tried,
+            checkpoint,
+            work.progress,
+            lambda captions: torch.from_numpy(text(captions)).to(backbone.device),
+        )
+
+    kept, network, outcome, figures = train_best(settings, checkpoints, train)
+    choice = told_choice(work, step, kept, figures, reasons)
     text.keep()
     made = keep_trained(
         folder / version,
         name,
         outcome,
         checkpoints,
-        lambda beside: save_combiner(beside, network, step.configuration),
+        lambda beside: save_combiner(beside, network, {**step.configuration, **choice}),
+        choice,
     )
     forget_old_versions(work, pipeline, name)
     work.say(f"{text.encoded:,} captions encoded, {text.reused:,} already known")
-    figures = {"captions_encoded": text.encoded, "captions_known": text.reused}
+    counts = {"captions_encoded": text.encoded, "captions_known": text.reused}
     idle = {"captions_encoded": 0, "captions_known": text.encoded + text.reused}
-    return replace(made, metadata={**made.metadata, **figures}, unworked={**made.unworked, **idle})
+    return replace(made, metadata={**made.metadata, **counts}, unworked={**made.unworked, **idle})
+
+
+def told_choice(
+    work: Work,
+    step: Step,
+    kept: TextEncoderSettings | CombinerSettings,
+    figures: Mapping[str, float],
+    reasons: Sequence[str],
+) -> dict[str, Any]:
+    """What was chosen from the data, said aloud: ``chosen`` and ``because``; empty where nothing was to choose."""
+    if len(figures) < 2 and not reasons:
+        return {}
+    because = [
+        *reasons,
+        "on val " + ", ".join(f"{name}: {value:.2f}" for name, value in figures.items()),
+    ]
+    work.say(f"{step.name}: {'; '.join(because)}")
+    return {"chosen": kept.model_dump(mode="json"), "because": because}
+
+
+def weights_of(backbone: Backbone, with_images: bool) -> dict[str, Tensor]:
+    """Copies of the text encoder's weights, and of the image encoder's where it is trained too."""
+    state = {**backbone.text_state_dict(), **(backbone.image_state_dict() if with_images else {})}
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def put_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> None:
+    """Load weights that ``weights_of`` copied."""
+    from cir_assets.models.backbone import IMAGE_ENCODER
+
+    image = {name: value for name, value in weights.items() if name.startswith(IMAGE_ENCODER)}
+    if image:
+        backbone.load_image_state_dict(image)
+    backbone.load_text_state_dict({name: weights[name] for name in weights.keys() - image.keys()})
 
 
 def keep_trained(
-    folder: Path, stage: str, outcome: TrainingOutcome, checkpoints: Path, save: Callable[[Path], None]
+    folder: Path,
+    stage: str,
+    outcome: TrainingOutcome,
+    checkpoints: Path,
+    save: Callable[[Path], None],
+    choice: Mapping[str, Any],
 ) -> Made:
     """Save a trained model and its curve as ``folder``, whole or not at all; then drop its checkpoints.
 
-    The version's content is the digest of its weights.
+    The version's content is the digest of its weights. ``choice`` is what ``told_choice`` says.
     """
     epochs = pl.DataFrame(
         [
@@ -213,7 +295,7 @@ def keep_trained(
             }
             for record in outcome.epochs
         ]
-    )
+    ).with_columns(settings=pl.lit(json.dumps(choice) if choice else None, pl.String))
     with write_folder_whole(folder) as beside:
         save(beside)
         write_table(fitted(epochs, EPOCHS), beside, EPOCHS)
@@ -230,6 +312,7 @@ def keep_trained(
             "training_seconds": round(epochs["seconds"].sum(), 1),
             "folder": {"path": str(folder)},
             "curve": {"markdown": _curve(epochs)},
+            **({"chosen": choice["chosen"], "because": "; ".join(choice["because"])} if choice else {}),
         },
         checks=LOSS_FALLING(epochs["loss"].to_list()),
         files=sorted(folder.iterdir()),

@@ -20,11 +20,14 @@ from cir_assets.retrieval.methods import (
     FROZEN_CLIP_COMBINER,
     IMAGE_ONLY,
     LADDER,
+    MERGED,
+    SPHERICAL,
     TEXT_ONLY,
     TUNED_SUM,
+    WEIGHTED_SUM,
     WHOLE_METHOD,
     ZERO_SHOT,
-    served,
+    Method,
 )
 from cir_assets.retrieval.protocols import MetricKey
 
@@ -45,6 +48,9 @@ DARK_OF: Mapping[str, str] = {
     "#7c4dab": "#c09df0",
     "#c2570c": "#f59e5b",
     "#0f766e": "#3fd0bf",
+    "#0e7490": "#5cc8e0",
+    "#9d174d": "#f08cb8",
+    "#3f6212": "#a3cf5f",
 }
 """Light colour -> its counterpart on a dark ground. Every colour of a chart stands here."""
 
@@ -52,9 +58,12 @@ METHOD_LOOKS: Mapping[str, tuple[str, str, str]] = {
     IMAGE_ONLY.name: ("#7b818a", "dot", "circle"),
     TEXT_ONLY.name: ("#a16207", "dot", "square"),
     ZERO_SHOT.name: ("#3b6fb0", "dash", "diamond"),
+    WEIGHTED_SUM.name: ("#0e7490", "dashdot", "diamond-open"),
+    SPHERICAL.name: ("#9d174d", "dashdot", "square-open"),
     TUNED_SUM.name: ("#7c4dab", "dash", "triangle-up"),
     FROZEN_CLIP_COMBINER.name: ("#c2570c", "longdash", "cross"),
     WHOLE_METHOD.name: ("#0f766e", "solid", "circle"),
+    MERGED.name: ("#3f6212", "longdashdot", "star"),
 }
 """Method -> colour, dash and marker: told apart without seeing colours too."""
 
@@ -178,10 +187,11 @@ def chance_curve(ladder: Ladder) -> list[float]:
     return [statistics.fmean(values) for values in zip(*curves, strict=True)]
 
 
-def recall_chart(ladder: Ladder, curves: Mapping[str, Sequence[float]]) -> Chart:
+def recall_chart(
+    ladder: Ladder, curves: Mapping[str, Sequence[float]], served_method: Method | None = None
+) -> Chart:
     """Recall at k of every method; k on a logarithmic axis, as the first places matter most."""
     figure = go.Figure()
-    served_method = served(curves)
     for method, values in curves.items():
         colour, dash, symbol = method_look(method)
         marked = {1, 2, 5, 10, 20, 50}

@@ -94,6 +94,8 @@ class Ladder:
     figures: Mapping[tuple[str, str, MetricKey], Figure]
     labels: Mapping[str, str] = field(default_factory=dict)
     gallery_sizes: Mapping[str, int] = field(default_factory=dict)
+    chosen: tuple[str, str] | None = None
+    """The method that val chose to be served, and why; None where nothing says so."""
 
     def label(self, method: str) -> str:
         """What people read for a method."""
@@ -124,6 +126,8 @@ class Ladder:
     @property
     def served(self) -> Method | None:
         """Of the methods evaluated, the one that a pipeline of them serves; None where none of them is."""
+        if self.chosen is not None and self.chosen[0] in self.evaluation_ids:
+            return METHODS[self.chosen[0]]
         return served(self.evaluation_ids)
 
     @property
@@ -194,6 +198,10 @@ def ladders(evaluations: pl.DataFrame, metrics: pl.DataFrame) -> list[Ladder]:
                 ids,
                 metrics.filter(pl.col("evaluation_id").is_in(list(ids.values()))),
                 {method: row["label"] for method, row in chosen.items() if row.get("label")},
+                next(
+                    ((method, said) for method, row in chosen.items() if (said := row.get("served_because"))),
+                    None,
+                ),
             )
         )
     return every_ladder
@@ -312,6 +320,7 @@ def _ladder(
     ids: Mapping[str, str],
     metrics: pl.DataFrame,
     labels: Mapping[str, str],
+    chosen: tuple[str, str] | None,
 ) -> Ladder:
     """Index the metric rows of one ladder's evaluations."""
     method_of = {evaluation_id: method for method, evaluation_id in ids.items()}
@@ -338,6 +347,7 @@ def _ladder(
             for row in metrics.iter_rows(named=True)
             if row["category"] != MEAN_CATEGORY and row.get("gallery_size")
         },
+        chosen=chosen,
     )
 
 

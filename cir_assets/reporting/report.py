@@ -212,7 +212,7 @@ def _evaluation(
     drawn[f"ladder-{place}"] = charts.ladder_chart(ladder)
     curves = charts.recall_curves(ladder, inputs.rankings)
     if curves:
-        drawn[f"recall-{place}"] = charts.recall_chart(ladder, curves)
+        drawn[f"recall-{place}"] = charts.recall_chart(ladder, curves, ladder.served)
     alone = one_modality(ladder, inputs.rankings)
     if alone:
         drawn[f"alone-{place}"] = charts.one_modality_chart(alone)

@@ -6,7 +6,7 @@ new one is an entry of :data:`LADDER`, and a colour in ``reporting/charts.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +24,7 @@ class Compose(Protocol):
     """Makes queries of image and text features."""
 
     def __call__(
-        self, image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0
+        self, image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0, share: float | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Queries of unit length, float32 (B, D), and lambda (B, 1), the text's learnt weight, or None.
 
@@ -34,6 +34,7 @@ class Compose(Protocol):
             models: name -> Combiner, those the method needs.
             pull: takes the text's weight from its own, at 0, to none at -1 or all at 1; nothing to a method of one
                 feature alone.
+            share: of a method that has shares, the one to take; its ``default_share`` if None.
         """
 
 
@@ -48,7 +49,10 @@ class Method:
         explanation: what its query is made of.
         compose: makes the query.
         models: the models it needs, in the order in which they are trained.
-        precedence: of the methods a pipeline can run, the highest is judged and served; 0 is never served.
+        precedence: of the methods that val cannot tell apart, the highest is judged and served; 0 is never served.
+        shares: 0 to 1, of which the best on val is taken: the text's share of the query, or of ``merged`` the
+            Combiner's; empty where the method has nothing to choose.
+        default_share: what is taken where there is no val to choose on.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Method:
     compose: Compose
     models: tuple[str, ...] = ()
     precedence: int = 0
+    shares: tuple[float, ...] = ()
+    default_share: float | None = None
 
     @property
     def tuned(self) -> bool:
@@ -72,7 +78,7 @@ class Method:
     @property
     def stages_before(self) -> tuple[Method, ...]:
         """What a pipeline would serve before this method's last models were trained, in the ladder's order."""
-        return tuple(m for m in LADDER if m.precedence and set(m.models) < set(self.models))
+        return tuple(m for m in LADDER if m.precedence and not m.shares and set(m.models) < set(self.models))
 
 
 def summed_query(image: Tensor, text: Tensor, pull: float = 0.0) -> Tensor:
@@ -102,26 +108,106 @@ def _unit_length(features: Tensor) -> Tensor:
     return functional.normalize(features.float(), dim=1)
 
 
-def _picture(image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0) -> tuple[Tensor, None]:
+def weighted_query(image: Tensor, text: Tensor, share: float) -> Tensor:
+    """The straight line from the picture's to the text's feature, both of unit length, brought to unit length.
+
+    Args:
+        image: (B, D), raw features of the reference pictures.
+        text: (B, D), raw features of the relative captions.
+        share: the text's, 0 to 1.
+
+    Returns:
+        float32 (B, D), unit length.
+    """
+    return _unit_length((1 - share) * _unit_length(image) + share * _unit_length(text))
+
+
+ALIKE = 2e-3
+"""The sine of an angle that float32 cannot tell from 0."""
+
+
+def spherical_query(image: Tensor, text: Tensor, share: float) -> Tensor:
+    """The point at ``share`` of the arc from the picture's to the text's feature on the unit sphere.
+
+    Source: Y. K. Jang et al., Spherical Linear Interpolation and Text-Anchoring for Zero-shot Composed Image
+    Retrieval (ECCV 2024). Where both point the same way, or in opposite ways, the arc is not defined, and the
+    straight line's point is taken.
+
+    Args:
+        image: (B, D), raw features of the reference pictures.
+        text: (B, D), raw features of the relative captions.
+        share: the text's, 0 to 1.
+
+    Returns:
+        float32 (B, D), unit length.
+    """
+    import torch
+
+    start, end = _unit_length(image), _unit_length(text)
+    angle = torch.acos((start * end).sum(dim=1, keepdim=True).clamp(-1, 1))
+    sine = torch.sin(angle)
+    arc = torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end
+    straight = (1 - share) * start + share * end
+    return _unit_length(torch.where(sine < ALIKE, straight, arc))
+
+
+def _picture(
+    image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0, share: float | None = None
+) -> tuple[Tensor, None]:
     return _unit_length(image), None
 
 
-def _words(image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0) -> tuple[Tensor, None]:
+def _words(
+    image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0, share: float | None = None
+) -> tuple[Tensor, None]:
     return _unit_length(text), None
 
 
-def _sum(image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0) -> tuple[Tensor, None]:
+def _sum(
+    image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0, share: float | None = None
+) -> tuple[Tensor, None]:
     return summed_query(image, text, pull), None
 
 
 def _combined_by(model: str) -> Compose:
     """Composing by one Combiner."""
 
-    def compose(image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0) -> tuple[Tensor, Tensor]:
+    def compose(
+        image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0, share: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         return models[model].combine(image, text, pull)
 
     return compose
 
+
+def _between(point: Callable[[Tensor, Tensor, float], Tensor], default_share: float) -> Compose:
+    """Composing by a point between both features."""
+
+    def compose(
+        image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0, share: float | None = None
+    ) -> tuple[Tensor, None]:
+        return point(image, text, _pulled(default_share if share is None else share, pull)), None
+
+    return compose
+
+
+def _pulled(share: float, pull: float) -> float:
+    return share + pull * (1 - share) if pull > 0 else share * (1 + pull)
+
+
+def _merged(
+    image: Tensor, text: Tensor, models: Combiners, pull: float = 0.0, share: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """The tuned sum's and the Combiner's unit queries as one: both search the very same gallery."""
+    share = EVEN if share is None else share
+    combined, weight = models[COMBINER].combine(image, text, pull)
+    return _unit_length((1 - share) * summed_query(image, text, pull) + share * combined), weight
+
+
+SHARES = tuple(tenth / 10 for tenth in range(1, 10))
+EVEN = 0.5
+TOWARDS_TEXT = 0.8
+"""The share of the text that the authors of the spherical query take with CLIP as OpenAI trained it."""
 
 IMAGE_ONLY = Method(
     "image_only", "Image only", "the picture alone", "the reference picture's feature alone", _picture
@@ -132,6 +218,26 @@ ZERO_SHOT = Method(
 )
 """What every pipeline can serve: it needs no model."""
 
+WEIGHTED_SUM = Method(
+    "weighted_sum",
+    "Weighted sum",
+    "the weighted sum",
+    "picture + caption of unit length, CLIP as it came, the caption's share chosen on val",
+    _between(weighted_query, EVEN),
+    precedence=2,
+    shares=SHARES,
+    default_share=EVEN,
+)
+SPHERICAL = Method(
+    "slerp",
+    "Slerp",
+    "the spherical query",
+    "a point of the arc from picture to caption, CLIP as it came, the caption's share chosen on val",
+    _between(spherical_query, TOWARDS_TEXT),
+    precedence=3,
+    shares=SHARES,
+    default_share=TOWARDS_TEXT,
+)
 TUNED_SUM = Method(
     "text_encoder_sum",
     "Tuned text + sum",
@@ -139,7 +245,7 @@ TUNED_SUM = Method(
     "picture + caption, text encoder tuned in stage 1",
     _sum,
     models=(TEXT_ENCODER,),
-    precedence=3,
+    precedence=5,
 )
 FROZEN_CLIP_COMBINER = Method(
     COMBINER_FROZEN_CLIP,
@@ -148,7 +254,7 @@ FROZEN_CLIP_COMBINER = Method(
     "stage 2 without stage 1",
     _combined_by(COMBINER_FROZEN_CLIP),
     models=(COMBINER_FROZEN_CLIP,),
-    precedence=2,
+    precedence=4,
 )
 WHOLE_METHOD = Method(
     COMBINER,
@@ -157,16 +263,37 @@ WHOLE_METHOD = Method(
     "stage 1, then stage 2: the whole method",
     _combined_by(COMBINER),
     models=(TEXT_ENCODER, COMBINER),
-    precedence=4,
+    precedence=7,
+)
+MERGED = Method(
+    "merged",
+    "Merged",
+    "the merged query",
+    "the tuned sum's and the Combiner's queries in one, the Combiner's share chosen on val",
+    _merged,
+    models=(TEXT_ENCODER, COMBINER),
+    precedence=6,
+    shares=SHARES,
+    default_share=EVEN,
 )
 
-LADDER = (IMAGE_ONLY, TEXT_ONLY, ZERO_SHOT, TUNED_SUM, FROZEN_CLIP_COMBINER, WHOLE_METHOD)
-"""The methods of the paper's ladder, in its order."""
+LADDER = (
+    IMAGE_ONLY,
+    TEXT_ONLY,
+    ZERO_SHOT,
+    WEIGHTED_SUM,
+    SPHERICAL,
+    TUNED_SUM,
+    FROZEN_CLIP_COMBINER,
+    WHOLE_METHOD,
+    MERGED,
+)
+"""The methods of the paper's ladder, in its order, and beside them what the same features and models give too."""
 
 METHODS: Mapping[str, Method] = {method.name: method for method in LADDER}
 
 
 def served(methods: Iterable[str]) -> Method | None:
-    """Of methods by name, the one that is judged and served; None where none of them is ever served."""
+    """Of methods by name, the one that serves where no val tells which is best; None where none is ever served."""
     known = [METHODS[name] for name in methods if name in METHODS]
     return max((m for m in known if m.precedence), key=lambda m: m.precedence, default=None)

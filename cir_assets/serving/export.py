@@ -42,7 +42,8 @@ class Exported:
         dataset: name of the data set.
         backbone: name of the dual encoder.
         recipe: name of the hyper-parameters.
-        method: of the ladder; the sum of CLIP as it came where there is no champion.
+        method: of the ladder; one that needs no model where there is no champion.
+        share: of a method that has shares, the one to take; None for the others.
         champion: digest of the champion's models; None where there is none, and CLIP searches as it came.
         champion_since: ISO 8601, UTC.
         headline: the champion's on val when it was promoted, percent.
@@ -59,6 +60,7 @@ class Exported:
     backbone: str
     recipe: str
     method: str
+    share: float | None
     champion: str | None
     champion_since: str | None
     headline: float | None

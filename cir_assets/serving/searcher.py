@@ -188,6 +188,7 @@ class Searcher:
                 version / "search.json", f"its method {about.method!r} is none of {', '.join(METHODS)}"
             )
         self._method = METHODS[about.method]
+        self._weight = 0.5 if about.share is None else about.share
         pictures = _table(version, SEARCHED_PICTURES)
         self.examples = _table(version, SEARCH_EXAMPLES)
         said = _table(version, SUGGESTIONS).group_by("category", maintain_order=True)
@@ -432,8 +433,9 @@ class Searcher:
             images = torch.stack([nothing if each.image is None else each.image for each in its])
             words = torch.stack([of_text.get(each.question.text or "", nothing) for each in its])
             method = METHODS[name]
-            queries, weights = method.compose(images, words, self._combiners, pull)
-            alone = {IMAGE_ONLY.name: 0.0, TEXT_ONLY.name: 1.0}.get(name, 0.5)
+            share = self.about.share if name == self.about.method else None
+            queries, weights = method.compose(images, words, self._combiners, pull, share)
+            alone = {IMAGE_ONLY.name: 0.0, TEXT_ONLY.name: 1.0}.get(name, self._weight)
             for row, each in enumerate(its):
                 each.query = self._moved(queries[row], each.question.unlike)
                 each.weight = None if weights is None else float(weights[row])
@@ -548,7 +550,9 @@ class Searcher:
             return functional.normalize(images + self.index.features[others], dim=1)
         words = self.backbone.text_features(self.examples["caption"].to_list())
         turns = torch.arange(len(drawn)) % len(words)
-        return self._method.compose(images * self._norms[drawn, None], words[turns], self._combiners)[0]
+        return self._method.compose(
+            images * self._norms[drawn, None], words[turns], self._combiners, share=self.about.share
+        )[0]
 
     def _rank(
         self, query: torch.Tensor, asked: _Ready, scores: torch.Tensor, rows: torch.Tensor | None

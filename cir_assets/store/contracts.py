@@ -407,6 +407,18 @@ EVALUATIONS = Table(
             "what people read for a ranking brought from elsewhere; null for the ladder's methods",
             nullable=True,
         ),
+        Column(
+            "share",
+            DOUBLE,
+            "of a method that weighs two parts, what val chose: the text's share, or the Combiner's",
+            nullable=True,
+        ),
+        Column(
+            "served_because",
+            TEXT,
+            "why this method of its pipeline is judged and served; null for the others",
+            nullable=True,
+        ),
     ),
 )
 
@@ -536,13 +548,19 @@ TRAINING_EPOCHS = Table(
         Column("learning_rate", DOUBLE, "of the epoch"),
         Column("selection_metric", DOUBLE, "headline on val in percent"),
         Column("seconds", DOUBLE, "the epoch took, validation included"),
+        Column(
+            "settings",
+            TEXT,
+            "JSON: what was chosen from the data and why; null where all was said",
+            nullable=True,
+        ),
     ),
 )
 
 EPOCHS = TRAINING_EPOCHS.part(
     "epochs",
     "One row an epoch, in a model's folder.",
-    *("stage", "epoch", "step", "loss", "learning_rate", "selection_metric", "seconds"),
+    *("stage", "epoch", "step", "loss", "learning_rate", "selection_metric", "seconds", "settings"),
 )
 
 PROMOTIONS = Table(
@@ -564,6 +582,7 @@ PROMOTIONS = Table(
         ),
         Column("models", TEXT, "JSON: each model judged and its version, the name of its folder"),
         Column("method", TEXT, "the method compared"),
+        Column("share", DOUBLE, "its share, where it has one", nullable=True),
         Column("split", TEXT, "the split compared on"),
         Column("protocol", TEXT, "the protocol whose headline was compared"),
         Column("queries", SHORT, "queries both ranked"),

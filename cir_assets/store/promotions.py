@@ -47,6 +47,7 @@ class Decision:
     split: str
     protocol: str
     queries: int
+    share: float | None = None
     challenger_headline: float | None = None
     champion_headline: float | None = None
     difference: float | None = None
@@ -57,13 +58,30 @@ class Decision:
 
     @property
     def challenger(self) -> str:
-        """Digest of the models judged."""
-        return models_digest(self.models)
+        """Digest of the models judged, and of the method's share where it has one."""
+        return models_digest(self.models, self.method, self.share)
 
 
-def models_digest(models: Mapping[str, str]) -> str:
-    """One name for a set of models and their versions."""
-    return digest(dict(models))
+def models_digest(models: Mapping[str, str], method: str = "", share: float | None = None) -> str:
+    """One name for a set of models and their versions, under a method whose share is not said by its models."""
+    return digest(dict(models) if share is None else {**models, "method": method, "share": share})
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What serves: the models, name -> version, and the method that makes queries of them.
+
+    ``share`` is that of a method which has shares.
+    """
+
+    models: Mapping[str, str]
+    method: str
+    share: float | None
+
+    @property
+    def digest(self) -> str:
+        """One name for it."""
+        return models_digest(self.models, self.method, self.share)
 
 
 class PromotionLog:
@@ -82,6 +100,9 @@ class PromotionLog:
             rows = pl.read_parquet(content)
             if "text_template" not in rows.columns:  # Written before decisions told which text was read.
                 rows = rows.with_columns(text_template=pl.lit(None))
+            if "share" not in rows.columns:
+                # Of an older version, whose methods had none.
+                rows = rows.with_columns(share=pl.lit(None))
             return rows.select(PROMOTIONS.names).cast(PROMOTIONS.schema)
         except pl.exceptions.PolarsError as error:
             raise DamagedLog(
@@ -102,8 +123,8 @@ class PromotionLog:
         fresh = pl.DataFrame([{name: values[name] for name in PROMOTIONS.names}], schema=PROMOTIONS.schema)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with hold(self.file, WAIT_SECONDS):
-            champion = self.champion()
-            present = models_digest(champion) if champion else None
+            champion = self.reign()
+            present = champion.digest if champion else None
             if decision.decision != "refused" and present != decision.champion:
                 raise ChampionChanged(
                     f"{self.file}: while this was decided against the champion {decision.champion}, {present} became "
@@ -118,14 +139,22 @@ class PromotionLog:
 
     def champion(self) -> dict[str, str] | None:
         """The present champion's models, name -> version; None where there never was one."""
+        reign = self.reign()
+        return dict(reign.models) if reign else None
+
+    def reign(self) -> Champion | None:
+        """The present champion; None where there never was one."""
         reigns = self.reigns()
-        return _models(reigns["models"][-1]) if reigns.height else None
+        if reigns.is_empty():
+            return None
+        last = reigns.row(-1, named=True)
+        return Champion(_models(last["models"]), last["method"], last["share"])
 
     def rolled_back(self) -> set[str]:
         """Digests of models a person took back; they are not promoted again by themselves."""
         taken_back = self.rows().filter(decision="rolled_back")["champion"].drop_nulls().to_list()
-        champion = self.champion()
-        return set(taken_back) - ({models_digest(champion)} if champion else set())
+        champion = self.reign()
+        return set(taken_back) - ({champion.digest} if champion else set())
 
     def previous(self) -> dict[str, object]:
         """The row of the reign before the present one: the newest of other models that was not taken back.
@@ -155,7 +184,7 @@ def roll_back(log: PromotionLog, reason: str, now: datetime) -> Decision:
         ChampionChanged: when another decision came between.
     """
     before = log.previous()
-    present = log.champion()
+    present = log.reign()
     assert present is not None
     # A rollback to models that were rolled back to before may stand there without one.
     headlines = log.reigns().filter(challenger=before["challenger"])["challenger_headline"].drop_nulls()
@@ -167,8 +196,9 @@ def roll_back(log: PromotionLog, reason: str, now: datetime) -> Decision:
         decision="rolled_back",
         reason=reason,
         models=_models(str(before["models"])),
-        champion=models_digest(present),
+        champion=present.digest,
         method=str(before["method"]),
+        share=before["share"],  # type: ignore[arg-type]
         split=str(before["split"]),
         protocol=str(before["protocol"]),
         queries=0,

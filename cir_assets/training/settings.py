@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -24,6 +24,22 @@ MIXED_PRECISION = (
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Alternative(_Settings):
+    """What a stage is trained with as well; what is left out is as the stage has it."""
+
+    logit_scale: float | None = Field(default=None, gt=0, description="As the stage's.")
+    learn_logit_scale: bool | None = Field(default=None, description="As the stage's.")
+    negatives: Literal["batch", "gallery"] | None = Field(default=None, description="As the stage's.")
+    mask_duplicate_targets: bool | None = Field(default=None, description="As the stage's.")
+    learning_rate: float | None = Field(default=None, gt=0, le=1, description="As the stage's.")
+
+    @property
+    def name(self) -> str:
+        """What it says, as ``negatives=gallery,logit_scale=20.0``; it names a folder."""
+        said = self.model_dump(exclude_none=True)
+        return ",".join(f"{key}={value}" for key, value in said.items()) or "the same"
 
 
 class _StageSettings(_Settings):
@@ -56,6 +72,24 @@ class _StageSettings(_Settings):
             "joined one of the first two; evaluation always '{A} and {b}', as queries are evaluated."
         ),
     )
+    alternatives: tuple[Alternative, ...] = Field(
+        default=(),
+        # Left out of versions where it is left out of the YAML: what was trained before it was known stays.
+        exclude_if=lambda said: not said,
+        description=(
+            "The stage is trained with each of these as well, and what is best on val is kept: which loss suits "
+            "depends on how many look-alikes a catalogue has. The paper's has none."
+        ),
+    )
+
+    def candidates(self) -> dict[str, Self]:
+        """Every way the stage is trained, by name, the stage as it stands first; each without alternatives."""
+        plain = self.model_copy(update={"alternatives": ()})
+        others = {
+            each.name: plain.model_copy(update=each.model_dump(exclude_none=True))
+            for each in self.alternatives
+        }
+        return {"as it stands": plain, **others}
 
 
 class TextEncoderSettings(_StageSettings):
@@ -85,7 +119,8 @@ class TextEncoderSettings(_StageSettings):
 
     @model_validator(mode="after")
     def _gallery_needs_frozen_images(self) -> TextEncoderSettings:
-        if self.negatives == "gallery" and self.encoder != "text":
+        every = [self.negatives, *(each.negatives for each in self.alternatives)]
+        if "gallery" in every and self.encoder != "text":
             raise ValueError(
                 f"negatives: gallery takes features that stay as they are, but encoder: {self.encoder} changes them "
                 "in every step; use negatives: batch, or encoder: text"
@@ -129,3 +164,31 @@ class Recipe(_Settings):
         default=TextEncoderSettings(), description="Stage 1: the text encoder."
     )
     combiner: CombinerSettings = Field(default=CombinerSettings(), description="Stage 2: the Combiner.")
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether its numbers are chosen from the data when it is trained."""
+        return False
+
+
+class AutoRecipe(Recipe):
+    """``recipe: auto``: batch, epochs, rate, scale and negatives are chosen from the data, see ``training.fitting``."""
+
+    text_encoder: TextEncoderSettings = TextEncoderSettings(batch_size=2)
+    combiner: CombinerSettings = CombinerSettings(batch_size=2)
+
+    @property
+    def fits_itself(self) -> bool:
+        """It does."""
+        return True
+
+
+def named_recipe(said: object) -> object:
+    """What a YAML says of a recipe, the word auto as what it means.
+
+    Raises:
+        ValueError: another word, naming it.
+    """
+    if isinstance(said, str) and said != "auto":
+        raise ValueError(f"{said!r} is no recipe: say auto, or hyper-parameters; {{}} is the paper's")
+    return AutoRecipe() if said == "auto" else said

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+import dagster as dg
+
 from tests.components.conftest import WARDROBE, refusal
 from tests.trial_project import TrialProject
 
@@ -56,6 +58,31 @@ def test_a_backbone_nobody_defines_is_refused_with_its_line(project: TrialProjec
     assert f"{project.yaml('wardrobe')}:{line}" in message
     assert "'resnet'" in message
     assert "tiny_clip" in message
+
+
+def test_a_share_outside_0_to_1_is_refused_with_its_line(project: TrialProject) -> None:
+    embedded = {"kind": "embedded", "place": "tiny_clip", "share_of_text": 1.2}
+    project.write_backbones({"tiny_clip": embedded})
+    project.write_dataset("wardrobe", source=WARDROBE)
+    message = refusal(project)
+    [line] = [
+        n for n, said in enumerate(project.yaml("backbones").read_text().splitlines(), 1) if "1.2" in said
+    ]
+    assert f"{project.yaml('backbones')}:{line}" in message
+    assert "less than or equal to 1" in message
+
+
+def test_a_recipe_that_fits_itself_is_trained_anew_when_the_paper_s_would_be(project: TrialProject) -> None:
+    project.write_dataset("wardrobe", source=WARDROBE, recipes={"auto": "auto", "paper": {}})
+    graph = project.definitions().resolve_asset_graph()
+    for model in ("text_encoder", "combiner", "combiner_frozen_clip"):
+        auto, paper = (
+            graph.get(dg.AssetKey(["wardrobe", "tiny_clip", recipe, model])) for recipe in ("auto", "paper")
+        )
+        assert {key.to_user_string().replace("/auto/", "/paper/") for key in auto.parent_keys} == {
+            key.to_user_string() for key in paper.parent_keys
+        }
+        assert auto.code_version != paper.code_version
 
 
 def test_a_folder_that_cannot_be_a_name_is_refused(project: TrialProject) -> None:

@@ -16,6 +16,12 @@ from tests.trial_project import TrialProject
         ({"recipes": {"quick": {"combiner": {"epoch": 3}}}}, "epoch", "Extra inputs are not permitted"),
         ({"recipes": {"quick": {"combiner": {"epochs": "many"}}}}, "epochs", "valid integer"),
         ({"recipes": {"quick": {"text_encoder": {"learning_rate": -1}}}}, "learning_rate", "greater than 0"),
+        ({"recipes": {"quick": "automatic"}}, "quick", "'automatic' is no recipe: say auto"),
+        (
+            {"recipes": {"quick": {"combiner": {"alternatives": [{"logit_scale": 0}]}}}},
+            "logit_scale",
+            "greater than 0",
+        ),
         ({"source": {"kind": "wardrobe", "size": 10}}, "size", "greater than or equal to 1000"),
         ({"source": {"kind": "wardrob"}}, "source", "'wardrobe'"),
         ({"backbone": ["tiny_clip"]}, "backbone", "Extra inputs are not permitted"),

@@ -42,5 +42,5 @@ def test_checkpoints_give_the_methods_their_files_suffice_for(by_hand: ByHand) -
 
 def test_without_models_clip_searches_as_it_came(by_hand: ByHand) -> None:
     pipeline = replace(by_hand.pipeline, recipe=ZeroShot())
-    assert (pipeline.models, pipeline.served_models) == ((), ())
+    assert pipeline.models == ()
     assert pipeline.served_method == ZERO_SHOT.name

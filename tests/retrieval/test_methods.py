@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -86,6 +87,34 @@ def test_queries_are_of_unit_length_and_a_method_without_a_combiner_has_no_weigh
         assert ((weight > 0) & (weight < 1)).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 1.0])
+def test_methods_between_picture_and_text_follow_their_oracle(share: float) -> None:
+    image, text = features()
+    start, end = (feature / feature.norm(dim=1, keepdim=True) for feature in (image, text))
+    compose = {name: METHODS[name].compose for name in ("weighted_sum", "slerp", "merged")}
+    straight = (1 - share) * start + share * end
+    found = compose["weighted_sum"](image, text, {}, share=share)[0]
+    assert torch.allclose(found, straight / straight.norm(dim=1, keepdim=True), atol=1e-6)
+    arc = compose["slerp"](image, text, {}, share=share)[0]
+    for row in range(len(image)):
+        angle = math.acos(float(start[row] @ end[row]))
+        assert math.acos(min(1.0, float(arc[row] @ start[row]))) == pytest.approx(share * angle, abs=1e-3)
+        assert math.acos(min(1.0, float(arc[row] @ end[row]))) == pytest.approx((1 - share) * angle, abs=1e-3)
+    both = (1 - share) * METHODS["text_encoder_sum"].compose(image, text, {})[0]
+    models = combiners()
+    both = both + share * METHODS["combiner"].compose(image, text, models)[0]
+    merged, weight = compose["merged"](image, text, models, share=share)
+    assert torch.allclose(merged, both / both.norm(dim=1, keepdim=True), atol=1e-6)
+    assert weight is not None
+
+
+def test_a_spherical_query_between_equal_or_opposite_features_is_one() -> None:
+    image, _ = features()
+    for text in (image, -image):
+        query, _ = METHODS["slerp"].compose(image, text, {}, share=0.2)
+        assert torch.allclose(query, functional.normalize(image, dim=1), atol=1e-5)
+
+
 def test_the_six_methods_compose_as_the_paper_has_them() -> None:
     image, text = features()
     models = combiners()
@@ -115,6 +144,7 @@ def test_a_pull_takes_the_sum_from_the_picture_to_the_text() -> None:
         (["image_only", "text_only", "sum", "text_encoder_sum", "combiner_frozen_clip"], "text_encoder_sum"),
         (["image_only", "text_only", "sum", "combiner_frozen_clip"], "combiner_frozen_clip"),
         (["sum", "image_only", "text_only"], "sum"),
+        (["sum", "weighted_sum", "slerp"], "slerp"),
         (["image_only", "a method of an older version"], None),
     ],
 )
@@ -125,7 +155,7 @@ def test_the_best_method_there_is_serves(there: list[str], expected: str | None)
 
 def test_a_method_names_what_would_be_served_before_its_stages() -> None:
     before = {name: [each.name for each in method.stages_before] for name, method in METHODS.items()}
-    assert before["combiner"] == ["sum", "text_encoder_sum"]
+    assert before["combiner"] == before["merged"] == ["sum", "text_encoder_sum"]
     assert before["text_encoder_sum"] == before["combiner_frozen_clip"] == ["sum"]
     assert before["sum"] == []
 

@@ -113,6 +113,7 @@ def opened_shop(folder: Path, encoded: tuple[pl.DataFrame, NDArray[np.float32]])
             backbone="tiny_clip",
             recipe="small",
             method="combiner",
+            share=None,
             champion="none",
             champion_since="2026-03-01T12:00:00",
             headline=61.5,

@@ -27,6 +27,7 @@ ABOUT = Exported(
     backbone="tiny_clip",
     recipe="quick",
     method="sum",
+    share=None,
     champion=None,
     champion_since=None,
     headline=None,

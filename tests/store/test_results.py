@@ -41,6 +41,8 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "seconds": 1.0,
                 "label": None,
                 "measured_by": None,
+                "share": None,
+                "served_because": None,
             }
         ]
     )
@@ -104,6 +106,7 @@ def frames(evaluation: str, day: int = 0, headline: float = 50.0) -> dict[str, p
                 "learning_rate": 1e-4,
                 "selection_metric": 50.0,
                 "seconds": 1.0,
+                "settings": None,
             }
         ]
     )

@@ -20,9 +20,9 @@ def challenger_asset(pipeline: Pipeline) -> dg.AssetsDefinition:
         kinds={"torch", "parquet"},
         columns=column_schema(PROMOTIONS),
         description=(
-            f"The newest models of `{'/'.join(pipeline.models_place)}` against the champion's: "
-            f"`{pipeline.served_method}` of both ranks the same val queries under `{data.protocols[0]}`, and a paired "
-            "bootstrap says by how much "
+            f"The newest models of `{'/'.join(pipeline.models_place)}` against the champion's: of their methods the "
+            "one that is best on val and the champion's rank the same val queries under "
+            f"`{data.protocols[0]}`, and a paired bootstrap says by how much "
             f"they differ. Promoted if the lower bound is above {-rule.margin:+g} points of the headline"
             f"{' and the difference above 0' if rule.better_on_average else ''}. Each decision is a row of "
             f"`promotions` and of `storage/champions/{'/'.join(pipeline.place)}.parquet`."

@@ -18,7 +18,7 @@ def submission_asset(pipeline: Pipeline, server: TestServer) -> dg.AssetsDefinit
         kinds={"json", "torch"},
         checks=[SUBMISSION_COMPLETE],
         description=(
-            f"Rankings of `{pipeline.methods[-1]}` for the test split, whose targets are secret, as its server takes "
+            f"Rankings of `{pipeline.served_method}` for the test split, whose targets are secret, as its server takes "
             f"them ({server.address}): JSON files in `storage/reports/{'/'.join(pipeline.place)}/submission/`."
         ),
     )
