@@ -47,7 +47,7 @@ def test_a_typo_is_told_with_its_line_what_was_meant_and_what_is_known(checked: 
     assert code == 1
     typo, number = sorted(said)
     assert typo.startswith(
-        "wrong: /my.yaml:12: recipes.short.combiner: no key epoch; did you mean epochs; known: batch_size, "
+        "wrong: /my.yaml:12: recipes.short.combiner: no key epoch; did you mean epochs; known: "
     )
     assert "/my.yaml:13: recipes.short.combiner.batch_size: Input should be a valid integer" in number
     assert "pydantic" not in "".join(said)

@@ -57,4 +57,4 @@ def test_every_asset_explains_itself(project: TrialProject) -> None:
         assert node.kinds, key
         assert node.owners, key
         assert node.code_version, key
-        assert node.group_name in ("wardrobe", "backbones", "leaderboard"), key
+        assert node.group_name in ("wardrobe", "wardrobe_quick", "backbones", "leaderboard"), key

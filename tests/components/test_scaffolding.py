@@ -46,7 +46,8 @@ def test_a_data_set_is_scaffolded_from_its_table_and_passes_the_checks(project: 
     text = (project / "dg_shop" / "defs" / "second" / "defs.yaml").read_text()
     assert "# 180 triplets found: 127 in train, 27 in val, 26 in test." in text
     said = yaml.safe_load(text)
-    assert said["type"] == DATASET
+    # As it is registered, the shorter name.
+    assert said["type"] == "cir_assets.components.Dataset"
     assert said["attributes"]["source"] == {"kind": "catalogue", **SHOP}
     checked = dg("check", "yaml")
     assert checked.exit_code == 0, checked.output

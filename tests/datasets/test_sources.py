@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cir_assets import datasets
-from cir_assets.components.dataset import Dataset
+from cir_assets.components.dataset import Dataset, DatasetAttributes
 from cir_assets.components.specification import DatasetSpec
 from cir_assets.datasets.sources import KINDS, Source, one_of
 from tests.datasets.conftest import triplet, write_fashioniq, write_json, write_picture
@@ -122,7 +122,10 @@ def test_a_new_kind_of_data_set_is_one_file_and_one_line(
     class FlagsSpec(DatasetSpec):
         source: one_of(kinds)  # type: ignore[valid-type]
 
-    monkeypatch.setattr(Dataset, "get_model_cls", classmethod(lambda cls: FlagsSpec))
+    class FlagsAttributes(DatasetAttributes):
+        spec = FlagsSpec
+
+    monkeypatch.setattr(Dataset, "get_model_cls", classmethod(lambda cls: FlagsAttributes))
     project.write_dataset("flags", source={"kind": "flags", "folder": str(tmp_path / "flags")})
     # One triplet has no val to be judged by, which is told at the table of triplets.
     project.materialize(
