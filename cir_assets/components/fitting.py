@@ -14,17 +14,18 @@ import yaml
 
 from cir_assets.components.specification import DatasetSpec
 from cir_assets.datasets.catalogue_source import CatalogueSource
+from cir_assets.models.stages import COMBINER, TEXT_ENCODER
 from cir_assets.retrieval.protocols import CIRR, FASHIONIQ, missing_for
 
 BACKBONE = "tiny_clip"
 RECIPE = "small"
 """What the recipe is called that fits the embedded backbone, here as in the wardrobe's YAML."""
 
-STEPS = {"text_encoder": 500, "combiner": 700}
+STEPS = {TEXT_ENCODER: 500, COMBINER: 700}
 """Steps of each stage that the embedded backbone is trained for on the wardrobe; epochs are counted from them."""
 
-BATCHES = {"text_encoder": 128, "combiner": 256}
-LEARNING_RATES = {"text_encoder": 5.0e-4, "combiner": 4.0e-4}
+BATCHES = {TEXT_ENCODER: 128, COMBINER: 256}
+LEARNING_RATES = {TEXT_ENCODER: 5.0e-4, COMBINER: 4.0e-4}
 EPOCHS = (2, 40)
 """At least, and at most: of few triplets more passes teach nothing."""
 

@@ -137,10 +137,12 @@ def _reported(found: Sequence[Ladder], dataset: str) -> list[str]:
             continue
         heads = ["Reported by others", *(metric_label(metric) for metric in ladder.main_metrics)]
         lines = [f"| {' | '.join(heads)} |", f"|:---|{'---:|' * len(ladder.main_metrics)}"]
-        for (system, venue), rows in theirs.group_by("system", "venue", maintain_order=True):
+        for (system, backbone, venue), rows in theirs.group_by(
+            "system", "backbone", "venue", maintain_order=True
+        ):
             value = {(row["metric"], row["k"]): f"{row['value']:.2f}" for row in rows.iter_rows(named=True)}
             cells = [value.get(metric, "–") for metric in ladder.main_metrics]
-            lines.append(f"| {system} ({venue}) | {' | '.join(cells)} |")
+            lines.append(f"| {system}, {backbone} ({venue}) | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     return parts
 

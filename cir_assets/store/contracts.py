@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from cir_assets.models.stages import LABELS
-from cir_assets.retrieval.methods import METHODS
+from cir_assets.retrieval.methods import IMAGE_ONLY, METHODS, TEXT_ONLY
 
 SPLITS = ("train", "val", "test")
 
@@ -318,7 +318,6 @@ SUGGESTIONS = Table(
     (
         Column("category", TEXT, "where it is said; null: in all together", nullable=True),
         Column("caption", TEXT, "what should differ"),
-        Column("times", LONG, "captions of train that say it"),
     ),
 )
 
@@ -680,8 +679,8 @@ ONE_MODALITY = Table(
         Column("k", SHORT, "cut-off"),
         Column("method", TEXT, "see evaluations.method"),
         Column("queries", SHORT, "queries ranked, all categories together"),
-        _measured("image_only", "queries whose target the picture alone finds within k, percent"),
-        _measured("text_only", "queries whose target the text alone finds within k, percent"),
+        _measured(IMAGE_ONLY.name, "queries whose target the picture alone finds within k, percent"),
+        _measured(TEXT_ONLY.name, "queries whose target the text alone finds within k, percent"),
         _measured("either", "queries that one of the two finds by itself, percent"),
         _measured("neither", "queries that need both, percent: 100 - either"),
         _measured("recall", "of all queries, those the method finds within k, percent"),

@@ -155,7 +155,9 @@ def test_the_report_reads_an_answer_beside_results_of_an_older_form(storage: Sto
         connection.execute("ALTER TABLE evaluations DROP COLUMN text_template")
         connection.execute("ALTER TABLE evaluations DROP COLUMN measured_by")
     enter_answer(storage, PLACE, answer(tmp_path))
-    results = results_of(Work(storage), cast("Pipeline", SimpleNamespace(place=PLACE)))
+    results = results_of(
+        Work(storage), cast("Pipeline", SimpleNamespace(place=PLACE, data=SimpleNamespace(brought=())))
+    )
     assert results["evaluations"].select("split", "protocol").rows() == [
         ("val", "fashioniq_val_split_with_reference"),
         ("test", "cirr"),

@@ -17,7 +17,7 @@ def test_what_is_told_is_what_the_tables_hold(by_hand: ByHand) -> None:
     assert headlines.keys() == {(split, method) for split in ("val", "test") for method in METHODS}
     for (split, method), value in headlines.items():
         assert made.metadata[f"{split}_{method}_headline"] == pytest.approx(value, abs=1e-3)
-    assert made.metadata["queries"] == 8
+    assert made.metadata["judged_by"] == "8 queries over galleries of 8 pictures"
     assert results["rankings"].height == 2 * len(METHODS) * 8
     assert set(results["training_epochs"]["stage"]) == {"text_encoder", "combiner", "combiner_frozen_clip"}
 

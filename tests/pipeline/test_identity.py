@@ -7,7 +7,7 @@ from dataclasses import replace
 from cir_assets.models.settings import ModelsOf, ReferenceCheckpoints, ZeroShot
 from cir_assets.models.stages import MODELS
 from cir_assets.pipeline.identity import backbone_name
-from cir_assets.retrieval.methods import METHODS, ZERO_SHOT
+from cir_assets.retrieval.methods import METHODS, SPHERICAL
 from tests.pipeline.conftest import ByHand
 
 
@@ -43,4 +43,4 @@ def test_checkpoints_give_the_methods_their_files_suffice_for(by_hand: ByHand) -
 def test_without_models_clip_searches_as_it_came(by_hand: ByHand) -> None:
     pipeline = replace(by_hand.pipeline, recipe=ZeroShot())
     assert pipeline.models == ()
-    assert pipeline.served_method == ZERO_SHOT.name
+    assert pipeline.served_method == SPHERICAL.name

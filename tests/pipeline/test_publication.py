@@ -5,14 +5,15 @@ from __future__ import annotations
 import duckdb
 
 from cir_assets.pipeline.publication import as_markdown, places_with_results, publication
+from cir_assets.retrieval.methods import METHODS
 from tests.pipeline.conftest import ByHand
 
 
 def test_every_evaluation_is_published_and_told(by_hand: ByHand) -> None:
     made = by_hand.made["leaderboard"]
-    assert (made.metadata["pipelines"], made.metadata["evaluations"]) == (1, 12)
+    assert (made.metadata["pipelines"], made.metadata["evaluations"]) == (1, 2 * len(METHODS))
     with duckdb.connect(str(by_hand.work.storage.evaluation), read_only=True) as published:
-        assert published.sql("SELECT count(*) FROM leaderboard").fetchall() == [(12,)]
+        assert published.sql("SELECT count(*) FROM leaderboard").fetchall() == [(2 * len(METHODS),)]
 
 
 def test_a_data_set_set_aside_is_found_by_its_files_and_published_alike(by_hand: ByHand) -> None:

@@ -10,10 +10,11 @@ from tests.pipeline.conftest import ByHand
 
 def test_the_page_asks_for_nothing_outside_and_its_files_are_those_told(by_hand: ByHand) -> None:
     made = by_hand.made["shop/tiny_clip/quick/report"]
-    page, sheet, pictures = made.files
+    page, sheet, pictures, *cards = made.files
     assert page.parent == by_hand.work.storage.report("shop", "tiny_clip", "quick") == sheet.parent
     assert addresses_asked_for(page.read_text(encoding="utf-8")) == []
     assert list(Path(pictures).rglob("*.jpg"))
+    assert {card.name for card in cards} == {"README.md"}
     assert all(check.passed for check in made.checks.values())
 
 

@@ -37,7 +37,7 @@ def test_figures_stand_beside_those_of_the_paper() -> None:
     tables = frames("one", headline=50.0)
     card = model_card(SUBJECT, tables["evaluations"], tables["metrics"])
     assert "50.0 (49.0–51.0)" in card
-    assert "| Combiner on tuned text encoder, RN50x4 (CVPRW 2022) | 38.32 | 61.74 | 50.03 |" in card
+    assert "| CLIP4Cir, CLIP RN50x4 (CVPRW 2022) | 38.32 | 61.74 | 50.03 |" in card
     assert "| settings.batch_size | `4096` |" in card
     assert SUBJECT.loading in card
     read = said(card)
