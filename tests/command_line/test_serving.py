@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from cir_assets.command_line.serving import is_taken
 from cir_assets.serving import app
 from cir_assets.serving.champions import Champions
 from tests.command_line.conftest import ran
@@ -62,3 +64,10 @@ def test_the_hosts_a_server_answers_to(
     served = ran("serve", *arguments)
     assert served.exit_code == 0, served.output
     assert started == [hosts]
+
+
+def test_a_port_is_taken_while_somebody_listens_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert is_taken(port)
+    assert not is_taken(port)
