@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 from pydantic import TypeAdapter
 
 from cir_assets.datasets.genecis import read_genecis
-from cir_assets.datasets.genecis_boxes import Box
-from cir_assets.datasets.genecis_crops import cut_box
 from cir_assets.datasets.sources import Source
 from cir_assets.datasets.tables import Annotations, BrokenAnnotations
 from tests.datasets.conftest import counts, subjects, write_json, write_picture
@@ -89,19 +85,6 @@ def test_odd_candidates_are_told_and_ranked_once(tmp_path: Path) -> None:
     assert subjects(read, "reference_in_gallery") == ["val/focus_object-1"]
     write_json(tmp_path / "focus_object.json", [query(coco(1), coco(2), coco(3), coco(3))])
     assert subjects(read_genecis(tmp_path, pictures=tmp_path), "repeated_candidate") == ["val/focus_object-0"]
-
-
-def test_a_box_is_cut_as_the_benchmark_cuts_it() -> None:
-    picture = Image.fromarray(np.arange(100 * 80, dtype=np.uint32).reshape(80, 100).astype(np.uint8), "L")
-    cut = np.asarray(cut_box(picture, Box("7", 30, 20, 20, 10)))
-    # Left 30 - 14, top 20 - 7, and 1.7 times as wide and high from there: 34 x 17, padded to a square.
-    assert cut.shape == (34, 34)
-    assert (cut[8:25] == np.asarray(picture)[13:30, 16:50]).all()
-    assert not cut[:8].any()
-    assert not cut[25:].any()
-    at_the_edge = cut_box(picture, Box("7", 5, 70, 20, 10))
-    # Left 0, not -9, so it ends at 34; top 63, and the picture ends at 80.
-    assert at_the_edge.size == (34, 34)
 
 
 def test_attribute_tasks_are_read_with_their_boxes_cut_out(tmp_path: Path) -> None:

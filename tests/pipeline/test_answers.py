@@ -14,7 +14,6 @@ import yaml
 from cir_assets.pipeline.answers import WrongAnswer, enter_answer
 from cir_assets.pipeline.report import results_of
 from cir_assets.pipeline.step import Work
-from cir_assets.reporting.tables import FORMS, NoTable, comparison_table
 from cir_assets.retrieval.protocols import protocol_table
 from cir_assets.retrieval.reported_figures import figures_of_others
 from cir_assets.store.contracts import GALLERIES, frame
@@ -163,30 +162,3 @@ def test_the_report_reads_an_answer_beside_results_of_an_older_form(storage: Sto
         ("test", "cirr"),
     ]
     assert results["metrics"].filter(metric="subset_recall")["value"].to_list() == [68.0]
-
-
-def test_ours_stands_among_the_published_in_every_form(storage: Storage, tmp_path: Path) -> None:
-    enter_answer(storage, PLACE, answer(tmp_path))
-    with published(storage) as connection:
-        table = comparison_table(connection, "cirr", "test")
-        alone = comparison_table(connection, "cirr", "test", published=False)
-        with pytest.raises(
-            NoTable, match=r"there are no figures of cirr, val; there are of: .*cirr, test, cirr"
-        ):
-            comparison_table(connection, "cirr", "val")
-        with pytest.raises(NoTable, match="no figures of category 'dress' of cirr, test, cirr"):
-            comparison_table(connection, "cirr", "test", category="dress")
-        # What nobody measured here is a table of others alone.
-        others = comparison_table(connection, "fashioniq", "val", "fashioniq_val_split")
-    assert {row.system for row in others.rows} >= {"TG-CIR", "DQU-CIR", "ENCODER"}
-    [row] = alone.rows
-    assert (row.system, row.backbone, row.figures["recall", 1]) == ("Combiner (paper)", "rn50x4", 39.0)
-    markdown = FORMS["markdown"](table)
-    assert "| Combiner (paper) | rn50x4 | ours | 39.00 | 70.00 |" in markdown
-    assert markdown.count("**") == 2 * len(table.metrics)
-    latex = FORMS["latex"](table)
-    assert r"SPN4CIR on CLIP4Cir's sum & CLIP RN50x4 & MM 2024 & 45.33" in latex
-    assert latex.count(r"\textbf{") == len(table.metrics)
-    read = pl.read_csv(FORMS["csv"](table).encode())
-    assert read.filter(venue="ours")["R@1"].to_list() == [39.0]
-    assert read.height == len(table.rows)

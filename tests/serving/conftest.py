@@ -67,7 +67,11 @@ class Shop:
             }
         )
         suggestions = pl.DataFrame(
-            {"category": [None, None, "dress"], "caption": ["is red", "has long sleeves", "is shorter"]}
+            {
+                "category": [None, None, "dress"],
+                "caption": ["is red", "has long sleeves", "is shorter"],
+                "times": [9, 5, 3],
+            }
         )
         export(
             self.storage / PLACE, f"version{seed}", about, self.features, self.pictures, examples, suggestions

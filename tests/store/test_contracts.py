@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import dagster as dg
-import duckdb
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -26,7 +25,6 @@ from cir_assets.store.contracts import (
     checked,
     fitted,
 )
-from cir_assets.store.declaring import create_tables
 
 EVERY = [each for each in vars(contracts).values() if isinstance(each, Table)]
 DOG = Table(
@@ -60,14 +58,6 @@ def test_every_column_has_a_name_of_its_own_a_meaning_and_a_type_everybody_knows
 def test_what_means_null_may_be_empty(table: Table) -> None:
     for column in table.columns:
         assert column.nullable or "null where" not in column.meaning, column.name
-
-
-def test_an_empty_table_of_each_contract_goes_through_a_database_and_back() -> None:
-    with duckdb.connect() as connection:
-        create_tables(connection, PUBLISHED_TABLES)
-        for table in PUBLISHED_TABLES:
-            frame = connection.sql(f"SELECT * FROM {table.name}").pl()
-            assert fitted(frame, table).schema == table.schema
 
 
 def test_a_data_sets_table_is_published_with_its_data_set_before() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cir_assets.reporting.ladder import ladders
+from cir_assets.reporting.ladder import Ladder, ladders
 from cir_assets.reporting.one_modality import one_modality
+from cir_assets.retrieval.protocols import MetricKey
 from cir_assets.store.publishing import open_publication, publish
 from cir_assets.store.results import write_results
 from tests.store.test_results import frames
@@ -55,3 +56,17 @@ def test_shares_and_recall_on_what_is_left_are_those_counted_by_hand(tmp_path: P
     assert (found.either, found.neither) == (60, 40)
     assert found.recall == {"image_only": 40, "text_only": 40, "combiner": 60}
     assert found.recall_left == {"image_only": 0, "text_only": 0, "combiner": 50}
+
+
+def ladder(evaluation_ids: dict[str, str], metrics: tuple[MetricKey, ...]) -> Ladder:
+    return Ladder("val", "shop", 1, 9, evaluation_ids, metrics, (), {})
+
+
+def test_nothing_is_told_where_a_modality_or_a_cut_off_or_every_rank_is_unknown() -> None:
+    ranks = pl.DataFrame({"evaluation_id": ["i", "t"], "category": "", "query_id": "q", "target_rank": 1})
+    both, recall = {"image_only": "i", "text_only": "t"}, (("recall", 10),)
+    assert len(one_modality(ladder(both, recall), ranks)) == 1
+    assert one_modality(ladder({"image_only": "i"}, recall), ranks) == []
+    assert one_modality(ladder(both, (("headline", 0),)), ranks) == []
+    assert one_modality(ladder(both, recall), ranks[:1]) == []
+    assert one_modality(ladder(both, recall), ranks[:0]) == []
