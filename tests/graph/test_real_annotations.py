@@ -12,6 +12,7 @@ import pytest
 
 from cir_assets.datasets.circo import read_circo
 from cir_assets.datasets.cirr import read_cirr
+from cir_assets.retrieval.methods import METHODS
 from tests.models.families import write_family
 from tests.random_pictures import write_pictures
 from tests.trial_project import TrialProject, metadata_of
