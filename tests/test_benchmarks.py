@@ -49,7 +49,7 @@ def test_a_quick_run_prints_a_table_and_writes_what_it_measured_on(tmp_path: Pat
     found = json.loads(out.read_text())
     assert {"processor", "torch", "ceiling"} <= found["machine"].keys()
     rows = found["benchmarks"]["ranking"]["measured"]
-    assert len(rows) == 8
+    assert len(rows) == 10
     for row in rows:
         assert row["time"]["least"] <= row["time"]["median"] <= row["time"]["most"]
         assert row["floor"] > 0

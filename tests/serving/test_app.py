@@ -31,10 +31,11 @@ from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import NothingExported, export
 from cir_assets.serving.searcher import UnknownName
 from cir_assets.serving.uploads import open_upload
+from cir_assets.store.contracts import SEARCH_EXAMPLES
 from tests.serving.conftest import PICTURES, PLACE, Shop, served
 
 TEXT = "is red and has longer sleeves"
-EXAMPLES = dict.fromkeys(("query_id", "reference", "caption", "target", "category", "rank"), pl.String)
+EXAMPLES = SEARCH_EXAMPLES.schema
 
 
 def asked(address: str, **body: Any) -> requests.Response:
