@@ -199,9 +199,10 @@ def _together(parts: Sequence[DecodedBatch]) -> DecodedBatch:
 
 
 def _start(parent: int, give_way: bool) -> None:
-    """Let a worker give way to all others, and end when the process that asked for it is gone without a word."""
+    """Let a worker give way to the encoder it decodes for, and end when the process that asked for it is gone."""
     if give_way and hasattr(os, "nice"):
-        os.nice(19)
+        # A little: at the lowest priority it got next to nothing of a machine that others keep busy too.
+        os.nice(3)
 
     def watch() -> None:
         while os.getppid() == parent:
