@@ -17,6 +17,7 @@ from cir_assets.client import Search
 from cir_assets.serving.champions import Champions
 from cir_assets.serving.export import export
 from cir_assets.serving.uploads import LARGEST_UPLOAD
+from cir_assets.store.contracts import SEARCH_EXAMPLES, empty
 from tests.serving.conftest import PICTURES, Shop, served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -164,9 +165,7 @@ def test_two_pipelines_stand_side_by_side_and_the_recall_of_an_approximate_index
 ) -> None:
     pytest.importorskip("faiss", reason="faiss-cpu is an extra: pip install 'cir-assets[approximate]'")
     plain = replace(shop.about, recipe="plain", method="sum", models={}, champion=None, headline=None)
-    examples = pl.DataFrame(
-        schema=dict.fromkeys(("query_id", "reference", "caption", "target", "category", "rank"), pl.String)
-    )
+    examples = empty(SEARCH_EXAMPLES)
     beside = shop.storage / "search" / "boutique" / "tiny_clip" / "plain"
     export(beside, "one", plain, shop.features, shop.pictures, examples)
     with served(Champions(shop.storage, exact_up_to=100)) as address:
