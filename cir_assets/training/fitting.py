@@ -32,6 +32,9 @@ LARGEST_SOFT_SCALE = 100.0
 STEPS = {TEXT_ENCODER: 600, COMBINER: 1500}
 """Optimiser steps. Stage 2 still gains at the end of its 1,500 on drawings; those of stage 1 follow the wardrobe's."""
 
+LEAST_EPOCHS = {TEXT_ENCODER: 10, COMBINER: 24}
+"""However many the triplets: as many as the wardrobe's ``best`` has, whose every epoch val may keep."""
+
 MOST_EPOCHS = 100
 BATCHES_OF_AN_EPOCH = 16
 LARGEST_BATCH = {TEXT_ENCODER: 128, COMBINER: 256}
@@ -68,7 +71,7 @@ def fit_settings(settings: Settings, triplets: TrainingTriplets, features: Tenso
     count, width = len(triplets), features.shape[1]
     wanted = 2 ** round(math.log2(max(count / BATCHES_OF_AN_EPOCH, 1)))
     batch = min(max(SMALLEST_BATCH, min(LARGEST_BATCH[stage], wanted)), max(2, count))
-    epochs = min(MOST_EPOCHS, max(1, math.ceil(STEPS[stage] / max(1, count // batch))))
+    epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS[stage], math.ceil(STEPS[stage] / max(1, count // batch))))
     narrow, wide = RATES[stage]
     place = min(1.0, max(0.0, math.log(width / NARROW) / math.log(WIDE / NARROW)))
     rate = float(f"{narrow ** (1 - place) * wide**place:.2g}")
@@ -87,7 +90,7 @@ def fit_settings(settings: Settings, triplets: TrainingTriplets, features: Tenso
     return Chosen(
         cast("Settings", chosen),
         (
-            f"batch_size {batch} and {epochs} epochs: about {STEPS[stage]:,} steps over {count:,} triplets",
+            f"batch_size {batch} and {epochs} epochs: {epochs * (count // batch):,} steps over {count:,} triplets",
             f"learning_rate {rate:g}: features have {width} numbers",
             f"logit_scale {scale:g} against the whole gallery, beside the paper's {settings.logit_scale:g} against "
             f"the batch: two of its pictures are {1 - spread:.3f} alike on average",
