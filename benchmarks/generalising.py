@@ -122,7 +122,7 @@ class Bed:
         if RECIPES[recipe] is None:
             first = fit_settings(first, self.triplets, features).settings
             second = fit_settings(second, self.triplets, features).settings
-        found = {}
+        found, queries = {}, len(self.validation)
         self.backbone.load_text_state_dict(self._as_it_came)
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
@@ -142,13 +142,13 @@ class Bed:
                 weights = {name: value.clone() for name, value in self.backbone.text_state_dict().items()}
                 return weights, outcome
 
-            _, network, _, _ = train_best(second, folder / "frozen", combine)
+            _, network, _, _ = train_best(second, folder / "frozen", combine, queries)
             found["Combiner, frozen CLIP"] = self.of(network)
             if stage_1:
-                _, weights, _, _ = train_best(first, folder / "tuned", tune)
+                _, weights, _, _ = train_best(first, folder / "tuned", tune, queries)
                 self.backbone.load_text_state_dict(weights)
                 found["Tuned text + sum"] = self.of(summed_query)
-                _, network, _, _ = train_best(second, folder / "whole", combine)
+                _, network, _, _ = train_best(second, folder / "whole", combine, queries)
                 found["Combiner"] = self.of(network)
         return found
 
