@@ -30,7 +30,7 @@ SOFT_SCALE = 20.0
 
 LARGEST_SOFT_SCALE = 100.0
 STEPS = {TEXT_ENCODER: 1000, COMBINER: 1500}
-"""Optimiser steps. Stage 2 still gains at the end of its 1,500 on drawings; those of stage 1 follow the wardrobe's."""
+"""Optimiser steps. On drawings stage 1 gains until its 1,000 and stage 2 still at the end of its 1,500."""
 
 LEAST_EPOCHS = {TEXT_ENCODER: 10, COMBINER: 24}
 """However many the triplets: as many as the wardrobe's ``best`` has, whose every epoch val may keep."""
@@ -118,9 +118,9 @@ def train_best(
 ) -> tuple[Settings, Model, TrainingOutcome, dict[str, float]]:
     """Train a stage as it stands and with each of its alternatives; keep the best on val, or an earlier as good.
 
-    As good is what lies within one standard error of the best figure (Breiman et al. 1984, section 3.4.3): val of few
-    queries cannot tell those apart, and the stage as it stands, the first, is the paper's. Each training has a
-    checkpoint of its own, so a killed one goes on where it was.
+    As good is a figure that is less than its own standard error below the best (after Breiman et al. 1984, section
+    3.4.3): val of few queries cannot tell those apart, and the stage as it stands, the first, is the paper's. Each
+    training has a checkpoint of its own, so a killed one goes on where it was.
 
     Args:
         settings: of the stage.
@@ -140,6 +140,10 @@ def train_best(
         trained[name] = candidate, model, outcome
         figures[name] = max(record.selection_metric for record in outcome.epochs)
     best = max(figures.values())
-    error = math.sqrt(best * (100 - best) / queries)
-    kept, model, outcome = next(trained[name] for name in every if figures[name] >= best - error)
+    as_good = [
+        name
+        for name, figure in figures.items()
+        if figure + math.sqrt(figure * (100 - figure) / queries) >= best
+    ]
+    kept, model, outcome = trained[as_good[0]]
     return kept, model, outcome, figures
