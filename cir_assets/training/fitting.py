@@ -140,10 +140,9 @@ def train_best(
         trained[name] = candidate, model, outcome
         figures[name] = max(record.selection_metric for record in outcome.epochs)
     best = max(figures.values())
-    as_good = [
-        name
-        for name, figure in figures.items()
-        if figure + math.sqrt(figure * (100 - figure) / queries) >= best
-    ]
-    kept, model, outcome = trained[as_good[0]]
-    return kept, model, outcome, figures
+    # A mean of hundreds may be a rounding above 100.
+    errors = {
+        name: math.sqrt(max(0.0, figure * (100 - figure)) / queries) for name, figure in figures.items()
+    }
+    first_as_good = next(name for name, figure in figures.items() if figure + errors[name] >= best)
+    return *trained[first_as_good], figures
