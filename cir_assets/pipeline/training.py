@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cir_assets.training.loop import TrainingOutcome
 
 
-FITTING = 1
+FITTING = 2
 """Raised when ``training.fitting`` chooses otherwise from the same data."""
 
 
@@ -134,7 +134,7 @@ def train_stage_1(ground: TrainingGround, settings: TextEncoderSettings, step: S
         )
         return (weights_of(backbone, tunes_images) if as_it_came is not None else None), outcome
 
-    kept, weights, outcome, figures = train_best(settings, checkpoints, train)
+    kept, weights, outcome, figures = train_best(settings, checkpoints, train, len(validation))
     if weights is not None:
         put_weights(backbone, weights)
     choice = told_choice(work, step, kept, figures, reasons)
@@ -218,7 +218,7 @@ def train_stage_2(
             lambda captions: torch.from_numpy(text(captions)).to(backbone.device),
         )
 
-    kept, network, outcome, figures = train_best(settings, checkpoints, train)
+    kept, network, outcome, figures = train_best(settings, checkpoints, train, len(validation))
     choice = told_choice(work, step, kept, figures, reasons)
     text.keep()
     made = keep_trained(

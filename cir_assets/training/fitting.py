@@ -29,8 +29,11 @@ SOFT_SCALE = 20.0
 """The scale for a gallery whose pictures point every way, against all of it: the wardrobe's."""
 
 LARGEST_SOFT_SCALE = 100.0
-STEPS = {TEXT_ENCODER: 600, COMBINER: 1500}
-"""Optimiser steps. Stage 2 still gains at the end of its 1,500 on drawings; those of stage 1 follow the wardrobe's."""
+STEPS = {TEXT_ENCODER: 1000, COMBINER: 1500}
+"""Optimiser steps. On drawings stage 1 gains until its 1,000 and stage 2 still at the end of its 1,500."""
+
+LEAST_EPOCHS = {TEXT_ENCODER: 10, COMBINER: 24}
+"""However many the triplets: as many as the wardrobe's ``best`` has, whose every epoch val may keep."""
 
 MOST_EPOCHS = 100
 BATCHES_OF_AN_EPOCH = 16
@@ -68,7 +71,7 @@ def fit_settings(settings: Settings, triplets: TrainingTriplets, features: Tenso
     count, width = len(triplets), features.shape[1]
     wanted = 2 ** round(math.log2(max(count / BATCHES_OF_AN_EPOCH, 1)))
     batch = min(max(SMALLEST_BATCH, min(LARGEST_BATCH[stage], wanted)), max(2, count))
-    epochs = min(MOST_EPOCHS, max(1, math.ceil(STEPS[stage] / max(1, count // batch))))
+    epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS[stage], math.ceil(STEPS[stage] / max(1, count // batch))))
     narrow, wide = RATES[stage]
     place = min(1.0, max(0.0, math.log(width / NARROW) / math.log(WIDE / NARROW)))
     rate = float(f"{narrow ** (1 - place) * wide**place:.2g}")
@@ -87,7 +90,7 @@ def fit_settings(settings: Settings, triplets: TrainingTriplets, features: Tenso
     return Chosen(
         cast("Settings", chosen),
         (
-            f"batch_size {batch} and {epochs} epochs: about {STEPS[stage]:,} steps over {count:,} triplets",
+            f"batch_size {batch} and {epochs} epochs: {epochs * (count // batch):,} steps over {count:,} triplets",
             f"learning_rate {rate:g}: features have {width} numbers",
             f"logit_scale {scale:g} against the whole gallery, beside the paper's {settings.logit_scale:g} against "
             f"the batch: two of its pictures are {1 - spread:.3f} alike on average",
@@ -111,28 +114,35 @@ def train_best(
     settings: Settings,
     checkpoints: Path,
     train: Callable[[Settings, Path], tuple[Model, TrainingOutcome]],
+    queries: int,
 ) -> tuple[Settings, Model, TrainingOutcome, dict[str, float]]:
-    """Train a stage as it stands and with each of its alternatives; keep what is best on val, of equals the first.
+    """Train a stage as it stands and with each of its alternatives; keep the best on val, or an earlier as good.
 
-    Each training has a checkpoint of its own, so a killed one goes on where it was.
+    As good is a figure that is less than its own standard error below the best (after Breiman et al. 1984, section
+    3.4.3): val of few queries cannot tell those apart, and the stage as it stands, the first, is the paper's. Each
+    training has a checkpoint of its own, so a killed one goes on where it was.
 
     Args:
         settings: of the stage.
         checkpoints: folder of its checkpoints; a stage without alternatives has it for itself.
         train: trains from the start, or on from a checkpoint in the folder given.
+        queries: of val, whose share of hits the figure is, in percent.
 
     Returns:
         The settings kept, their model and outcome, and the selection figure on val of each training by name.
     """
     every = cast("dict[str, Settings]", settings.candidates())
-    best: tuple[Settings, Model, TrainingOutcome] | None = None
+    trained: dict[str, tuple[Settings, Model, TrainingOutcome]] = {}
     figures: dict[str, float] = {}
     for name, candidate in every.items():
         folder = checkpoints / name if len(every) > 1 else checkpoints
         model, outcome = train(candidate, folder)
+        trained[name] = candidate, model, outcome
         figures[name] = max(record.selection_metric for record in outcome.epochs)
-        if best is None or figures[name] > max(record.selection_metric for record in best[2].epochs):
-            best = candidate, model, outcome
-    assert best is not None
-    kept, model, outcome = best
-    return kept, model, outcome, figures
+    best = max(figures.values())
+    # A mean of hundreds may be a rounding above 100.
+    errors = {
+        name: math.sqrt(max(0.0, figure * (100 - figure)) / queries) for name, figure in figures.items()
+    }
+    first_as_good = next(name for name, figure in figures.items() if figure + errors[name] >= best)
+    return *trained[first_as_good], figures

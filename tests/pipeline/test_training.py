@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,19 @@ import duckdb
 import numpy as np
 import pytest
 
+from cir_assets.components.graph import pipelines_of
+from cir_assets.components.specification import DatasetSpec
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.installation import EMBEDDED
 from cir_assets.models.saving import load_text_encoder
+from cir_assets.models.settings import BackboneSettings
 from cir_assets.models.shape import backbone_shape
 from cir_assets.pictures.preparing import preprocessing_name
+from cir_assets.pipeline.step import Work, run
+from cir_assets.pipeline.whole import steps_of
 from cir_assets.store.feature_cache import FeatureCache
+from cir_assets.store.layout import Storage
+from cir_assets.training import fitting
 from tests.models.families import write_family
 from tests.pipeline.conftest import CAPTIONS
 from tests.trial_project import QUICK_RECIPE, TrialProject, metadata_of
@@ -106,3 +114,27 @@ def test_another_family_of_backbones_goes_through_both_stages(
     before = backbone.text_features(list(CAPTIONS))
     load_text_encoder(saved, backbone)
     assert (backbone.text_features(list(CAPTIONS)) - before).abs().max() > 1e-5
+
+
+def test_a_recipe_that_fits_itself_trains_each_stage_both_ways_and_says_which_it_kept(
+    catalogue: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "MOST_EPOCHS", 2)
+    spec = DatasetSpec.model_validate(
+        {"source": catalogue, "backbones": ["tiny_clip"], "decoding_workers": 0, "recipes": {"auto": "auto"}}
+    )
+    tiny_clip = BackboneSettings(kind="embedded", place="tiny_clip")
+    [pipeline] = pipelines_of("shop", spec, {"tiny_clip": tiny_clip})
+    work = Work(Storage(folder=str(tmp_path / "storage")))
+    steps = {step.name: step for step in steps_of([pipeline])}
+    until = list(steps).index(pipeline.name("evaluation")) + 1
+    made = {name: run(step, work)[0] for name, step in list(steps.items())[:until]}
+    for model in pipeline.models:
+        metadata = made[pipeline.name(model)].metadata
+        figures = re.findall(r": ([\d.]+)", metadata["because"].partition("on val ")[2])
+        chosen = metadata["chosen"]
+        assert (chosen["batch_size"], chosen["epochs"], metadata["epochs"]) == (16, 2, 2)
+        of_both = dict(zip(("batch", "gallery"), map(float, figures), strict=True))
+        assert metadata["headline_on_val"] == pytest.approx(of_both[chosen["negatives"]], abs=0.01)
+    assert made[pipeline.name("evaluation")].metadata["served_method"] in pipeline.methods
+    assert all(run(steps[pipeline.name(model)], work)[1] for model in pipeline.models)

@@ -57,9 +57,21 @@ def test_a_gallery_of_look_alikes_gets_a_steeper_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figures", "kept"), [((40.0, 50.0), 20.0), ((50.0, 40.0), 100.0), ((50.0, 50.0), 100.0)]
+    ("figures", "queries", "kept"),
+    [
+        ((40.0, 50.0), 400, 20.0),
+        ((50.0, 40.0), 400, 100.0),
+        ((50.0, 50.0), 400, 100.0),
+        # One standard error is 2.5 points of 400 queries, 9.5 of 27, and 1.9 near the top.
+        ((47.6, 50.0), 400, 100.0),
+        ((47.4, 50.0), 400, 20.0),
+        ((42.0, 50.0), 27, 100.0),
+        ((99.0, 100.0), 27, 100.0),
+    ],
 )
-def test_val_says_which_training_is_kept(figures: tuple[float, float], kept: float, tmp_path: Path) -> None:
+def test_val_says_which_training_is_kept_and_the_first_of_those_it_cannot_tell_apart(
+    figures: tuple[float, float], queries: int, kept: float, tmp_path: Path
+) -> None:
     settings = CombinerSettings(alternatives=(Alternative(logit_scale=20.0),))
     of = dict(zip((100.0, 20.0), figures, strict=True))
     folders = []
@@ -72,9 +84,9 @@ def test_val_says_which_training_is_kept(figures: tuple[float, float], kept: flo
         ]
         return tried.logit_scale, TrainingOutcome(epochs, 2)
 
-    found, model, outcome, told = train_best(settings, tmp_path, train)
+    found, model, outcome, told = train_best(settings, tmp_path, train, queries)
     assert found.logit_scale == model == kept
-    assert max(record.selection_metric for record in outcome.epochs) == max(figures)
+    assert max(record.selection_metric for record in outcome.epochs) == of[kept]
     assert told == {"as it stands": figures[0], "logit_scale=20.0": figures[1]}
     assert len(set(folders)) == 2
     assert tmp_path not in folders
