@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cir_assets.engines import cores
-from cir_assets.engines.cores import granted_by_quota, granted_cores
+from cir_assets.engines.cores import granted_by_quota, granted_cores, wait_for_each_other_briefly
 from cir_assets.models import backbone
 from cir_assets.models.backbone import Backbone
 from cir_assets.models.installation import EMBEDDED
@@ -210,3 +210,19 @@ def test_nobody_asks_for_the_machines_cores() -> None:
     files = [*(PROJECT / "cir_assets").rglob("*.py"), *(PROJECT / "benchmarks").rglob("*.py")]
     found = {file.stem for file in files if asking.search(file.read_text(encoding="utf-8"))}
     assert found == {"cores"}
+
+
+@pytest.mark.parametrize(
+    ("said", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+    ids=["nothing said", "another number said", "a policy said"],
+)
+def test_threads_sleep_soon_when_they_wait_unless_somebody_said_how(
+    said: dict[str, str], spins: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    wait_for_each_other_briefly()
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
