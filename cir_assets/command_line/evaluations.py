@@ -59,7 +59,7 @@ def leaderboard(form: Form) -> None:
 def sql(query: str, form: Form) -> None:
     """Ask the published tables something in SQL, as in: cir-assets sql "SELECT * FROM leaderboard".
 
-    docs/sql-cookbook.md has twenty questions to begin with, docs/tables.md every column. Nothing can be changed.
+    docs/sql-cookbook.md has twenty-two questions to begin with, docs/tables.md every column. Nothing can be changed.
     """
     require_storage()
     show_query(query, form)
