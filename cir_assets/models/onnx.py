@@ -30,10 +30,11 @@ class _Head(nn.Module):
     def __init__(self, pipeline: ComposedRetrieval) -> None:
         super().__init__()
         self.combiners = nn.ModuleDict(pipeline.combiners)
-        self.method = pipeline.method
+        self.method, self.share = pipeline.method, pipeline.about.share
 
     def forward(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        return self.method.compose(image_features, text_features, self.combiners)[0]  # type: ignore[arg-type]
+        combiners: Any = self.combiners
+        return self.method.compose(image_features, text_features, combiners, share=self.share)[0]
 
 
 def write_onnx(pipeline: ComposedRetrieval, folder: Path) -> list[Path]:

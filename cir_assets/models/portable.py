@@ -41,6 +41,7 @@ class Portable:
         target_ratio: of targetpad.
         resolution: side of the prepared picture, in pixels.
         feature_dimension: D.
+        share: of a method that weighs two parts, what val chose; None where it has none.
         template: how several captions of one query become the text that is read; one stands as it is.
     """
 
@@ -52,6 +53,7 @@ class Portable:
     target_ratio: float
     resolution: int
     feature_dimension: int
+    share: float | None = None
     template: str = "{first caption, begun with a capital} and {second caption}"
 
 
@@ -137,7 +139,8 @@ class ComposedRetrieval:
         features = torch.from_numpy(image).to(self.backbone.device)
         text = self.backbone.text_features(texts)
         return cast(
-            "NDArray[np.float32]", self.method.compose(features, text, self.combiners)[0].cpu().numpy()
+            "NDArray[np.float32]",
+            self.method.compose(features, text, self.combiners, share=self.about.share)[0].cpu().numpy(),
         )
 
     def image_features(

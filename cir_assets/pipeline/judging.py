@@ -170,7 +170,7 @@ def judge(work: Work, pipeline: Pipeline) -> Made:
         return judgement(log, judged, "the newest models are the champion already", told, {})
     figures: dict[str, float | None] = {"challenger_headline": challenger.headline}
     if before is None:
-        [(plain, _)] = rank_on_val(work, pipeline, {}, [ZERO_SHOT.name]).values()
+        plain, _ = ranked[ZERO_SHOT.name]
         promoted, reason = True, first_reason(compare(challenger, plain))
     else:
         held = {before.method: before.share} if before.share is not None else {}

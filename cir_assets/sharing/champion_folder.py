@@ -63,6 +63,7 @@ def export_champion(
         target_ratio=about.target_ratio,
         resolution=shape.resolution,
         feature_dimension=shape.feature_dimension,
+        share=about.share,
     )
     made = {model: read_object(place / CONFIG).get("cir_assets") or {} for model, place in models.items()}
     subject = Subject(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cir_assets.models.combiner import Combiner
-from cir_assets.models.portable import ComposedRetrieval
+from cir_assets.models.portable import BACKBONE, ComposedRetrieval, read_portable, write_portable
+from cir_assets.retrieval.methods import SPHERICAL
 from cir_assets.serving.champions import Champions
 from tests.serving.conftest import PICTURES, Shop
 
@@ -26,6 +29,21 @@ def test_the_folder_finds_what_the_search_server_finds(shop: Shop, exported: Pat
     name = searcher.add_upload(file.read_bytes())
     found = searcher.search(name, TEXT, top=5, copies=True)
     assert best == found.images
+
+
+def test_a_share_that_val_chose_goes_along(exported: Path, tmp_path: Path) -> None:
+    queries = []
+    for share in (None, 0.9):
+        about = replace(read_portable(exported), method=SPHERICAL.name, share=share)
+        folder = tmp_path / str(share)
+        write_portable(folder, about, exported / BACKBONE, {}, "")
+        pipeline = ComposedRetrieval.from_pretrained(folder)
+        image = np.eye(1, pipeline.about.feature_dimension, dtype=np.float32)
+        text = pipeline.backbone.text_features([TEXT])
+        expected = SPHERICAL.compose(torch.from_numpy(image), text, {}, share=share)[0]
+        queries.append(pipeline.compose(image, [TEXT]))
+        np.testing.assert_allclose(queries[-1], expected.numpy(), atol=1e-6)
+    assert not np.allclose(queries[0], queries[1])
 
 
 def test_head_and_text_encoder_load_by_their_own_libraries(exported: Path) -> None:
