@@ -191,6 +191,26 @@ def local(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+class InOneFolder(DatasetSource):
+    """A published data set whose files people have put into one folder; its pictures may lie in another.
+
+    A kind says what the folder must hold in ``holds``, and describes both fields in its own words.
+    """
+
+    holds: ClassVar[str]
+
+    folder: str = Field(description="Folder that holds the data set's files.", min_length=1)
+    pictures: str | None = Field(default=None, description="Folder of the pictures; none: the folder.")
+
+    def require_files(self) -> None:
+        """See that the folder is there."""
+        require_folder(self.folder, "source.folder", self.holds)
+
+    def picture_root(self, folder: Path) -> Path:
+        """The folder of pictures, named or the data set's own."""
+        return local(self.folder if self.pictures is None else self.pictures)
+
+
 def require_folder(text: str, key: str, holds: str) -> None:
     """See that a folder is there.
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from cir_assets.datasets.annotation_files import LONGEST_ID, read_text, shown
 from cir_assets.datasets.captions import caption_issues
-from cir_assets.datasets.dataset_source import DatasetSource, local, require_folder
+from cir_assets.datasets.dataset_source import InOneFolder, local
 from cir_assets.datasets.locating import located
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
@@ -33,8 +33,10 @@ SPLITS = {"train": "train", "test": "val"}
 QUERIES = "test_queries.txt"
 
 
-class Fashion200kSource(DatasetSource):
+class Fashion200kSource(InOneFolder):
     """Fashion200k: labels/<category>_{train,test}_detect_all.txt, test_queries.txt, and the pictures in women/."""
+
+    holds = f"labels/, {QUERIES} and women/"
 
     kind: Literal["fashion200k"]
     folder: str = Field(
@@ -44,14 +46,6 @@ class Fashion200kSource(DatasetSource):
     seed: int = Field(
         default=0, ge=0, description="Draws the target of each train picture among those a word away."
     )
-
-    def require_files(self) -> None:
-        """See that the folder is there."""
-        require_folder(self.folder, "source.folder", f"labels/, {QUERIES} and women/")
-
-    def picture_root(self, folder: Path) -> Path:
-        """The folder of pictures, named or the data set's own."""
-        return local(self.folder if self.pictures is None else self.pictures)
 
     def read(self, folder: Path) -> Annotations:
         """Read the annotations where they are."""

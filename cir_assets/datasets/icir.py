@@ -12,7 +12,7 @@ from pydantic import Field
 
 from cir_assets.datasets.annotation_files import LONGEST_ID, read_text, shown
 from cir_assets.datasets.captions import caption_issues
-from cir_assets.datasets.dataset_source import DatasetSource, local, require_folder
+from cir_assets.datasets.dataset_source import InOneFolder, local
 from cir_assets.datasets.locating import located
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
@@ -31,8 +31,10 @@ FOLDERS = ("query", "database")
 """The folders of pictures; what a path has before one of them is the name the data set had."""
 
 
-class ICIRSource(DatasetSource):
+class ICIRSource(InOneFolder):
     """i-CIR: query_files.csv and database_files.csv, or both in annotations/; the pictures in query/ and database/."""
+
+    holds = f"{QUERIES}, {DATABASE}, query/ and database/"
 
     kind: Literal["icir"]
     folder: str = Field(
@@ -41,14 +43,6 @@ class ICIRSource(DatasetSource):
     pictures: str | None = Field(
         default=None, description="Folder that holds query/ and database/; none: the folder."
     )
-
-    def require_files(self) -> None:
-        """See that the folder is there."""
-        require_folder(self.folder, "source.folder", f"{QUERIES}, {DATABASE}, query/ and database/")
-
-    def picture_root(self, folder: Path) -> Path:
-        """The folder of pictures, named or the data set's own."""
-        return local(self.folder if self.pictures is None else self.pictures)
 
     def read(self, folder: Path) -> Annotations:
         """Read the annotations where they are."""

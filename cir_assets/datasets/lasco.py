@@ -11,7 +11,7 @@ from pydantic import Field
 
 from cir_assets.datasets.annotation_files import is_number, number_at, read_list, shown, text_at
 from cir_assets.datasets.captions import caption_issues
-from cir_assets.datasets.dataset_source import DatasetSource, local, require_folder
+from cir_assets.datasets.dataset_source import InOneFolder, local
 from cir_assets.datasets.locating import located
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
@@ -30,8 +30,10 @@ PICTURE = re.compile(r"(?:[\w.-]+/)*((?:train|val)2014/COCO_(?:train|val)2014_(\
 """A path as LaSCo writes them; the corpus has val/val2014/…, the queries val2014/…: what is before is passed over."""
 
 
-class LaSCoSource(DatasetSource):
+class LaSCoSource(InOneFolder):
     """LaSCo: lasco_{train,val}.json, lasco_{train,val}_corpus.json, and COCO's train2014/ and val2014/."""
+
+    holds = "lasco_train.json, lasco_val.json and lasco_val_corpus.json"
 
     kind: Literal["lasco"]
     folder: str = Field(
@@ -42,12 +44,6 @@ class LaSCoSource(DatasetSource):
         default=None,
         description="Folder that holds train2014/ and val2014/; none: coco/ in the folder, or it.",
     )
-
-    def require_files(self) -> None:
-        """See that the folder is there."""
-        require_folder(
-            self.folder, "source.folder", "lasco_train.json, lasco_val.json and lasco_val_corpus.json"
-        )
 
     def picture_root(self, folder: Path) -> Path:
         """The folder of pictures, named or found."""

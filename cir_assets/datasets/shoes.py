@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cir_assets.datasets.annotation_files import picture_id, read_list, read_text, text_at
 from cir_assets.datasets.captions import caption_issues
-from cir_assets.datasets.dataset_source import DatasetSource, local, require_folder
+from cir_assets.datasets.dataset_source import InOneFolder, local
 from cir_assets.datasets.locating import located
 from cir_assets.datasets.tables import (
     DATA_ISSUES,
@@ -29,8 +29,10 @@ NAMES = {"train": "train_im_names.txt", "val": "eval_im_names.txt"}
 """Our splits and the lists of their pictures; what Shoes calls eval is val here, as it also chooses the epoch."""
 
 
-class ShoesSource(DatasetSource):
+class ShoesSource(InOneFolder):
     """Shoes: relative_captions_shoes.json, {train,eval}_im_names.txt, and the pictures in womens_*/<n>/<name>.jpg."""
+
+    holds = f"{CAPTIONS} and {' and '.join(NAMES.values())}"
 
     kind: Literal["shoes"]
     folder: str = Field(
@@ -39,14 +41,6 @@ class ShoesSource(DatasetSource):
     pictures: str | None = Field(
         default=None, description="Folder of the pictures, in folders below it or not; none: the folder."
     )
-
-    def require_files(self) -> None:
-        """See that the folder is there."""
-        require_folder(self.folder, "source.folder", f"{CAPTIONS} and {' and '.join(NAMES.values())}")
-
-    def picture_root(self, folder: Path) -> Path:
-        """The folder of pictures, named or the data set's own."""
-        return local(self.folder if self.pictures is None else self.pictures)
 
     def read(self, folder: Path) -> Annotations:
         """Read the annotations where they are."""
